@@ -1,0 +1,142 @@
+"""Everything that changes the result of a run, in one place."""
+
+import dataclasses
+import json
+import math
+from dataclasses import dataclass
+
+from .errors import UserError
+
+ARMS = {
+    "floor": "no network: the mean depth map of the training frames",
+    "dense": "the whole pre-trained encoder",
+    "omp": "one-shot magnitude ticket of the pre-trained encoder",
+    "random": "random ticket of the same size",
+    "file": "ticket read from a file",
+}
+
+# Raised by hand when the numbers that a given Config produces change on purpose; old records are then no longer found.
+SCIENCE_VERSION = 1
+
+
+@dataclass(frozen=True)
+class Config:
+    """One run. Data, initial weights and a ticket file are not part of it; their fingerprints join it in the run's key.
+
+    The defaults are frozen: a key is the hash of the fields that differ from them (see `runs.key`), so a new field whose
+    default means "as before" leaves every recorded run findable, and an old default must never change.
+
+    Raises:
+        UserError: a field is outside its range.
+    """
+
+    # The ticket
+    arm: str = "dense"  # one of ARMS
+    density: float = 1.0  # kept fraction of the prunable encoder weights, in (0, 1]
+    seed: int = 0  # decoder initialisation, frame order, augmentation, random tickets
+    # The network
+    backbone: str = "resnet50"  # resnet18 | resnet34 | resnet50
+    height: int = 228  # of the input, pixels; the whole frame is resized to it
+    width: int = 304  # of the input, pixels
+    # The optimiser
+    optimiser: str = "sgd"  # sgd | adamw
+    lr_encoder: float = 1e-4  # peak learning rate of the encoder
+    lr_decoder: float = 2e-3  # peak learning rate of everything else
+    momentum: float = 0.9  # of SGD; the first beta of AdamW
+    weight_decay: float = 0.01  # L2 penalty of SGD; decoupled decay of AdamW
+    warmup: float = 0.0  # fraction of all steps in which the learning rate rises linearly from 0
+    schedule: str = "constant"  # constant | linear | cosine: decay to 0 over the steps after the warm-up
+    batch: int = 16  # frames a step; the rest of an epoch that fills no batch is left out
+    epochs: int = 20
+    loss: str = "berhu"  # berhu | l1
+    precision: str = "float32"  # float32 | bfloat16 (autocast; weights stay float32)
+    # Augmentation, drawn anew for every frame and epoch
+    scale: float = 1.5  # largest zoom s, uniform in [1, scale]; depth is divided by s
+    rotation: float = 5.0  # largest rotation, degrees
+    flip: bool = True  # mirror every second frame
+    colour: float = 0.2  # each channel is multiplied by a factor uniform in [1 - colour, 1 + colour]
+    # The protocol
+    holdout: bool = True  # keep the validation scenes out of training and score them after every epoch
+    patience: int = 0  # stop after this many epochs without a better validation rms and keep the best; 0: never
+    test: bool = True  # score the test frames, once, at the end
+
+    def __post_init__(self):
+        for field in dataclasses.fields(self):
+            value = getattr(self, field.name)
+            if field.type is float and type(value) is int:
+                object.__setattr__(self, field.name, float(value))
+            elif type(value) is not field.type:
+                raise UserError(f"{field.name} must be {field.type.__name__}, got {value!r}.")
+        checks = [
+            ("arm", self.arm in ARMS, f"one of {', '.join(ARMS)}"),
+            ("density", 0 < self.density <= 1, "in (0, 1]: the fraction of weights that is kept"),
+            ("seed", 0 <= self.seed < 2**63, "a non-negative integer"),
+            ("backbone", self.backbone in ("resnet18", "resnet34", "resnet50"), "resnet18, resnet34 or resnet50"),
+            ("height", 32 <= self.height <= 4096, "between 32 and 4096 pixels"),
+            ("width", 32 <= self.width <= 4096, "between 32 and 4096 pixels"),
+            ("optimiser", self.optimiser in ("sgd", "adamw"), "sgd or adamw"),
+            ("lr_encoder", 0 <= self.lr_encoder < math.inf, "a finite number, 0 or more"),
+            ("lr_decoder", 0 <= self.lr_decoder < math.inf, "a finite number, 0 or more"),
+            ("momentum", 0 <= self.momentum < 1, "in [0, 1)"),
+            ("weight_decay", 0 <= self.weight_decay < math.inf, "a finite number, 0 or more"),
+            ("warmup", 0 <= self.warmup < 1, "in [0, 1): a fraction of all steps"),
+            ("schedule", self.schedule in ("constant", "linear", "cosine"), "constant, linear or cosine"),
+            ("batch", self.batch >= 2, "2 or more: batch norm needs more than one frame"),
+            ("epochs", self.epochs >= 1, "1 or more"),
+            ("loss", self.loss in ("berhu", "l1"), "berhu or l1"),
+            ("precision", self.precision in ("float32", "bfloat16"), "float32 or bfloat16"),
+            ("scale", 1 <= self.scale < math.inf, "1 or more"),
+            ("rotation", 0 <= self.rotation <= 180, "between 0 and 180 degrees"),
+            ("colour", 0 <= self.colour < 1, "in [0, 1)"),
+            ("patience", self.patience >= 0, "0 or more"),
+            ("patience", self.holdout or not self.patience, "0 without holdout: there is nothing to stop on"),
+            ("density", self.arm not in ("floor", "dense") or self.density == 1, f"1 for the arm {self.arm}"),
+        ]
+        for name, good, wanted in checks:
+            if not good:
+                raise UserError(f"{name} must be {wanted}; got {getattr(self, name)!r}.")
+
+    def canonical(self):
+        """JSON text of the fields that differ from their defaults, sorted by name: what a run's key is made from."""
+        given = {f.name: getattr(self, f.name) for f in dataclasses.fields(self) if getattr(self, f.name) != f.default}
+        return json.dumps(given, sort_keys=True)
+
+    def replace(self, **changes):
+        """This configuration with some fields changed. Raises UserError for a name that is no field."""
+        for name in changes:
+            if name not in FIELDS:
+                raise UserError(f"unknown setting {name!r}; the settings are {', '.join(FIELDS)}.")
+        return dataclasses.replace(self, **changes)
+
+    @classmethod
+    def parse(cls, settings, start=None):
+        """Change a configuration by texts such as `["epochs=5", "flip=false"]`.
+
+        Raises:
+            UserError: no `=`, an unknown setting, a value that does not read as the setting's type, or out of range.
+        """
+        config, changes = start or cls(), {}
+        for text in settings:
+            name, equals, value = text.partition("=")
+            if not equals:
+                raise UserError(f"{text!r} is not of the form name=value.")
+            config.replace(**{name: getattr(config, name, None)})  # an unknown name is refused here
+            changes[name] = _read(name, FIELDS[name].type, value)
+        return config.replace(**changes)
+
+
+FIELDS = {field.name: field for field in dataclasses.fields(Config)}
+
+
+def _read(name, kind, text):
+    try:
+        if kind is bool:
+            return {"true": True, "1": True, "false": False, "0": False}[text.lower()]
+        return kind(text)
+    except (ValueError, KeyError):
+        raise UserError(f"{name}={text!r} does not read as {kind.__name__}.") from None
+
+
+def level(k):
+    """Density after `k` rounds that each prune 20 % of what is left: 0.8^k (Chen et al. 2021; k = 18 is 1.80 %)."""
+    return 0.8**k

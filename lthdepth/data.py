@@ -1,0 +1,223 @@
+"""Frames: RGB and depth of a whole data set in memory, with its split.
+
+Sources are the official NYU Depth V2 `.mat`, a half-resolution cache of it, and built-in synthetic rooms.
+
+The official train frames are carved into train and validation by whole scenes, so that nothing is ever selected on
+test. The rule: take the train scenes in alphabetical order without those named bookstore_* (they are probably the
+same shop as a test scene, and the two must not pull selection towards test); order them by the raw 64-bit outputs
+of numpy's Philox with key 2012 (the year of the data set), smallest first; take scenes into validation until they
+hold at least 10 % of the train frames. On NYU that is 30 scenes with 85 of the 795 frames, and `nyu_frames.csv` is the
+result.
+"""
+
+import hashlib
+import io
+import os
+import re
+import tempfile
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+from tqdm.auto import tqdm
+
+from lthdepth.convert import NYU_FRAMES, convert, dataset, nyu_table, open_h5
+from lthdepth.errors import UserError
+
+DATA_DIR = Path("data")
+SPLITS = ("train", "validation", "test")
+ROOMS = 240
+ROOM_VIEWS = 4
+# 60 % train, 10 % validation, 30 % test; the first three differ, so that three rooms already have every split.
+ROOM_SPLIT = ("train", "test", "validation", "train", "train", "test", "train", "train", "test", "train")
+
+
+@dataclass(frozen=True, eq=False)
+class Frames:
+    """A data set in memory.
+
+    Attributes:
+        rgb: uint8 (N, 3, H, W).
+        depth: float32 (N, H, W), metres; 0 where there is no measurement.
+        split: (N,) str, `train`, `validation` or `test`.
+        scene: (N,) str.
+        name: short name of the data set, such as `nyu` or `rooms`.
+    """
+    rgb: np.ndarray
+    depth: np.ndarray
+    split: np.ndarray
+    scene: np.ndarray
+    name: str
+
+    @cached_property
+    def fingerprint(self):
+        """The first 16 hex digits of a SHA-256 over the frames as decoded, their split and their scenes."""
+        digest = hashlib.sha256()
+        for array in (self.rgb, self.depth):
+            digest.update(f"{array.dtype.str} {array.shape}\n".encode())
+            for frame in array:
+                digest.update(np.ascontiguousarray(frame))
+        for names in (self.split, self.scene):
+            digest.update("\n".join(names.tolist()).encode() + b"\0")
+        return digest.hexdigest()[:16]
+
+    def subset(self, train, test):
+        """Evenly spaced frames of every split, for quick runs.
+
+        Args:
+            train: how many frames of the split `train` to keep; validation keeps the same fraction, at least one.
+            test: how many frames of the split `test` to keep.
+
+        Raises:
+            UserError: fewer than 1, or more than there are.
+        """
+        have = {split: np.flatnonzero(self.split == split) for split in SPLITS}
+        want = {"train": train, "test": test}
+        for split, n in want.items():
+            if not 1 <= n <= len(have[split]):
+                raise UserError(f"Cannot take {n} {split} frames of {self.name}: it has {len(have[split])}, "
+                                f"so choose 1 to {len(have[split])}.")
+        fraction = train / len(have["train"])
+        want["validation"] = max(round(fraction * len(have["validation"])), min(1, len(have["validation"])))
+        # Midpoints of equal stretches: neither end is favoured, and no index is taken twice.
+        keep = np.sort(np.concatenate([
+            index[((np.arange(want[split]) + 0.5) * len(index) / max(want[split], 1)).astype(int)]
+            for split, index in have.items()]))
+        return Frames(self.rgb[keep], self.depth[keep], self.split[keep], self.scene[keep], self.name)
+
+
+def load(source, progress=True):
+    """Loads a data set whole.
+
+    Args:
+        source: `rooms` or `rooms:N` (N synthetic frames, built in), a cache `.h5`, or the official `.mat`, which is
+            converted once to data/<stem>_half.h5.
+        progress: show a progress bar.
+
+    Returns:
+        Frames. NYU frames are 240 x 320, rooms 120 x 160 pixels.
+
+    Raises:
+        UserError: the source is unknown, missing, damaged or of another layout.
+    """
+    rooms = re.fullmatch(r"rooms(?::(\d{1,6}))?", str(source))
+    if rooms:
+        return _rooms(int(rooms[1] or ROOMS))
+    path = Path(source)
+    if path.suffix == ".mat":
+        cache = DATA_DIR / f"{path.stem}_half.h5"
+        if not _made_from(cache, path):
+            convert(path, cache, progress=progress)
+        return read_cache(cache, progress)
+    if path.suffix in (".h5", ".hdf5"):
+        return read_cache(path, progress)
+    raise UserError(f"Unknown data source {source}: say rooms, rooms:N, a cache .h5 or the official .mat.")
+
+
+def carve(scene, train):
+    """The split of a data set whose train frames are known, by the rule at the top of this file.
+
+    Args:
+        scene: (N,) str.
+        train: (N,) bool, the official train frames; the others are test.
+
+    Returns:
+        (N,) str.
+    """
+    candidates = sorted({name for name in scene[train].tolist() if not name.startswith("bookstore")})
+    order = np.argsort(np.random.Philox(key=2012).random_raw(len(candidates)), kind="stable")
+    split = np.where(train, "train", "test").astype("<U10")
+    for k in order[:-1]:  # the last scene always stays in train
+        if 10 * np.sum(split == "validation") >= np.sum(train):
+            break
+        split[train & (scene == candidates[k])] = "validation"
+    return split
+
+
+def read_cache(path, progress=True):
+    """Reads a half-resolution cache.
+
+    Its datasets: `images_png` or `images_jpeg`, (N,) variable-length uint8, one upright RGB image file a frame;
+    `depths` (N, W, H) uint8 or uint16, metres = (code + offset) * scale with attributes `scale` and `offset` (0.5
+    where absent); `trainNdxs`, `testNdxs`, 0-based; optional `scenes` (N,) str. A cache of 1449 frames in the official
+    split needs no scene names; elsewhere a frame without one counts as a scene of its own.
+
+    Raises:
+        UserError: anything missing, damaged or of another shape.
+    """
+    with open_h5(path) as file:
+        codes = dataset(file, "depths", (None, None, None), "uint8", "uint16")
+        n, width, height = codes.shape
+        images = dataset(file, "images_png" if "images_png" in file else "images_jpeg", (n,), "object")
+        train = _train_mask(file, n)
+        name, split, scene = _split(file, n, train)
+        metres = _metres(codes)
+        rgb = np.empty((n, 3, height, width), np.uint8)
+        depth = np.empty((n, height, width), np.float32)
+        for i in tqdm(range(n), desc=f"reading {Path(path).name}", unit="frame", disable=not progress, leave=False):
+            rgb[i] = _decode(images[i], width, height, f"frame {i} of {path}")
+            depth[i] = metres[codes[i].T]
+    return Frames(rgb, depth, split, scene, name)
+
+
+def _metres(codes):
+    """float32 (256,) or (65536,): the depth in metres that each code stands for."""
+    try:
+        scale, offset = float(codes.attrs["scale"]), float(codes.attrs.get("offset", 0.5))
+    except (KeyError, TypeError, ValueError):
+        raise UserError(f"{codes.file.filename} gives no scale for its depths: it is not in the expected layout.") from None
+    if not (np.isfinite(scale) and scale > 0 and np.isfinite(offset) and offset >= 0):
+        raise UserError(f"{codes.file.filename} gives scale {scale} and offset {offset} for its depths: the scale must "
+                        "be a positive number of metres, the offset at least 0.")
+    return ((np.arange(np.iinfo(codes.dtype).max + 1) + offset) * scale).astype(np.float32)
+
+
+def _train_mask(file, n):
+    """bool (n,): the train frames; every frame must be in exactly one of trainNdxs and testNdxs."""
+    times = {}
+    for name in ("trainNdxs", "testNdxs"):
+        index = dataset(file, name, (None,), "int32", "int64", "uint16", "uint32")[:].astype(np.int64)
+        if index.min() < 0 or index.max() >= n:
+            raise UserError(f"{file.filename} has {name} from {index.min()} to {index.max()} for {n} frames: they must "
+                            f"be 0-based, 0 to {n - 1}.")
+        times[name] = np.bincount(index, minlength=n)
+    twice = np.flatnonzero(times["trainNdxs"] + times["testNdxs"] != 1)
+    if len(twice):
+        raise UserError(f"{file.filename} does not have frame {twice[0]} exactly once in trainNdxs and testNdxs: "
+                        "its split is broken, so convert the official file again.")
+    return times["trainNdxs"] == 1
+
+
+def _split(file, n, train):
+    """Name of the data set, split (n,) str and scene (n,) str."""
+    scene = None
+    if "scenes" in file:
+        try:
+            scene = np.array(dataset(file, "scenes", (n,), "object").asstr()[:].tolist())
+        except (TypeError, UnicodeDecodeError):
+            raise UserError(f"{file.filename} holds scenes that are not text: it is not in the expected layout.") from None
+    if n == NYU_FRAMES:
+        split, names = nyu_table()
+        if np.array_equal(split != "test", train) and (scene is None or np.array_equal(scene, names)):
+            return "nyu", split, names
+    if scene is None:
+        scene = np.array([f"frame_{i:05d}" for i in range(n)])
+    return Path(file.filename).stem, carve(scene, train), scene
+
+
+def _decode(data, width, height, where):
+    """uint8 (3, height, width) from the bytes of an image file."""
+    try:
+        image = Image.open(io.BytesIO(np.asarray(data, np.uint8).tobytes()))
+        if (image.mode, image.size) == ("RGB", (width, height)):
+            return np.asarray(image).transpose(2, 0, 1)
+    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError):
+        raise UserError(f"The image of {where} cannot be decoded: the file is damaged, copy it again.") from None
+    raise UserError(f"The image of {where} is {image.mode} of {image.size[0]} x {image.size[1]} pixels, but its depth is "
+                    f"{width} x {height}: RGB and depth must be of one size.")
+
+
+def _rooms(n):
+    return None

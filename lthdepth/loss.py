@@ -1,0 +1,26 @@
+"""Training losses over valid pixels. Depth 0 marks an invalid pixel."""
+
+import torch
+
+
+def berhu(prediction, target):
+    """Reverse Huber loss (Laina et al. 2016, equation 2), averaged over the valid pixels of the batch.
+
+    With x = prediction - target and c = 0.2 max|x| over those pixels: |x| where |x| <= c, else (x^2 + c^2) / (2c).
+    c is a constant to the gradient. No valid pixel, or no error at all, gives 0.
+
+    Shapes: both `(B, H, W)`, metres; returns a scalar, metres.
+    """
+    valid = target > 0
+    x = torch.where(valid, prediction - target, 0).abs()
+    c = (0.2 * x.detach().amax()).clamp(min=torch.finfo(x.dtype).tiny)
+    return torch.where(x <= c, x, (x * x + c * c) / (2 * c)).sum() / valid.sum().clamp(min=1)
+
+
+def l1(prediction, target):
+    """Mean absolute error over the valid pixels of the batch; shapes as `berhu`."""
+    valid = target > 0
+    return torch.where(valid, prediction - target, 0).abs().sum() / valid.sum().clamp(min=1)
+
+
+LOSSES = {"berhu": berhu, "l1": l1}

@@ -1,0 +1,266 @@
+"""Lottery tickets: which encoder weights are kept, how that was drawn, and how it is kept so.
+
+A ticket covers every convolution of the encoder except the first (`conv1`), as in Chen et al. 2021. Names are
+torchvision's (`layer1.0.conv1.weight`).
+"""
+
+import hashlib
+import zipfile
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import nn
+
+from .errors import UserError
+
+
+class Ticket:
+    """A mapping from parameter names to bool tensors: True is kept.
+
+    Attributes:
+        masks: `{name: bool tensor}` on the CPU, in the order of the network.
+        history: list of dicts, oldest first: how it was drawn.
+
+    Raises:
+        ValueError: a mask is not bool.
+    """
+
+    def __init__(self, masks, history=()):
+        for name, mask in masks.items():
+            if mask.dtype != torch.bool:
+                raise ValueError(f"mask {name} is {mask.dtype}, not bool")
+        self.masks = dict(masks)
+        self.history = list(history)
+
+    @property
+    def kept(self):
+        """Number of kept weights."""
+        return sum(int(m.sum()) for m in self.masks.values())
+
+    @property
+    def size(self):
+        """Number of prunable weights."""
+        return sum(m.numel() for m in self.masks.values())
+
+    @property
+    def density(self):
+        """Kept fraction of the prunable weights."""
+        return self.kept / self.size
+
+    def layers(self):
+        """Layer-wise counts: list of `(name, kept, size)` in the order of the network."""
+        return [(name, int(m.sum()), m.numel()) for name, m in self.masks.items()]
+
+    @property
+    def fingerprint(self):
+        """First 16 hex digits of the SHA-256 over names, shapes and bits."""
+        digest = hashlib.sha256()
+        for name, mask in self.masks.items():
+            digest.update(f"{name}{tuple(mask.shape)}".encode())
+            digest.update(np.packbits(mask.numpy()).tobytes())
+        return digest.hexdigest()[:16]
+
+
+def prunable(state):
+    """The weights a ticket covers, out of a ResNet's state dict: `{name: tensor}`, convolutions except `conv1`."""
+    return {k: v for k, v in state.items() if v.ndim == 4 and k != "conv1.weight"}
+
+
+def count(density, size):
+    """Number of weights a density keeps: the nearest integer to `density * size`.
+
+    Raises:
+        UserError: density outside (0, 1], or so small that nothing is left.
+    """
+    if not 0 < density <= 1:
+        raise UserError(f"density must be in (0, 1]: the fraction of weights that is kept; got {density}.")
+    kept = round(density * size)
+    if not kept:
+        raise UserError(f"density {density} keeps none of {size} weights; ask for at least {1 / size:.1e}.")
+    return kept
+
+
+def dense(weights):
+    """The ticket that keeps every one of `weights` (`{name: tensor}`)."""
+    return Ticket({k: torch.ones(v.shape, dtype=torch.bool) for k, v in weights.items()}, [{"drawn": "dense"}])
+
+
+def magnitude(weights, density):
+    """One-shot global magnitude ticket: the largest |w| over all layers at once (Han et al. 2015).
+
+    The count is exact; among equal magnitudes at the threshold the first in network order are kept.
+
+    Args:
+        weights: `{name: tensor}`.
+        density: kept fraction of all of them, in (0, 1].
+    """
+    scores = np.concatenate([v.detach().abs().flatten().numpy() for v in weights.values()])
+    return _split(_largest(scores, count(density, scores.size)), weights, "one-shot magnitude", density)
+
+
+def random(weights, density, seed):
+    """Random ticket: an exact number of weights, uniform over all layers at once; a function of `seed`."""
+    size = sum(v.numel() for v in weights.values())
+    generator = np.random.Generator(np.random.Philox(key=[seed, 0x71C4E7]))
+    keep = np.zeros(size, bool)
+    keep[generator.permutation(size)[: count(density, size)]] = True
+    return _split(keep, weights, "random", density, seed=seed)
+
+
+def _largest(scores, n):
+    """Bool array with exactly `n` True: the largest scores; ties go to the first."""
+    threshold = np.partition(scores, scores.size - n)[scores.size - n]
+    keep = scores > threshold
+    ties = np.flatnonzero(scores == threshold)
+    keep[ties[: n - int(keep.sum())]] = True
+    return keep
+
+
+def _split(keep, weights, drawn, density, **details):
+    parts = np.split(keep, np.cumsum([v.numel() for v in weights.values()])[:-1])
+    masks = {k: torch.from_numpy(p.reshape(v.shape).copy()) for (k, v), p in zip(weights.items(), parts, strict=True)}
+    return Ticket(masks, [{"drawn": drawn, "density": density, **details}])
+
+
+def read(path, weights):
+    """Read a mask file in the form of Chen et al. 2021 (`mask-k.pt`: `<layer>.weight_mask`, 0 or 1).
+
+    Also `.npz` with the same keys, plain or bit-packed (`np.packbits` beside `shape:<key>`). Masks of `fc` are ignored.
+
+    Args:
+        path: the file.
+        weights: `{name: tensor}` that the masks must fit.
+
+    Raises:
+        UserError: no such file, unreadable, other layers or shapes, values other than 0 and 1, nothing kept.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise UserError(f"no mask file {path}.")
+    found = {k.removesuffix("_mask"): v for k, v in _read(path).items() if not k.startswith(("fc.", "conv1."))}
+    if missing := sorted(weights.keys() - found.keys()):
+        raise UserError(f"{path} has no mask for {missing[0]} ({len(missing)} layers missing); it fits another network.")
+    if extra := sorted(found.keys() - weights.keys()):
+        raise UserError(f"{path} masks {extra[0]}, which this network does not have; it fits another network.")
+    masks = {}
+    for name, weight in weights.items():
+        mask = torch.as_tensor(found[name])
+        if mask.shape != weight.shape:
+            raise UserError(f"{path}: the mask of {name} is {tuple(mask.shape)}, the weights are {tuple(weight.shape)}.")
+        if not ((mask == 0) | (mask == 1)).all():
+            raise UserError(f"{path}: the mask of {name} has values other than 0 and 1.")
+        masks[name] = mask.bool()
+    ticket = Ticket(masks, [{"drawn": "file", "file": path.name}])
+    if not ticket.kept:
+        raise UserError(f"{path} keeps no weight at all.")
+    return ticket
+
+
+def _read(path):
+    try:
+        if path.suffix != ".npz":
+            state = torch.load(path, map_location="cpu", weights_only=True)
+            return {k: v for k, v in state.items() if k.endswith("weight_mask")}
+        with np.load(path, allow_pickle=False) as file:
+            arrays = {}
+            for key in (k for k in file.files if k.endswith("weight_mask")):
+                arrays[key] = file[key]
+                if f"shape:{key}" in file.files:
+                    shape = tuple(int(n) for n in file[f"shape:{key}"])
+                    arrays[key] = np.unpackbits(arrays[key], count=int(np.prod(shape))).reshape(shape)
+            return arrays
+    except Exception as error:  # torch, numpy and zipfile each have their own idea of a damaged file
+        kind = "no plain mask file; nothing in it was run" if "nsupported" in str(error) else "damaged or of another kind"
+        raise UserError(f"{path} cannot be read as masks: it is {kind}.") from None
+
+
+class Masking:
+    """Holds a ticket's weights at exactly zero while the others train: weights, gradients and optimiser state.
+
+    A partly masked optimiser silently revives pruned weights: momentum and weight decay carry them.
+    """
+
+    def __init__(self, ticket, encoder):
+        """Put the masks beside the parameters of `encoder` and zero what is pruned."""
+        parameters = dict(encoder.named_parameters())
+        self.parameters = [parameters[name] for name in ticket.masks]
+        self.masks = [m.to(p.device, p.dtype) for m, p in zip(ticket.masks.values(), self.parameters, strict=True)]
+        self.weights()
+
+    @torch.no_grad()
+    def gradients(self):
+        """Zero the gradients of pruned weights; call before the optimiser's step."""
+        torch._foreach_mul_([p.grad for p in self.parameters], self.masks)
+
+    @torch.no_grad()
+    def weights(self):
+        """Zero the pruned weights; call after the optimiser's step."""
+        torch._foreach_mul_(self.parameters, self.masks)
+
+    @torch.no_grad()
+    def check(self, optimiser=None):
+        """Prove that every pruned weight, and its optimiser state where given, is exactly 0.
+
+        Raises:
+            RuntimeError: one is not.
+        """
+        for p, m in zip(self.parameters, self.masks, strict=True):
+            held = [p] + [v for v in optimiser.state[p].values() if torch.is_tensor(v) and v.shape == p.shape] if optimiser else [p]
+            if any(torch.count_nonzero(v * (1 - m)) for v in held):
+                raise RuntimeError("a pruned weight is not zero: the mask was not applied")
+
+
+def densities(ticket, model, height, width):
+    """What a ticket leaves, in the four senses that are confused in print.
+
+    Args:
+        ticket: a `Ticket` for `model.encoder`.
+        model: an `FCRN` (its values do not matter).
+        height, width: input size in pixels, for the multiplications.
+
+    Returns:
+        `{"prunable", "encoder", "network", "mac"}`: kept fractions of the prunable weights, of all convolution weights
+        of the encoder, of all convolution weights of the network, and of its multiply-accumulates; and under "counts"
+        the numbers behind them.
+    """
+    convolutions = {n: m for n, m in model.named_modules() if isinstance(m, nn.Conv2d | nn.ConvTranspose2d)}
+    uses = {}  # how often each weight is used in one forward pass: the number of positions of its kernel
+
+    def positions(name):
+        def hook(module, inputs, output):
+            uses[name] = (inputs[0] if isinstance(module, nn.ConvTranspose2d) else output)[0, 0].numel()
+
+        return hook
+
+    handles = [m.register_forward_hook(positions(n)) for n, m in convolutions.items()]
+    parameters = {k: torch.empty_like(v, device="meta") for k, v in model.state_dict().items()}
+    training = model.training
+    torch.func.functional_call(model.eval(), parameters, torch.empty(1, 3, height, width, device="meta"))
+    model.train(training)
+    for handle in handles:
+        handle.remove()
+
+    kept = {f"encoder.{n.removesuffix('.weight')}": k for n, k, _ in ticket.layers()}
+    rows = [(n, m.weight.numel(), kept.get(n, m.weight.numel()), uses[n]) for n, m in convolutions.items()]
+    encoder = [row for row in rows if row[0].startswith("encoder.")]
+
+    def share(rows, cost):
+        return sum(cost(row[2], row) for row in rows) / sum(cost(row[1], row) for row in rows)
+
+    def weights(n, row):
+        return n
+
+    return {
+        "prunable": ticket.density,
+        "encoder": share(encoder, weights),
+        "network": share(rows, weights),
+        "mac": share(rows, lambda n, row: n * row[3]),
+        "counts": {
+            "kept": ticket.kept,
+            "prunable": ticket.size,
+            "encoder": sum(row[1] for row in encoder),
+            "network": sum(row[1] for row in rows),
+            "mac": sum(row[1] * row[3] for row in rows),
+        },
+    }

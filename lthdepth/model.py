@@ -1,0 +1,99 @@
+"""FCRN: a ResNet encoder and four up-projections (Laina et al. 2016, arXiv 1606.00373)."""
+
+import torch
+import torch.nn.functional as F
+import torchvision
+from torch import nn
+
+
+class UpProjection(nn.Module):
+    """Double the resolution with a residual pair of up-convolutions (Laina et al. 2016, figure 2c).
+
+    The paper unpools to twice the size, zeros between, and applies two 5x5 convolutions. One transposed convolution
+    that computes both branches at once is the same function (tests compare the two) at a quarter of the multiplications.
+
+    Shapes: `(B, inputs, H, W)` to `(B, outputs, 2H, 2W)`.
+    """
+
+    def __init__(self, inputs, outputs):
+        super().__init__()
+        self.up = nn.ConvTranspose2d(inputs, 2 * outputs, 5, stride=2, padding=2, output_padding=1, bias=False)
+        self.up_bn = nn.BatchNorm2d(2 * outputs)
+        self.conv = nn.Conv2d(outputs, outputs, 3, padding=1, bias=False)
+        self.conv_bn = nn.BatchNorm2d(outputs)
+
+    def forward(self, x):
+        main, skip = self.up_bn(self.up(x)).chunk(2, dim=1)
+        return F.relu(self.conv_bn(self.conv(F.relu(main))) + skip)
+
+
+class FCRN(nn.Module):
+    """Fully convolutional residual network for depth.
+
+    The encoder is torchvision's ResNet without pooling and classifier, its parameters under torchvision's own names
+    (`encoder.layer1.0.conv1.weight` ...), so any torchvision ResNet checkpoint and any mask made for one fits.
+    With ResNet-50: 63.6 M parameters.
+
+    Shapes: RGB, normalised, `(B, 3, H, W)` to depth in metres `(B, 1, 16 * ceil(H / 32), 16 * ceil(W / 32))`;
+    228x304 gives 128x160. The output is linear and can be negative.
+    """
+
+    def __init__(self, backbone="resnet50"):
+        super().__init__()
+        resnet = torchvision.models.get_model(backbone, weights=None)
+        channels = resnet.fc.in_features
+        del resnet.avgpool, resnet.fc
+        self.encoder = resnet
+        self.squeeze = nn.Conv2d(channels, channels // 2, 1, bias=False)
+        self.squeeze_bn = nn.BatchNorm2d(channels // 2)
+        self.ups = nn.ModuleList(UpProjection(channels >> i, channels >> (i + 1)) for i in range(1, 5))
+        self.predict = nn.Conv2d(channels >> 5, 1, 3, padding=1)
+
+    def encode(self, x):
+        """Features of the last residual stage, `(B, C, ceil(H / 32), ceil(W / 32))`."""
+        e = self.encoder
+        x = e.maxpool(e.relu(e.bn1(e.conv1(x))))
+        return e.layer4(e.layer3(e.layer2(e.layer1(x))))
+
+    def forward(self, x):
+        x = self.squeeze_bn(self.squeeze(self.encode(x)))
+        for up in self.ups:
+            x = up(x)
+        return self.predict(x)
+
+    def decoder_parameters(self):
+        """Parameters outside the encoder: the second group of the optimiser."""
+        return [p for name, p in self.named_parameters() if not name.startswith("encoder.")]
+
+
+def initialise(model, seed, encoder=None):
+    """Fill every parameter as a function of `seed`: He-normal convolutions, unit batch norm, zero bias.
+
+    The decoder's values do not depend on what the encoder gets, so all arms of one seed share them.
+
+    Args:
+        model: an `FCRN`, changed in place.
+        seed: integer.
+        encoder: state dict of torchvision's ResNet (without `fc`), or None for a random encoder.
+    """
+    with torch.no_grad():
+        for part, module in (("encoder", model.encoder), ("decoder", model)):
+            generator = torch.Generator().manual_seed(2 * seed + (part == "encoder"))
+            for name, m in module.named_modules():
+                if part == "decoder" and name.startswith("encoder"):
+                    continue
+                if isinstance(m, nn.Conv2d | nn.ConvTranspose2d):
+                    if part == "encoder":  # fan out, torchvision's choice for its ResNets
+                        fan = m.out_channels * m.weight[0, 0].numel()
+                    elif isinstance(m, nn.Conv2d):
+                        fan = m.weight[0].numel()
+                    else:  # a quarter of the 25 taps of a stride-2 transposed convolution meets each output pixel
+                        fan = m.in_channels * 25 / 4
+                    m.weight.copy_(torch.empty(m.weight.shape).normal_(0, (2 / fan) ** 0.5, generator=generator))
+                    if m.bias is not None:
+                        m.bias.zero_()
+                elif isinstance(m, nn.BatchNorm2d):
+                    m.reset_parameters()
+    if encoder is not None:
+        model.encoder.load_state_dict(encoder)
+    return model

@@ -1,0 +1,201 @@
+"""The store of runs: a configuration is asked for, and either its record is found or the run is made.
+
+A record is a plain dictionary, `runs/<key>/record.json` where it was made and one line of `results/runs.jsonl` once it
+is published. Per-image error sums and a few predicted depth maps lie beside it (`arrays.npz`; `results/arrays.h5`).
+"""
+
+import dataclasses
+import hashlib
+import json
+import platform
+import subprocess
+import time
+from pathlib import Path
+
+import h5py
+import numpy as np
+import torch
+import torchvision
+
+from . import __version__, mask, train
+from .config import SCIENCE_VERSION
+from .errors import UserError
+from .files import write_atomic
+from .model import FCRN
+
+ROOT = Path(__file__).resolve().parents[1]
+
+
+def key(config, data, init, ticket=""):
+    """Name of a run: the first 16 hex digits of a SHA-256.
+
+    Args:
+        config: `Config`; data, init: fingerprints of the frames and of the initial weights.
+        ticket: fingerprint of the ticket where it came from a file; a drawn ticket follows from the rest.
+    """
+    if config.arm == "floor":  # the floor knows no network: only the protocol and the data count
+        init = "none"
+    parts = [config.canonical(), data, init, ticket, str(SCIENCE_VERSION)]
+    return hashlib.sha256("\n".join(parts).encode()).hexdigest()[:16]
+
+
+def draw(config, initial):
+    """The ticket of a configuration: a function of its arm, density and seed, and of the initial weights."""
+    state = initial.state
+    if state is None:
+        state = train.initialise(FCRN(config.backbone), config.seed).encoder.state_dict()
+    weights = mask.prunable(state)
+    if config.arm == "omp":
+        return mask.magnitude(weights, config.density)
+    if config.arm == "random":
+        return mask.random(weights, config.density, config.seed)
+    return mask.dense(weights)
+
+
+class Store:
+    """Finished runs: those made here (`local`) and those committed with the paper (`recorded`).
+
+    Raises:
+        UserError: a record does not read.
+    """
+
+    def __init__(self, local=ROOT / "runs", recorded=ROOT / "results"):
+        self.local, self.recorded = Path(local), Path(recorded)
+
+    def records(self):
+        """All finished records by key; one made here goes before a committed one."""
+        found = {}
+        lines = self.recorded / "runs.jsonl"
+        if lines.exists():
+            for number, line in enumerate(lines.read_text().splitlines(), 1):
+                record = _parse(line, f"{lines}, line {number}")
+                found[record["key"]] = record
+        for path in sorted(self.local.glob("*/record.json")):
+            record = _parse(path.read_text(), path)
+            found[record["key"]] = record | {"study": found.get(record["key"], record)["study"]}
+        return found
+
+    def get(self, name):
+        """The record of a key, or None. A unique beginning of a key is enough."""
+        found = [r for k, r in self.records().items() if k.startswith(name)]
+        if len(found) > 1:
+            raise UserError(f"{name} is the beginning of {len(found)} keys; give more of it.")
+        return found[0] if found else None
+
+    def arrays(self, name):
+        """Arrays of a finished run: error sums `(N, 7)` under "test/full" ..., predictions under "gallery"."""
+        path = self.local / name / "arrays.npz"
+        if path.exists():
+            with np.load(path) as file:
+                return {k: file[k] for k in file.files}
+        path, found = self.recorded / "arrays.h5", {}
+        if path.exists():
+            with h5py.File(path) as file:
+                if name in file:
+                    file[name].visititems(lambda k, v: found.update({k: v[()]}) if isinstance(v, h5py.Dataset) else None)
+        return found
+
+    def publish(self, names, study):
+        """Copy finished runs made here into `recorded`, as part of a study. A key that is there is replaced."""
+        records = {k: r for k, r in self.records().items()}
+        lines = {r["key"]: r for r in Store(self.local.parent / "nowhere", self.recorded).records().values()}
+        self.recorded.mkdir(parents=True, exist_ok=True)
+        with h5py.File(self.recorded / "arrays.h5", "a") as file:
+            for name in names:
+                if not (self.local / name / "record.json").exists():
+                    raise UserError(f"no finished run {name} in {self.local}; `python -m lthdepth show` lists them.")
+                lines[name] = records[name] | {"study": study}
+                if name in file:
+                    del file[name]
+                for k, v in self.arrays(name).items():
+                    small = v.astype(np.float16 if k == "gallery" else np.float32)
+                    file.create_dataset(f"{name}/{k}", data=small, compression="gzip", shuffle=True)
+        text = "".join(json.dumps(r) + "\n" for r in sorted(lines.values(), key=_order))
+        write_atomic(self.recorded / "runs.jsonl", text)
+
+
+def run(config, frames, initial, store, device="cpu", study="", ticket=None, deadline=None, every=0.0, progress=True):
+    """The record of a configuration: found in the store, or made now, continuing a run that was stopped.
+
+    Args:
+        config: `Config`; frames: `data.Frames`; initial: `weights.Initial`; store: `Store`.
+        study: label under which a new record is filed; no part of its key.
+        ticket: `mask.Ticket` of the arm "file"; other arms draw their own.
+        device, deadline, every, progress: as `train.fit`.
+
+    Raises:
+        UserError: as `train.fit`; the weights are of another backbone; the arm "file" without a ticket, or the reverse.
+    """
+    if initial.backbone not in (None, config.backbone) and config.arm != "floor":
+        raise UserError(f"the weights {initial.name} are of a {initial.backbone}, the backbone is {config.backbone}.")
+    if (config.arm == "file") != (ticket is not None):
+        raise UserError("the arm file needs a mask file, and only that arm takes one.")
+    name = key(config, frames.fingerprint, initial.fingerprint, ticket.fingerprint if ticket else "")
+    if record := store.get(name):
+        return record
+    folder = store.local / name
+    folder.mkdir(parents=True, exist_ok=True)
+    record = {"key": name, "study": study, "arm": config.arm, "density": config.density, "seed": config.seed}
+    record["config"] = dataclasses.asdict(config)
+    record["data"] = {"name": frames.name, "fingerprint": frames.fingerprint, "height": frames.depth.shape[1]}
+    record["init"] = initial.summary()
+    if config.arm == "floor":
+        results, arrays = train.floor(config, frames)
+        record["densities"] = None
+    else:
+        ticket = ticket or draw(config, initial)
+        results, arrays = train.fit(config, frames, initial, ticket, folder, device, deadline, every, progress)
+        record["densities"] = mask.densities(ticket, FCRN(config.backbone), config.height, config.width)
+        record["ticket"] = {"fingerprint": ticket.fingerprint, "history": ticket.history, "layers": ticket.layers()}
+    arrays |= {f"{split}/frames": train.rows_of(frames, config)[split] for split in ("validation", "test")}
+    record |= results | environment(device) | {"status": "finished"}
+    _write_arrays(folder / "arrays.npz", arrays)
+    write_atomic(folder / "record.json", record)  # last: a run is finished when its record is there
+    (folder / "checkpoint.pt").unlink(missing_ok=True)
+    return record
+
+
+def environment(device):
+    """Where a record was made: device, versions, commit, date."""
+    device = torch.device(device)
+    name = torch.cuda.get_device_name(device) if device.type == "cuda" else f"CPU, {torch.get_num_threads()} threads"
+    return {
+        "device": name,
+        "versions": {
+            "lthdepth": __version__,
+            "python": platform.python_version(),
+            "torch": torch.__version__,
+            "torchvision": torchvision.__version__,
+            "numpy": np.__version__,
+        },
+        "science_version": SCIENCE_VERSION,
+        "commit": _git("rev-parse", "--short=12", "HEAD"),
+        "dirty": bool(_git("status", "--porcelain", "--", "lthdepth")),
+        "date": time.strftime("%Y-%m-%d", time.gmtime()),
+    }
+
+
+def _git(*words):
+    done = subprocess.run(["git", *words], cwd=ROOT, capture_output=True, text=True, check=False)
+    return done.stdout.strip() if done.returncode == 0 else None
+
+
+def _parse(text, where):
+    try:
+        record = json.loads(text)
+        record["key"], record["config"], record["study"]
+        return record
+    except (ValueError, KeyError, TypeError):
+        raise UserError(f"{where} is no record of a run; remove it, and the run is made again.") from None
+
+
+def _order(record):
+    return record["study"], record["arm"], -record["density"], record["seed"], record["key"]
+
+
+def _write_arrays(path, arrays):
+    import io
+
+    buffer = io.BytesIO()
+    np.savez_compressed(buffer, **arrays)
+    write_atomic(path, buffer.getvalue())

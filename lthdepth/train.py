@@ -1,0 +1,245 @@
+"""Fit one configuration, from its initial weights to its scores."""
+
+import math
+import time
+from contextlib import nullcontext
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from tqdm.auto import tqdm
+
+from . import augment, metrics
+from .errors import UserError
+from .files import write_atomic
+from .loss import LOSSES
+from .mask import Masking
+from .model import FCRN, initialise
+
+GALLERY = 8  # test frames whose predicted depth is kept for pictures
+
+
+class Stopped(Exception):
+    """The time was up; the run has left a checkpoint and continues from it."""
+
+
+def pick_device(name="auto"):
+    """The torch device for "auto", "cpu", "cuda" or "cuda:N". Raises UserError where it is absent or unknown."""
+    if name == "auto":
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    try:
+        device = torch.device(name)
+    except RuntimeError:
+        raise UserError(f"unknown device {name!r}; say auto, cpu or cuda.") from None
+    if device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count():
+        raise UserError(f"--device {name}: torch sees {torch.cuda.device_count()} CUDA devices here; say --device cpu.")
+    return device
+
+
+def optimiser(config, model):
+    """SGD or AdamW over two groups, encoder and decoder, each with its own peak learning rate."""
+    groups = [
+        {"params": list(model.encoder.parameters()), "peak": config.lr_encoder},
+        {"params": model.decoder_parameters(), "peak": config.lr_decoder},
+    ]
+    if config.optimiser == "adamw":
+        return torch.optim.AdamW(groups, betas=(config.momentum, 0.999), weight_decay=config.weight_decay)
+    return torch.optim.SGD(groups, lr=0.1, momentum=config.momentum, weight_decay=config.weight_decay)
+
+
+def rate(config, step, steps):
+    """Factor of the peak learning rate at a step: linear warm-up, then constant or decaying to 0 after the last step."""
+    warm = config.warmup * steps
+    if step < warm:
+        return (step + 1) / (warm + 1)
+    t = (step - warm) / (steps - warm)
+    return {"constant": 1.0, "linear": 1 - t, "cosine": (1 + math.cos(math.pi * t)) / 2}[config.schedule]
+
+
+def rows_of(frames, config):
+    """Frame indices by use: `{"fit", "validation", "test"}`. Raises UserError where one that is needed is empty."""
+    fit = ("train",) if config.holdout else ("train", "validation")
+    rows = {
+        "fit": np.flatnonzero(np.isin(frames.split, fit)),
+        "validation": np.flatnonzero(frames.split == "validation") if config.holdout else np.array([], int),
+        "test": np.flatnonzero(frames.split == "test") if config.test else np.array([], int),
+    }
+    if config.arm != "floor" and len(rows["fit"]) < config.batch:
+        raise UserError(f"{len(rows['fit'])} training frames do not fill a batch of {config.batch}; set a smaller batch.")
+    for name, wanted in (("validation", config.holdout), ("test", config.test)):
+        if wanted and not len(rows[name]):
+            raise UserError(f"the data set {frames.name} has no {name} frames, and the configuration asks for them.")
+    return rows
+
+
+def predict(model, views, index, config, size, batch=16):
+    """Depth maps in metres at `size` (height, width) pixels, batch by batch: yields `(indices, (B, h, w) float32)`."""
+    model.eval()
+    for part in np.array_split(index, math.ceil(len(index) / batch)):
+        with torch.no_grad(), _autocast(config, views.rgb.device):
+            y = model(views.test(part))
+        yield part, F.interpolate(y.float(), size, mode="bilinear", align_corners=False)[:, 0]
+
+
+def evaluate(model, views, index, config):
+    """Error sums of frames under every protocol, at the frames' own size: `{"full": (N, 7), "eigen": (N, 7)}`."""
+    found = [
+        metrics.score(y, views.depth[torch.as_tensor(part, device=y.device)])
+        for part, y in predict(model, views, index, config, views.depth.shape[1:])
+    ]
+    return {p: torch.cat([f[p] for f in found]).cpu().numpy() for p in metrics.PROTOCOLS}
+
+
+def fit(config, frames, initial, ticket, folder, device="cpu", deadline=None, every=0.0, progress=True):
+    """Train a configuration, continuing from the checkpoint in `folder` where there is one.
+
+    Args:
+        config: `Config` of any arm but the floor.
+        frames: `data.Frames`; initial: `weights.Initial` of the encoder; ticket: `mask.Ticket`.
+        folder: existing folder for `checkpoint.pt` and, at the end, `weights.pt`.
+        device: torch device.
+        deadline: `time.monotonic()` at which to stop after a checkpoint; None: never.
+        every: seconds between checkpoints; 0 writes one after every epoch.
+        progress: show a bar.
+
+    Returns:
+        `(results, arrays)`: the measured part of a record, and `{"test/full": (N, 7), ..., "gallery": (8, h, w)}`.
+
+    Raises:
+        Stopped: at the deadline.
+        UserError: the loss is not finite, or the data do not suffice.
+    """
+    device = torch.device(device)
+    rows = rows_of(frames, config)
+    views = augment.Views(frames, config.height, config.width, device)
+    model = initialise(FCRN(config.backbone), config.seed, initial.state).to(device)
+    masking = Masking(ticket, model.encoder)
+    opt, loss_of = optimiser(config, model), LOSSES[config.loss]
+    per_epoch = len(rows["fit"]) // config.batch
+    steps = per_epoch * config.epochs
+    state = {"epoch": 0, "seconds": 0.0, "curves": {"train_loss": [], "validation_rms": []}, "best": None}
+
+    checkpoint = folder / "checkpoint.pt"
+    if checkpoint.exists():
+        saved = torch.load(checkpoint, map_location=device, weights_only=True)
+        model.load_state_dict(saved["model"])
+        opt.load_state_dict(saved["optimiser"])
+        state = saved["state"]
+        masking.check(opt)
+
+    bar = tqdm(total=steps, initial=state["epoch"] * per_epoch, unit="step", disable=not progress, dynamic_ncols=True)
+    bar.set_description(f"{config.arm} {100 * config.density:.3g} % seed {config.seed}")
+    written = shown = started = time.monotonic()
+    while state["epoch"] < config.epochs and not _patience_is_out(config, state["curves"]["validation_rms"]):
+        model.train()
+        u = augment.draws(config.seed, state["epoch"], len(frames.split))
+        order = rows["fit"][np.argsort(u[rows["fit"], 0], kind="stable")]
+        total = torch.zeros((), device=device)
+        for i in range(per_epoch):
+            index = order[i * config.batch : (i + 1) * config.batch]
+            for group in opt.param_groups:
+                group["lr"] = group["peak"] * rate(config, state["epoch"] * per_epoch + i, steps)
+            x, y = views.train(index, u[index], config)
+            with _autocast(config, device):
+                prediction = model(x)
+            loss = loss_of(prediction[:, 0].float(), y)
+            opt.zero_grad(set_to_none=True)
+            loss.backward()
+            masking.gradients()
+            opt.step()
+            masking.weights()
+            total += loss.detach()
+            bar.update()
+            if time.monotonic() - shown > 1:  # reading the loss waits for the device: once a second is enough
+                shown = time.monotonic()
+                bar.set_postfix_str(_status(state, config, total.item() / (i + 1)), refresh=False)
+
+        mean_loss = total.item() / per_epoch
+        if not math.isfinite(mean_loss):
+            raise UserError(f"the loss of {config.arm} is {mean_loss} in epoch {state['epoch'] + 1}: lower the learning rate.")
+        state["curves"]["train_loss"].append(mean_loss)
+        if config.holdout:
+            rms = metrics.summarise(evaluate(model, views, rows["validation"], config)["full"])["pooled"]["rms"]
+            state["curves"]["validation_rms"].append(rms)
+            if config.patience and rms == min(state["curves"]["validation_rms"]):
+                state["best"] = {k: v.to("cpu", copy=True) for k, v in model.state_dict().items()}
+        state["epoch"] += 1
+        bar.set_postfix_str(_status(state, config, mean_loss))
+
+        now = time.monotonic()
+        late = deadline is not None and now > deadline and state["epoch"] < config.epochs
+        if late or now - written >= every:
+            masking.check(opt)
+            saved = {**state, "seconds": state["seconds"] + now - started}
+            write_atomic(checkpoint, {"model": model.state_dict(), "optimiser": opt.state_dict(), "state": saved})
+            written = time.monotonic()
+        if late:
+            raise Stopped(f"stopped after epoch {state['epoch']} of {config.epochs}; run it again to continue")
+    bar.close()
+    seconds = state["seconds"] + time.monotonic() - started
+
+    if state["best"] is not None:
+        model.load_state_dict(state["best"])
+    masking.weights()
+    masking.check()
+    results = {
+        "curves": state["curves"],
+        "epochs_run": state["epoch"],
+        "seconds": seconds,
+        "images_per_second": state["epoch"] * per_epoch * config.batch / seconds,
+        "fit_frames": len(rows["fit"]),
+    }
+    arrays = {}
+    for split in ("validation", "test"):
+        results[split] = None
+        if len(rows[split]):
+            sums = evaluate(model, views, rows[split], config)
+            results[split] = {p: metrics.summarise(s) for p, s in sums.items()} | {"frames": len(rows[split])}
+            arrays |= {f"{split}/{p}": s for p, s in sums.items()}
+    if len(rows["test"]):
+        shown = gallery_frames(rows["test"])
+        arrays["gallery"] = np.concatenate(
+            [y.cpu().numpy() for _, y in predict(model, views, shown, config, views.target_size)]
+        ).astype(np.float16)
+    write_atomic(folder / "weights.pt", {k: v.cpu() for k, v in model.state_dict().items()})
+    return results, arrays
+
+
+def floor(config, frames):
+    """Score the mean depth map of the training frames, the prediction that never looks at the picture.
+
+    Returns `(results, arrays)` as `fit`.
+    """
+    rows = rows_of(frames, config)
+    depth = torch.from_numpy(frames.depth[rows["fit"]])
+    valid = (depth > 0).sum(0)
+    mean = depth.sum(0, dtype=torch.float64) / valid.clamp(min=1)
+    mean = torch.where(valid > 0, mean, depth.sum(dtype=torch.float64) / (depth > 0).sum()).float()
+    results, arrays = {"fit_frames": len(rows["fit"]), "seconds": 0.0, "validation": None, "test": None}, {}
+    for split in ("validation", "test"):
+        if len(rows[split]):
+            target = torch.from_numpy(frames.depth[rows[split]])
+            sums = {p: s.numpy() for p, s in metrics.score(mean.expand_as(target), target).items()}
+            results[split] = {p: metrics.summarise(s) for p, s in sums.items()} | {"frames": len(rows[split])}
+            arrays |= {f"{split}/{p}": s for p, s in sums.items()}
+    arrays["gallery"] = mean[None].numpy().astype(np.float16)
+    return results, arrays
+
+
+def gallery_frames(test_rows):
+    """The test frames whose depth maps are kept: evenly spaced through the test set, chosen before any result."""
+    return test_rows[np.unique(np.linspace(0, len(test_rows) - 1, GALLERY + 2).round().astype(int)[1:-1])]
+
+
+def _autocast(config, device):
+    return torch.autocast(device.type, torch.bfloat16) if config.precision == "bfloat16" else nullcontext()
+
+
+def _patience_is_out(config, rms):
+    return bool(config.patience) and len(rms) - 1 - (int(np.argmin(rms)) if rms else 0) >= config.patience
+
+
+def _status(state, config, loss):
+    rms = state["curves"]["validation_rms"]
+    shown = f", validation rms {rms[-1]:.3f} m" if rms else ""
+    return f"epoch {min(state['epoch'] + 1, config.epochs)}/{config.epochs}, loss {loss:.3f}{shown}"

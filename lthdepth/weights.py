@@ -1,0 +1,150 @@
+"""Initial weights of the encoder: where they come from, what they truly are, and their fingerprint."""
+
+import hashlib
+import io
+import lzma
+import pickle
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+import torchvision
+
+from .errors import UserError
+
+# Content fingerprints of weights whose origin is known: name, description.
+KNOWN = {
+    "a0191640fee0f955": (
+        "pqf",
+        "ResNet-50, ImageNet-1k supervised, quantised by Permute-Quantize-Finetune and decoded (Martinez et al. 2021); "
+        "72.2 % top-1",
+    ),
+    "4e7ffe9d48255ab9": (
+        "ktb",
+        "ResNet-50, ImageNet-1k supervised, quantised by And-the-Bit-Goes-Down and decoded (Stock et al. 2020); "
+        "68.2 % top-1",
+    ),
+}
+LARGEST = 2**30  # bytes a packed file may unpack to
+
+
+@dataclass(frozen=True, eq=False)
+class Initial:
+    """Initial weights of an encoder.
+
+    state: torchvision state dict without `fc`, float32, or None for a random encoder drawn from the run's seed.
+    name, description: what they are; fingerprint: hash of names, shapes and values, independent of the file format.
+    """
+
+    state: dict | None
+    name: str
+    description: str
+    fingerprint: str
+    backbone: str | None  # the architecture they fit; None: any
+
+    def summary(self):
+        """The part that goes into a record."""
+        return {"name": self.name, "description": self.description, "fingerprint": self.fingerprint}
+
+
+NONE = Initial(None, "none", "no pre-training: random weights drawn from the seed", "none", None)
+
+
+def fingerprint(state):
+    """First 16 hex digits of the SHA-256 over sorted names, shapes and float32 values of a state dict."""
+    digest = hashlib.sha256()
+    for name in sorted(state):
+        value = state[name].detach().cpu().float().contiguous()
+        digest.update(f"{name}{tuple(value.shape)}".encode())
+        digest.update(value.numpy().tobytes())
+    return digest.hexdigest()[:16]
+
+
+def load(source, backbone=None):
+    """Read initial encoder weights.
+
+    Args:
+        source: None or "none"; a name of torchvision's weights enum such as "IMAGENET1K_V1" (downloaded by torchvision
+            on first use); or a file with a ResNet state dict: `.pth`, `.pt`, `.pth.xz`, `.safetensors`.
+        backbone: architecture the weights must have; None takes the one they fit.
+
+    Raises:
+        UserError: no such file, not a state dict, another architecture, non-finite values, a failed download.
+    """
+    if source in (None, "none"):
+        return NONE
+    if str(source).isupper() or str(source).startswith("IMAGENET"):
+        return _torchvision(str(source), backbone or "resnet50")
+    path = Path(source)
+    state = _read(path)
+    state = state.get("state_dict", state) if isinstance(state, dict) else state
+    if not isinstance(state, dict) or not all(isinstance(v, torch.Tensor) for v in state.values()) or not state:
+        raise UserError(f"{path} holds no state dict (names and tensors); give a ResNet checkpoint.")
+    state = {k: v for k, v in state.items() if not k.startswith("fc.")}
+    found = _architecture(state)
+    if found is None:
+        raise UserError(f"{path} does not fit torchvision's resnet18, resnet34 or resnet50; check what it was saved from.")
+    if backbone and found != backbone:
+        raise UserError(f"{path} holds a {found}, but the backbone is {backbone}; change one of the two.")
+    if not all(torch.isfinite(v).all() for v in state.values()):
+        raise UserError(f"{path} holds values that are not finite; the file is damaged.")
+    state = {k: v.float() if v.is_floating_point() else v for k, v in state.items()}
+    mark = fingerprint(state)
+    name, description = KNOWN.get(mark, (path.name.split(".")[0], f"{found} from the file {path.name}"))
+    return Initial(state, name, description, mark, found)
+
+
+def _torchvision(name, backbone):
+    try:
+        enum = torchvision.models.get_model_weights(backbone)[name]
+    except KeyError:
+        names = ", ".join(torchvision.models.get_model_weights(backbone).__members__)
+        raise UserError(f"torchvision has no weights {name} for {backbone}; it has {names}.") from None
+    try:
+        state = enum.get_state_dict(progress=True, check_hash=True)
+    except OSError as error:
+        raise UserError(
+            f"could not download torchvision's {name} for {backbone} ({error}); get {enum.url} by hand and give the file."
+        ) from None
+    state = {k: v for k, v in state.items() if not k.startswith("fc.")}
+    top1 = enum.meta["_metrics"]["ImageNet-1K"]["acc@1"]
+    description = f"torchvision {backbone} {name}, {top1} % top-1"
+    return Initial(state, f"torchvision-{name}", description, fingerprint(state), backbone)
+
+
+def _read(path):
+    if not path.is_file():
+        raise UserError(f"no weights file {path}; give a ResNet state dict (.pth, .pth.xz, .safetensors) or 'none'.")
+    try:
+        if path.suffix == ".safetensors":
+            from safetensors.torch import load_file
+
+            return load_file(path)
+        if path.suffix == ".xz":
+            with lzma.open(path) as file:
+                data = file.read(LARGEST + 1)
+            if len(data) > LARGEST:
+                raise UserError(f"{path} unpacks to more than {LARGEST >> 30} GiB; that is no ResNet.")
+        else:
+            data = path.read_bytes()
+        return torch.load(io.BytesIO(data), map_location="cpu", weights_only=True)
+    except UserError:
+        raise
+    except pickle.UnpicklingError:
+        raise UserError(f"{path} is no plain file of tensors; nothing in it was run. Save a state dict instead.") from None
+    except Exception as error:  # every library here has its own idea of a damaged file
+        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+        raise UserError(f"{path} cannot be read as weights ({reason}); get the file again.") from None
+
+
+def _architecture(state):
+    """The torchvision ResNet that a state dict fits exactly, or None."""
+    shapes = {k: tuple(v.shape) for k, v in state.items() if not k.endswith("num_batches_tracked")}
+    for backbone in ("resnet50", "resnet34", "resnet18"):
+        with torch.device("meta"):
+            model = torchvision.models.get_model(backbone, weights=None)
+        wanted = {k: tuple(v.shape) for k, v in model.state_dict().items()}
+        wanted = {k: v for k, v in wanted.items() if not k.startswith("fc.") and not k.endswith("num_batches_tracked")}
+        if shapes == wanted:
+            return backbone
+    return None
