@@ -1,16 +1,22 @@
 """The official `nyu_depth_v2_labeled.mat` made into a small half-resolution cache, frame by frame."""
 
 import csv
-from contextlib import contextmanager
+import io
+import json
 from pathlib import Path
 
 import h5py
 import numpy as np
+import scipy.io
+from PIL import Image
+from tqdm.auto import tqdm
 
-from lthdepth.errors import UserError
+from .errors import UserError
+from .hdf5 import dataset, open_h5, replacing
 
 NYU_CSV = Path(__file__).with_name("nyu_frames.csv")
 NYU_FRAMES = 1449
+DEPTH_STEP = 0.0002  # metres in a depth code of the cache; 16 bits reach to 13.1 m
 
 
 def nyu_table():
@@ -25,95 +31,23 @@ def nyu_table():
     return np.array([row["split"] for row in rows]), np.array([row["scene"] for row in rows])
 
 
-@contextmanager
-def open_h5(path):
-    """An HDF5 file opened for reading, whatever is wrong with it told in a sentence.
-
-    Raises:
-        UserError: no such file, a folder, an empty file, a web page, a MATLAB 5 file, another kind of file,
-            a file cut short, or (while it is open) a part that cannot be read.
-    """
-    path = Path(path)
-    if path.is_dir():
-        raise UserError(f"{path} is a folder: give the file itself.")
-    try:
-        with open(path, "rb") as file:
-            head = file.read(1024)
-        size = path.stat().st_size
-    except FileNotFoundError:
-        raise UserError(f"There is no file {path}: check its name and folder.") from None
-    except OSError as error:
-        raise UserError(f"{path} cannot be opened ({error.strerror}): check its name and permissions.") from None
-    if size == 0:
-        raise UserError(f"{path} is empty: copy or download it again.")
-    if looks_like_html(head):
-        raise UserError(f"{path} is a web page (HTML), not data: open it to see what the server said, fetch it again.")
-    if head.startswith(b"MATLAB 5.0"):
-        raise UserError(f"{path} is a MATLAB 5 file, but the official data set is MATLAB 7.3 (HDF5): give that one.")
-    if not h5py.is_hdf5(path):
-        raise UserError(f"{path} is not an HDF5 file: give the official .mat (MATLAB 7.3) or a cache .h5.")
-    try:
-        file = h5py.File(path, "r")
-    except (OSError, RuntimeError) as error:
-        what = "is cut short" if "truncated" in str(error) else "is damaged"
-        raise UserError(f"{path} {what} (it has {size:,} bytes): copy or download it again.") from None
-    with file:
-        try:
-            yield file
-        except OSError:
-            raise UserError(f"{path} is damaged (a part of it cannot be read): copy or download it again.") from None
-
-
-def looks_like_html(head):
-    """Whether the first bytes of a file are those of a web page."""
-    start = head.lstrip(b"\xef\xbb\xbf \t\r\n").lower()
-    return start.startswith((b"<!doctype", b"<html", b"<head", b"<?xml", b"<!--"))
-
-
-def dataset(file, name, shape, *dtypes):
-    """The dataset `name` of an open file, checked.
-
-    Args:
-        file: open `h5py.File`.
-        name: its name.
-        shape: the shape it must have; None stands for any length of at least 1.
-        dtypes: names of the dtypes allowed (`"object"` for strings, references and variable lengths).
-
-    Raises:
-        UserError: it is missing, damaged, or of another shape or dtype.
-    """
-    try:
-        found = file[name] if name in file else None
-        if not isinstance(found, h5py.Dataset):
-            raise UserError(f"{file.filename} has no dataset {name}: it is not in the expected layout.")
-        actual, dtype = found.shape, str(found.dtype)
-    except (KeyError, RuntimeError, TypeError, ValueError):
-        raise UserError(f"{file.filename} is damaged at {name}: copy or download it again.") from None
-    fits = actual is not None and len(actual) == len(shape) and all(
-        have >= 1 if want is None else have == want for have, want in zip(actual, shape))
-    if not fits or dtype not in dtypes:
-        wanted = " x ".join("N" if n is None else str(n) for n in shape)
-        raise UserError(f"{file.filename} holds {name} as {dtype} {actual}, not as {' or '.join(dtypes)} of "
-                        f"{wanted}: it is not in the expected layout.")
-    return found
-
-
 def convert(mat, cache, splits=None, progress=True):
     """Converts the official `.mat` to a half-resolution cache, as `lthdepth.data.read_cache` reads it.
 
     Half resolution is made of 2 x 2 blocks. RGB is their mean, rounded. Depth is their lower median, the second
-    smallest of the four (of the valid ones, where some are not): always a depth that was there, so that an object's
-    edge never becomes a point in the air between it and what is behind. It is also what the public half-resolution
-    copies of this data set hold. Depth is stored as uint16 in steps of 0.2 mm, code 0 for no measurement.
+    smallest of the four (of the valid ones, where some are not): always a depth that was there, so that an edge
+    never becomes a point in the air between an object and what is behind it. Depth is stored as uint16 in steps
+    of 0.2 mm, code 0 for no measurement.
 
-    The file is read in blocks of at most 128 frames and written to a temporary file in the folder of `cache`, which
-    is put in place when it is complete.
+    The file is read in blocks of at most 256 MiB and written to a temporary file in the folder of `cache`, which
+    takes its name when it is complete.
 
     Args:
-        mat: the `.mat`, MATLAB 7.3: under h5py images (N, 3, W, H) uint8, depths (N, W, H) float32 in metres, scenes.
+        mat: the `.mat`, MATLAB 7.3: under h5py images (N, 3, W, H) uint8, depths (N, W, H) float32 in metres, and
+            scenes (1, N) references.
         cache: the `.h5` to write.
         splits: for a file that is not the 1449 frames of NYU: a MATLAB 5 `splits.mat` with 1-based trainNdxs and
-            testNdxs, or a `.json` with 0-based lists `train` and `test`. NYU has its split in `nyu_frames.csv`.
+            testNdxs, or a `.json` with 0-based lists `train` and `test`. NYU's own is in `nyu_frames.csv`.
         progress: show a progress bar.
 
     Raises:
@@ -125,15 +59,136 @@ def convert(mat, cache, splits=None, progress=True):
         n, width, height = depths.shape
         images = dataset(file, "images", (n, 3, width, height), "uint8")
         if width % 2 or height % 2:
-            raise UserError(f"{mat} has frames of {width} x {height} pixels: both sides must be even to be halved.")
-        scenes = _matlab_strings(file, "scenes", n)
-        train, test = _official_split(mat, scenes) if splits is None else _read_splits(Path(splits), n)
+            raise UserError(f"{mat} has frames of {width} x {height} pixels: both sides must be even.")
+        scenes = _scenes(file, n)
+        train = _official_split(mat, scenes) if splits is None else _read_splits(Path(splits), n)
         try:
             cache.parent.mkdir(parents=True, exist_ok=True)
             with replacing(cache) as part, h5py.File(part, "w") as out:
-                _write(out, images, depths, progress and f"converting {mat.name}")
-                out["trainNdxs"], out["testNdxs"] = train.astype(np.int32), test.astype(np.int32)
+                out["trainNdxs"] = np.flatnonzero(train).astype(np.int32)
+                out["testNdxs"] = np.flatnonzero(~train).astype(np.int32)
                 out.create_dataset("scenes", data=scenes, dtype=h5py.string_dtype())
                 out.attrs["source"] = source_stamp(mat)
-        except _WriteError as error:
-            raise UserError(f"{cache} cannot be written ({error}): free some space or use another folder.") from None
+                _write_frames(out, images, depths, progress and f"converting {mat.name}")
+        except OSError as error:
+            raise UserError(f"{cache} cannot be written ({error}): free some space or use another "
+                            "folder.") from None
+
+
+def source_stamp(mat):
+    """Text that tells one state of a file from another: its size in bytes and time of change."""
+    stat = Path(mat).stat()
+    return f"{stat.st_size} {stat.st_mtime_ns}"
+
+
+def train_mask(train, test, n, where):
+    """The train frames of a split, after a check that it is one.
+
+    Args:
+        train, test: integer arrays, 0-based.
+        n: number of frames.
+        where: the file, for the message.
+
+    Returns:
+        (n,) bool.
+
+    Raises:
+        UserError: an index outside 0 to n - 1, or a frame that is not exactly once in the two.
+    """
+    both = np.concatenate([train, test]).astype(np.int64)
+    if not len(train) or not len(test):
+        raise UserError(f"The split in {where} has {len(train)} train and {len(test)} test frames: it needs both.")
+    if both.min() < 0 or both.max() >= n:
+        frame = both.min() if both.min() < 0 else both.max()
+        raise UserError(f"The split in {where} names frame {frame} (counted from 0), but there are {n} frames.")
+    wrong = np.flatnonzero(np.bincount(both, minlength=n) != 1)
+    if len(wrong):
+        raise UserError(f"The split in {where} does not have frame {wrong[0]} (counted from 0) exactly once in "
+                        "train and test: every frame must be in one of them.")
+    return np.isin(np.arange(n), train)
+
+
+def _write_frames(out, images, depths, label):
+    n, width, height = depths.shape
+    pictures = out.create_dataset("images_png", (n,), h5py.vlen_dtype(np.uint8))
+    codes = out.create_dataset("depths", (n, width // 2, height // 2), np.uint16, compression="gzip",
+                               chunks=(1, width // 2, height // 2), shuffle=True)
+    codes.attrs.update(scale=DEPTH_STEP, offset=0.0, units="metres = (code + offset) * scale; code 0 = no depth")
+    block = max(1, 2**28 // (width * height * (3 + depths.dtype.itemsize)))
+    with tqdm(total=n, desc=label or None, unit="frame", disable=not label) as bar:
+        for start in range(0, n, block):
+            rgb, metres = _read(images, start, block), _read(depths, start, block)
+            for i in range(len(metres)):
+                file = io.BytesIO()
+                Image.fromarray(halve_rgb(rgb[i]).T).save(file, "PNG", compress_level=3)
+                pictures[start + i] = np.frombuffer(file.getvalue(), np.uint8)
+                half = halve_depth(metres[i])
+                if half.max() > DEPTH_STEP * 65535:
+                    raise UserError(f"{depths.file.filename} has a depth of {half.max():.4g} in frame {start + i}, "
+                                    "but depths are metres and at most 13.1: it is not the official file.")
+                codes[start + i] = np.rint(half / DEPTH_STEP)
+                bar.update()
+
+
+def halve_rgb(rgb):
+    """uint8 (3, W, H) to uint8 (3, W/2, H/2): the mean of 2 x 2 pixels, halves rounded up."""
+    sums = rgb.reshape(3, rgb.shape[1] // 2, 2, rgb.shape[2] // 2, 2).sum((2, 4), dtype=np.uint16)
+    return ((sums + 2) // 4).astype(np.uint8)
+
+
+def halve_depth(depth):
+    """float (W, H) to (W/2, H/2), metres: the lower median of the valid ones of 2 x 2 pixels, 0 without any."""
+    four = np.stack([depth[0::2, 0::2], depth[0::2, 1::2], depth[1::2, 0::2], depth[1::2, 1::2]])
+    valid = np.isfinite(four) & (four > 0)
+    four = np.sort(np.where(valid, four, 0), axis=0)
+    holes = 4 - valid.sum(0)
+    return np.take_along_axis(four, (holes + (3 - holes) // 2)[None], axis=0)[0]
+
+
+def _read(source, start, length):
+    try:
+        return source[start:start + length]
+    except OSError:
+        raise UserError(f"{source.file.filename} is damaged in {source.name[1:]} near frame {start}: copy or "
+                        "download it again.") from None
+
+
+def _scenes(file, n):
+    """list of n str from a MATLAB cell array of strings: references to (length, 1) arrays of UTF-16 codes."""
+    cells = dataset(file, "scenes", (1, n), "object")[0]
+    try:
+        return [file[cell][:].astype("<u2").tobytes().decode("utf-16-le") for cell in cells]
+    except (TypeError, ValueError, KeyError, AttributeError, RuntimeError):
+        raise UserError(f"{file.filename} holds scenes that are not a cell array of strings: it is not in the "
+                        "expected layout.") from None
+
+
+def _official_split(mat, scenes):
+    split, names = nyu_table()
+    if len(scenes) != NYU_FRAMES:
+        raise UserError(f"{mat} holds {len(scenes)} frames, not {NYU_FRAMES}, so its split is not the official one: "
+                        "give a split with it (a splits.mat, or a .json with 0-based lists train and test).")
+    wrong = np.flatnonzero(names != np.array(scenes))
+    if len(wrong):
+        raise UserError(f"{mat} calls the scene of frame {wrong[0]} {scenes[wrong[0]]}, not {names[wrong[0]]}: it "
+                        "is not the official file, so give a split with it.")
+    return split != "test"
+
+
+def _read_splits(path, n):
+    if not path.is_file():
+        raise UserError(f"There is no split file {path}: check its name and folder.")
+    try:
+        if path.suffix == ".json":
+            lists = json.loads(path.read_text())
+            train, test = np.array(lists["train"]), np.array(lists["test"])
+        else:
+            lists = scipy.io.loadmat(path)
+            # int64 before the subtraction: the file's uint16 would make -1 of a wrong 0 into 65535
+            train, test = (lists[name].ravel().astype(np.int64) - 1 for name in ("trainNdxs", "testNdxs"))
+    except Exception:  # the parsers' many ways to fail on a bad file
+        raise UserError(f"{path} is not a split: give a MATLAB 5 file with trainNdxs and testNdxs, or a .json with "
+                        "0-based lists train and test.") from None
+    if any(index.ndim != 1 or index.dtype.kind not in "iu" for index in (train, test)):
+        raise UserError(f"{path} is not a split: its lists must hold whole numbers.")
+    return train_mask(train, test, n, path)

@@ -2,19 +2,18 @@
 
 Sources are the official NYU Depth V2 `.mat`, a half-resolution cache of it, and built-in synthetic rooms.
 
-The official train frames are carved into train and validation by whole scenes, so that nothing is ever selected on
-test. The rule: take the train scenes in alphabetical order without those named bookstore_* (they are probably the
-same shop as a test scene, and the two must not pull selection towards test); order them by the raw 64-bit outputs
-of numpy's Philox with key 2012 (the year of the data set), smallest first; take scenes into validation until they
-hold at least 10 % of the train frames. On NYU that is 30 scenes with 85 of the 795 frames, and `nyu_frames.csv` is the
-result.
+The official train frames are carved into train and validation by whole scenes, so that nothing is ever
+selected on test. The rule: take the train scenes in alphabetical order, without those named bookstore_* (they
+are probably the same shop as a test scene and must not pull selection towards it); order them by the raw 64-bit
+outputs of numpy's Philox with key 2012 (the year of the data set), smallest first; take scenes into validation
+until they hold at least 10 % of the train frames. On NYU that is 30 scenes with 85 of the 795 frames;
+`nyu_frames.csv` holds the result.
 """
 
 import hashlib
 import io
-import os
 import re
-import tempfile
+import zipfile
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -23,14 +22,16 @@ import numpy as np
 from PIL import Image
 from tqdm.auto import tqdm
 
-from lthdepth.convert import NYU_FRAMES, convert, dataset, nyu_table, open_h5
-from lthdepth.errors import UserError
+from . import rooms
+from .convert import NYU_FRAMES, convert, nyu_table, source_stamp, train_mask
+from .errors import UserError
+from .hdf5 import dataset, open_h5, replacing
 
 DATA_DIR = Path("data")
 SPLITS = ("train", "validation", "test")
 ROOMS = 240
 ROOM_VIEWS = 4
-# 60 % train, 10 % validation, 30 % test; the first three differ, so that three rooms already have every split.
+# 60 % train, 10 % validation, 30 % test. The first three differ: three rooms already have every split.
 ROOM_SPLIT = ("train", "test", "validation", "train", "train", "test", "train", "train", "test", "train")
 
 
@@ -92,8 +93,8 @@ def load(source, progress=True):
     """Loads a data set whole.
 
     Args:
-        source: `rooms` or `rooms:N` (N synthetic frames, built in), a cache `.h5`, or the official `.mat`, which is
-            converted once to data/<stem>_half.h5.
+        source: `rooms` or `rooms:N` (N synthetic frames, built in), a cache `.h5`, or the official `.mat`, which
+            is converted once to data/<stem>_half.h5.
         progress: show a progress bar.
 
     Returns:
@@ -102,9 +103,9 @@ def load(source, progress=True):
     Raises:
         UserError: the source is unknown, missing, damaged or of another layout.
     """
-    rooms = re.fullmatch(r"rooms(?::(\d{1,6}))?", str(source))
-    if rooms:
-        return _rooms(int(rooms[1] or ROOMS))
+    number = re.fullmatch(r"rooms(?::(\d{1,6}))?", str(source))
+    if number:
+        return _rooms(int(number[1] or ROOMS))
     path = Path(source)
     if path.suffix == ".mat":
         cache = DATA_DIR / f"{path.stem}_half.h5"
@@ -140,9 +141,9 @@ def read_cache(path, progress=True):
     """Reads a half-resolution cache.
 
     Its datasets: `images_png` or `images_jpeg`, (N,) variable-length uint8, one upright RGB image file a frame;
-    `depths` (N, W, H) uint8 or uint16, metres = (code + offset) * scale with attributes `scale` and `offset` (0.5
-    where absent); `trainNdxs`, `testNdxs`, 0-based; optional `scenes` (N,) str. A cache of 1449 frames in the official
-    split needs no scene names; elsewhere a frame without one counts as a scene of its own.
+    `depths` (N, W, H) uint8 or uint16, metres = (code + offset) * scale with attributes `scale` and `offset`
+    (0.5 where absent); `trainNdxs`, `testNdxs`, 0-based; optional `scenes` (N,) str. A cache of 1449 frames in the
+    official split needs no scene names; elsewhere a frame without one counts as a scene of its own.
 
     Raises:
         UserError: anything missing, damaged or of another shape.
@@ -151,12 +152,15 @@ def read_cache(path, progress=True):
         codes = dataset(file, "depths", (None, None, None), "uint8", "uint16")
         n, width, height = codes.shape
         images = dataset(file, "images_png" if "images_png" in file else "images_jpeg", (n,), "object")
-        train = _train_mask(file, n)
+        train, test = (dataset(file, name, (None,), "int32", "int64", "uint16", "uint32")[:]
+                       for name in ("trainNdxs", "testNdxs"))
+        train = train_mask(train, test, n, path)
         name, split, scene = _split(file, n, train)
         metres = _metres(codes)
         rgb = np.empty((n, 3, height, width), np.uint8)
         depth = np.empty((n, height, width), np.float32)
-        for i in tqdm(range(n), desc=f"reading {Path(path).name}", unit="frame", disable=not progress, leave=False):
+        label = f"reading {Path(path).name}"
+        for i in tqdm(range(n), desc=label, unit="frame", disable=not progress, leave=False):
             rgb[i] = _decode(images[i], width, height, f"frame {i} of {path}")
             depth[i] = metres[codes[i].T]
     return Frames(rgb, depth, split, scene, name)
@@ -167,27 +171,12 @@ def _metres(codes):
     try:
         scale, offset = float(codes.attrs["scale"]), float(codes.attrs.get("offset", 0.5))
     except (KeyError, TypeError, ValueError):
-        raise UserError(f"{codes.file.filename} gives no scale for its depths: it is not in the expected layout.") from None
+        raise UserError(f"{codes.file.filename} gives no scale for its depths: it is not in the expected "
+                        "layout.") from None
     if not (np.isfinite(scale) and scale > 0 and np.isfinite(offset) and offset >= 0):
-        raise UserError(f"{codes.file.filename} gives scale {scale} and offset {offset} for its depths: the scale must "
-                        "be a positive number of metres, the offset at least 0.")
+        raise UserError(f"{codes.file.filename} gives scale {scale} and offset {offset} for its depths: "
+                        "the scale must be a positive number of metres, the offset at least 0.")
     return ((np.arange(np.iinfo(codes.dtype).max + 1) + offset) * scale).astype(np.float32)
-
-
-def _train_mask(file, n):
-    """bool (n,): the train frames; every frame must be in exactly one of trainNdxs and testNdxs."""
-    times = {}
-    for name in ("trainNdxs", "testNdxs"):
-        index = dataset(file, name, (None,), "int32", "int64", "uint16", "uint32")[:].astype(np.int64)
-        if index.min() < 0 or index.max() >= n:
-            raise UserError(f"{file.filename} has {name} from {index.min()} to {index.max()} for {n} frames: they must "
-                            f"be 0-based, 0 to {n - 1}.")
-        times[name] = np.bincount(index, minlength=n)
-    twice = np.flatnonzero(times["trainNdxs"] + times["testNdxs"] != 1)
-    if len(twice):
-        raise UserError(f"{file.filename} does not have frame {twice[0]} exactly once in trainNdxs and testNdxs: "
-                        "its split is broken, so convert the official file again.")
-    return times["trainNdxs"] == 1
 
 
 def _split(file, n, train):
@@ -197,7 +186,8 @@ def _split(file, n, train):
         try:
             scene = np.array(dataset(file, "scenes", (n,), "object").asstr()[:].tolist())
         except (TypeError, UnicodeDecodeError):
-            raise UserError(f"{file.filename} holds scenes that are not text: it is not in the expected layout.") from None
+            raise UserError(f"{file.filename} holds scenes that are not text: it is not in the expected "
+                            "layout.") from None
     if n == NYU_FRAMES:
         split, names = nyu_table()
         if np.array_equal(split != "test", train) and (scene is None or np.array_equal(scene, names)):
@@ -215,9 +205,62 @@ def _decode(data, width, height, where):
             return np.asarray(image).transpose(2, 0, 1)
     except (OSError, ValueError, SyntaxError, Image.DecompressionBombError):
         raise UserError(f"The image of {where} cannot be decoded: the file is damaged, copy it again.") from None
-    raise UserError(f"The image of {where} is {image.mode} of {image.size[0]} x {image.size[1]} pixels, but its depth is "
-                    f"{width} x {height}: RGB and depth must be of one size.")
+    raise UserError(f"The image of {where} is {image.mode} of {image.size[0]} x {image.size[1]} pixels, but its "
+                    f"depth asks for RGB of {width} x {height}.")
+
+
+def _made_from(cache, mat):
+    """Whether the cache was converted from this state of the `.mat`."""
+    try:
+        with open_h5(cache) as file:
+            return file.attrs.get("source") == source_stamp(mat)
+    except (UserError, OSError):
+        return False
 
 
 def _rooms(n):
-    return None
+    """Frames of n synthetic rooms, rendered once and kept under a name that changes with the renderer."""
+    if n < 3 * ROOM_VIEWS:
+        raise UserError(f"rooms:{n} is too few frames for three splits: ask for at least rooms:{3 * ROOM_VIEWS}.")
+    source = hashlib.sha256(Path(rooms.__file__).read_bytes() + bytes([ROOM_VIEWS])).hexdigest()[:12]
+    path = DATA_DIR / f"rooms_{n}_{source}.npz"
+    try:
+        with np.load(path) as file:
+            rgb, depth, room = file["rgb"], file["depth"], file["room"]
+    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile):
+        rgb, depth, room = rooms.render(n, views=ROOM_VIEWS)
+        try:
+            DATA_DIR.mkdir(parents=True, exist_ok=True)
+            with replacing(path) as part, open(part, "wb") as file:
+                np.savez(file, rgb=rgb, depth=depth, room=room)
+        except OSError:
+            pass  # no place to keep them: they are rendered again next time
+    split = np.array(ROOM_SPLIT)[room % len(ROOM_SPLIT)]
+    return Frames(rgb, depth, split, np.array([f"room_{k:04d}" for k in room]), "rooms")
+
+
+def describe(frames):
+    """What a data set holds, as plain numbers that JSON can hold.
+
+    Returns:
+        dict: `name`, `fingerprint`, `height` and `width` in pixels, and `splits`: for each of train, validation
+        and test `frames`, `scenes`, `depth_mean` and `depth_std` in metres over valid pixels (None without any),
+        `valid` (the fraction of pixels), and `histogram`: 100 counts of valid pixels in bins of 0.1 m from 0 to
+        10 m, deeper ones in the last.
+    """
+    splits = {}
+    for split in SPLITS:
+        here = np.flatnonzero(frames.split == split)
+        histogram, n, total, squares = np.zeros(100, np.int64), 0, 0.0, 0.0
+        for i in here:  # a frame at a time: a float64 copy of the whole would take gigabytes
+            depth = frames.depth[i][frames.depth[i] > 0].astype(np.float64)
+            histogram += np.bincount(np.minimum(depth * 10, 99).astype(int), minlength=100)
+            n, total, squares = n + depth.size, total + depth.sum(), squares + np.square(depth).sum()
+        mean = total / n if n else None
+        splits[split] = {
+            "frames": len(here), "scenes": len(set(frames.scene[here].tolist())),
+            "depth_mean": mean, "depth_std": max(squares / n - mean**2, 0) ** 0.5 if n else None,
+            "valid": n / (len(here) * frames.depth[0].size) if len(here) else None,
+            "histogram": histogram.tolist()}
+    return {"name": frames.name, "fingerprint": frames.fingerprint, "height": frames.depth.shape[1],
+            "width": frames.depth.shape[2], "splits": splits}

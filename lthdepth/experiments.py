@@ -1,10 +1,13 @@
-"""The paper's grids of runs, by name."""
+"""The paper's grids of runs, by name, and the desk from which notebooks ask for their records."""
 
 from dataclasses import dataclass
 
+from . import data, runs, weights
 from .config import Config, level
+from .errors import UserError
+from .train import pick_device
 
-# The published setting: Laina's network as trained in the paper under test (its text; its code had defects besides).
+# The published setting: Laina's network as the paper under test says it was trained (its code had defects besides).
 PUBLISHED = Config(optimiser="sgd", lr_encoder=1e-4, lr_decoder=2e-3, momentum=0.9, weight_decay=0.01, batch=50, epochs=10)
 
 # The better setting, chosen on the validation scenes (grid "recipe"; notebook 02 shows the scores).
@@ -12,15 +15,21 @@ TUNED = Config(
     optimiser="adamw", lr_encoder=1e-4, lr_decoder=5e-4, weight_decay=0.01, schedule="linear", warmup=0.05, holdout=False
 )
 
-# Only the augmentation that costs no training time to get used to; for runs of a few hundred steps.
+# Only mirroring: for runs of a few hundred steps, too short to profit from more.
 LIGHT = {"scale": 1.0, "rotation": 0.0, "colour": 0.0}
+
+SETTINGS = {"published": PUBLISHED, "tuned": TUNED}
+LEVELS = tuple(level(k) for k in range(19))  # 100 % ... 1.80 % of the prunable weights (Chen et al. 2021)
+
+# Fingerprints of the data and weights behind the recorded runs, so that their records are found without either.
+RECORDED = {"data": "b3adc48063dbcbce", "init": "a0191640fee0f955"}  # NYU at half resolution; pqf
 
 
 @dataclass(frozen=True)
 class Study:
-    """A named grid.
+    """A named grid of runs.
 
-    title: one line for people; configs: its runs, in the order in which they are worth having.
+    title: one line for people; configs: the runs, in the order in which they are worth having.
     """
 
     name: str
@@ -28,13 +37,90 @@ class Study:
     configs: tuple
 
 
-def recipe():
-    """Learning rates and augmentation, scored on the validation scenes only; test frames are not looked at."""
-    small = TUNED.replace(height=76, width=104, epochs=2, holdout=True, test=False)
-    return [
-        small,
-        small.replace(**LIGHT),
-        small.replace(lr_encoder=3e-4, lr_decoder=1e-3, **LIGHT),
-        small.replace(optimiser="sgd", lr_encoder=1e-2, lr_decoder=5e-2, weight_decay=1e-4, **LIGHT),
-        PUBLISHED.replace(height=76, width=104, epochs=2, batch=16, test=False),
-    ]
+def _arms(base, levels, arms, seeds):
+    """The floor, then for every seed the dense run and every arm at every level, smallest density first."""
+    yield base.replace(arm="floor", seed=0)
+    for seed in seeds:
+        yield base.replace(arm="dense", seed=seed)
+        for density in sorted(levels):
+            for arm in arms:
+                yield base.replace(arm=arm, density=density, seed=seed)
+
+
+def study(name, backbone="resnet50"):
+    """A `Study` by name; `backbone` matters to "quick" alone. Raises UserError for an unknown name."""
+    base = TUNED.replace(backbone=backbone)
+    if name == "quick":
+        base = base.replace(height=96, width=128, epochs=6, batch=8, lr_encoder=5e-4, lr_decoder=1e-3, **LIGHT)
+        configs = _arms(base, [level(6), level(18)], ["omp", "random"], [0])
+        return Study(name, "Quick: a small network trained here", tuple(configs))
+    if name == "recipe":
+        small = base.replace(height=76, width=104, epochs=2, holdout=True, test=False)
+        configs = [
+            small,
+            small.replace(**LIGHT),
+            small.replace(lr_encoder=3e-4, lr_decoder=1e-3, **LIGHT),
+            small.replace(optimiser="sgd", lr_encoder=1e-2, lr_decoder=5e-2, weight_decay=1e-4, **LIGHT),
+            PUBLISHED.replace(height=76, width=104, epochs=2, batch=16, test=False),
+        ]
+        return Study(name, "Recipe: settings compared on the validation scenes, 76x104, 2 epochs", tuple(configs))
+    if name == "pilot":
+        base = base.replace(height=114, width=152, epochs=8, **LIGHT)
+        configs = _arms(base, [level(18)], ["omp", "random"], [0])
+        return Study(name, "Pilot: 114x152, 8 epochs on two CPU cores", tuple(configs))
+    if name == "paper":
+        base = base.replace(epochs=100, precision="bfloat16")
+        levels = [level(k) for k in (3, 6, 9, 12, 15, 17, 18)]
+        return Study(name, "Paper: 228x304, 100 epochs", tuple(_arms(base, levels, ["omp", "random"], range(3))))
+    raise UserError(f"unknown study {name!r}; the studies are {', '.join(STUDIES)}.")
+
+
+STUDIES = ("quick", "recipe", "pilot", "paper")
+PROFILES = ("quick", "paper")
+QUICK_FRAMES = (144, 72)  # train and test frames that a quick run takes of a larger data set
+
+
+class Desk:
+    """Where a notebook asks for records: the data, weights, device and store of one profile.
+
+    Args:
+        profile: "quick" (small, trained here, by default on built-in rooms without pre-training) or "paper" (looked up
+            in the records; what is missing is trained only where data are given).
+        data: source of frames as `data.load`; None: rooms for quick, nothing for paper.
+        weights: source of encoder weights as `weights.load`.
+        device: "auto", "cpu", "cuda".
+
+    Attributes:
+        frames: `data.Frames`, or None where a paper build has no data; initial: `weights.Initial` or None alike.
+
+    Raises:
+        UserError: an unknown profile, or data or weights that cannot be read.
+    """
+
+    def __init__(self, profile, data_source=None, weights_source=None, device="auto", store=None):
+        if profile not in PROFILES:
+            raise UserError(f"unknown profile {profile!r}; say {' or '.join(PROFILES)}.")
+        self.profile, self.device, self.store = profile, pick_device(device), store or runs.Store()
+        self.live = profile == "quick" or data_source is not None
+        if weights_source and not self.live:
+            raise UserError("weights without data train nothing; give --data too, or neither to use the recorded runs.")
+        self.frames = data.load(data_source or "rooms") if self.live else None
+        self.initial = weights.load(weights_source) if self.live else None
+        if profile == "quick" and self.frames.name != "rooms":
+            self.frames = self.frames.subset(*QUICK_FRAMES)
+        self.study = study(profile, self.initial.backbone or "resnet18") if profile == "quick" else study(profile)
+
+    def record(self, config):
+        """The record of a configuration; None where it is missing and cannot be trained here."""
+        if self.live:
+            return runs.run(config, self.frames, self.initial, self.store, self.device, self.study.name)
+        return self.store.get(runs.key(config, RECORDED["data"], RECORDED["init"]))
+
+    def records(self, name=None):
+        """Records of a study (default: the profile's own) in its order, None for a missing one.
+
+        Another study than the profile's is only looked up.
+        """
+        if name in (None, self.study.name):
+            return [self.record(config) for config in self.study.configs]
+        return [self.store.get(runs.key(c, RECORDED["data"], RECORDED["init"])) for c in study(name).configs]

@@ -110,7 +110,7 @@ class Store:
                 for k, v in self.arrays(name).items():
                     small = v.astype(np.float16 if k == "gallery" else np.float32)
                     file.create_dataset(f"{name}/{k}", data=small, compression="gzip", shuffle=True)
-        text = "".join(json.dumps(r) + "\n" for r in sorted(lines.values(), key=_order))
+        text = "".join(json.dumps(r) + "\n" for r in sorted(lines.values(), key=order))
         write_atomic(self.recorded / "runs.jsonl", text)
 
 
@@ -189,7 +189,8 @@ def _parse(text, where):
         raise UserError(f"{where} is no record of a run; remove it, and the run is made again.") from None
 
 
-def _order(record):
+def order(record):
+    """Sorting key of records: study, arm, density, seed."""
     return record["study"], record["arm"], -record["density"], record["seed"], record["key"]
 
 
