@@ -33,6 +33,7 @@ def parser():
     p.add_argument("source", nargs="?", help="rooms, rooms:N, a cache .h5 or the official .mat")
     p.add_argument("--out", type=Path, metavar="FILE.h5", help="where the half-resolution cache of a .mat goes")
     p.add_argument("--splits", type=Path, metavar="FILE", help="splits .mat or .json, for a .mat of other than 1449 frames")
+    p.add_argument("--record", action="store_true", help="write what the paper shows of it to results/nyu_summary.h5")
     p.add_argument("--download", action="store_true", help="fetch nyu_depth_v2_labeled.mat (2.8 GB) into data/")
 
     p = task(
@@ -77,11 +78,11 @@ def _settings():
 
     source = (Path(__file__).parent / "config.py").read_text()
     rows = re.findall(r"^    (\w+): \w+ = (\S+)  # (.*)$", source, re.MULTILINE)
-    return "settings (library defaults):\n" + "\n".join(f"  {n}={v:<12} {c}" for n, v, c in rows)
+    return "settings (library defaults):\n" + "\n".join(f"  {n + '=' + v.strip(chr(34)):22} {c}" for n, v, c in rows)
 
 
 def data(args):
-    from . import convert
+    from . import convert, runs, summary
     from . import data as frames_of
     from .download import download
 
@@ -94,7 +95,13 @@ def data(args):
         out = args.out or frames_of.DATA_DIR / f"{Path(source).stem}_half.h5"
         convert.convert(Path(source), out, splits=args.splits)
         source = str(out)
-    print(json.dumps(frames_of.describe(frames_of.load(source)), indent=1))
+    frames = frames_of.load(source)
+    if args.record:
+        summary.save(summary.summarise(frames), runs.ROOT / "results" / "nyu_summary.h5")
+    shown = frames_of.describe(frames)
+    for part in shown["splits"].values():  # long lists are for figures, not for a terminal
+        del part["histogram"], part["scene_sizes"]
+    print(json.dumps(shown, indent=1))
 
 
 def train(args):

@@ -7,12 +7,13 @@ from dataclasses import dataclass
 
 from .errors import UserError
 
+# How the encoder's ticket is drawn: short name, as in figures and tables.
 ARMS = {
-    "floor": "no network: the mean depth map of the training frames",
-    "dense": "the whole pre-trained encoder",
-    "omp": "one-shot magnitude ticket of the pre-trained encoder",
-    "random": "random ticket of the same size",
-    "file": "ticket read from a file",
+    "floor": "mean depth map",  # no network: the mean of the training frames
+    "dense": "dense",  # the whole pre-trained encoder
+    "omp": "one-shot magnitude",  # the largest weights of the pre-trained encoder
+    "random": "random",  # as many, drawn uniformly
+    "file": "from file",  # read from a mask file
 }
 
 # Raised by hand when the numbers that a given Config produces change on purpose; old records are then no longer found.
@@ -31,7 +32,7 @@ class Config:
     """
 
     # The ticket
-    arm: str = "dense"  # one of ARMS
+    arm: str = "dense"  # floor | dense | omp | random | file
     density: float = 1.0  # kept fraction of the prunable encoder weights, in (0, 1]
     seed: int = 0  # decoder initialisation, frame order, augmentation, random tickets
     # The network
@@ -47,7 +48,7 @@ class Config:
     warmup: float = 0.0  # fraction of all steps in which the learning rate rises linearly from 0
     schedule: str = "constant"  # constant | linear | cosine: decay to 0 over the steps after the warm-up
     batch: int = 16  # frames a step; the rest of an epoch that fills no batch is left out
-    epochs: int = 20
+    epochs: int = 20  # passes over the training frames
     loss: str = "berhu"  # berhu | l1
     precision: str = "float32"  # float32 | bfloat16 (autocast; weights stay float32)
     # Augmentation, drawn anew for every frame and epoch

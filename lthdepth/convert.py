@@ -34,20 +34,20 @@ def nyu_table():
 def convert(mat, cache, splits=None, progress=True):
     """Converts the official `.mat` to a half-resolution cache, as `lthdepth.data.read_cache` reads it.
 
-    Half resolution is made of 2 x 2 blocks. RGB is their mean, rounded. Depth is their lower median, the second
-    smallest of the four (of the valid ones, where some are not): always a depth that was there, so that an edge
-    never becomes a point in the air between an object and what is behind it. Depth is stored as uint16 in steps
-    of 0.2 mm, code 0 for no measurement.
+    Half resolution is made of 2 x 2 blocks. RGB is their mean, rounded. Depth is their lower median, the
+    second smallest of the four (of the valid ones, where some are not): always a depth that was there, so
+    that an edge never becomes a point in the air between an object and what is behind it. Depth is stored as
+    uint16 in steps of 0.2 mm, code 0 for no measurement.
 
-    The file is read in blocks of at most 256 MiB and written to a temporary file in the folder of `cache`, which
-    takes its name when it is complete.
+    The file is read in blocks of at most 256 MiB and written to a temporary file in the folder of `cache`,
+    which takes its name when it is complete.
 
     Args:
-        mat: the `.mat`, MATLAB 7.3: under h5py images (N, 3, W, H) uint8, depths (N, W, H) float32 in metres, and
-            scenes (1, N) references.
+        mat: the `.mat`, MATLAB 7.3: under h5py images (N, 3, W, H) uint8, depths (N, W, H) float32 in metres,
+            scenes (1, N) references to strings.
         cache: the `.h5` to write.
-        splits: for a file that is not the 1449 frames of NYU: a MATLAB 5 `splits.mat` with 1-based trainNdxs and
-            testNdxs, or a `.json` with 0-based lists `train` and `test`. NYU's own is in `nyu_frames.csv`.
+        splits: for a file that is not the 1449 frames of NYU: a MATLAB 5 `splits.mat` with 1-based trainNdxs
+            and testNdxs, or a `.json` with 0-based lists `train` and `test`. NYU's is in `nyu_frames.csv`.
         progress: show a progress bar.
 
     Raises:
@@ -97,14 +97,15 @@ def train_mask(train, test, n, where):
     """
     both = np.concatenate([train, test]).astype(np.int64)
     if not len(train) or not len(test):
-        raise UserError(f"The split in {where} has {len(train)} train and {len(test)} test frames: it needs both.")
+        raise UserError(f"The split in {where} has {len(train)} train and {len(test)} test frames: it needs "
+                        "both.")
     if both.min() < 0 or both.max() >= n:
         frame = both.min() if both.min() < 0 else both.max()
-        raise UserError(f"The split in {where} names frame {frame} (counted from 0), but there are {n} frames.")
+        raise UserError(f"The split in {where} names frame {frame} (counted from 0), but there are {n}.")
     wrong = np.flatnonzero(np.bincount(both, minlength=n) != 1)
     if len(wrong):
-        raise UserError(f"The split in {where} does not have frame {wrong[0]} (counted from 0) exactly once in "
-                        "train and test: every frame must be in one of them.")
+        raise UserError(f"The split in {where} does not have frame {wrong[0]} (counted from 0) exactly once: "
+                        "every frame must be in one of train and test.")
     return np.isin(np.arange(n), train)
 
 
@@ -113,7 +114,7 @@ def _write_frames(out, images, depths, label):
     pictures = out.create_dataset("images_png", (n,), h5py.vlen_dtype(np.uint8))
     codes = out.create_dataset("depths", (n, width // 2, height // 2), np.uint16, compression="gzip",
                                chunks=(1, width // 2, height // 2), shuffle=True)
-    codes.attrs.update(scale=DEPTH_STEP, offset=0.0, units="metres = (code + offset) * scale; code 0 = no depth")
+    codes.attrs.update(scale=DEPTH_STEP, offset=0.0, units="metres = (code + offset) * scale; 0 = no depth")
     block = max(1, 2**28 // (width * height * (3 + depths.dtype.itemsize)))
     with tqdm(total=n, desc=label or None, unit="frame", disable=not label) as bar:
         for start in range(0, n, block):
@@ -124,8 +125,8 @@ def _write_frames(out, images, depths, label):
                 pictures[start + i] = np.frombuffer(file.getvalue(), np.uint8)
                 half = halve_depth(metres[i])
                 if half.max() > DEPTH_STEP * 65535:
-                    raise UserError(f"{depths.file.filename} has a depth of {half.max():.4g} in frame {start + i}, "
-                                    "but depths are metres and at most 13.1: it is not the official file.")
+                    raise UserError(f"{depths.file.filename} has a depth of {half.max():.4g} in frame "
+                                    f"{start + i}, but depths are metres, at most 13.1: check the file.")
                 codes[start + i] = np.rint(half / DEPTH_STEP)
                 bar.update()
 
@@ -137,7 +138,7 @@ def halve_rgb(rgb):
 
 
 def halve_depth(depth):
-    """float (W, H) to (W/2, H/2), metres: the lower median of the valid ones of 2 x 2 pixels, 0 without any."""
+    """float (W, H) to (W/2, H/2), metres: the lower median of the valid ones of 2 x 2 pixels, or 0."""
     four = np.stack([depth[0::2, 0::2], depth[0::2, 1::2], depth[1::2, 0::2], depth[1::2, 1::2]])
     valid = np.isfinite(four) & (four > 0)
     four = np.sort(np.where(valid, four, 0), axis=0)
@@ -159,19 +160,19 @@ def _scenes(file, n):
     try:
         return [file[cell][:].astype("<u2").tobytes().decode("utf-16-le") for cell in cells]
     except (TypeError, ValueError, KeyError, AttributeError, RuntimeError):
-        raise UserError(f"{file.filename} holds scenes that are not a cell array of strings: it is not in the "
-                        "expected layout.") from None
+        raise UserError(f"{file.filename} holds scenes that are not a cell array of strings: it is not in "
+                        "the expected layout.") from None
 
 
 def _official_split(mat, scenes):
     split, names = nyu_table()
     if len(scenes) != NYU_FRAMES:
-        raise UserError(f"{mat} holds {len(scenes)} frames, not {NYU_FRAMES}, so its split is not the official one: "
-                        "give a split with it (a splits.mat, or a .json with 0-based lists train and test).")
+        raise UserError(f"{mat} holds {len(scenes)} frames, not {NYU_FRAMES}, so the official split does not "
+                        "fit: give another (a splits.mat, or a .json with 0-based lists train and test).")
     wrong = np.flatnonzero(names != np.array(scenes))
     if len(wrong):
-        raise UserError(f"{mat} calls the scene of frame {wrong[0]} {scenes[wrong[0]]}, not {names[wrong[0]]}: it "
-                        "is not the official file, so give a split with it.")
+        raise UserError(f"{mat} calls the scene of frame {wrong[0]} {scenes[wrong[0]]}, not "
+                        f"{names[wrong[0]]}: it is not the official file, so give a split with it.")
     return split != "test"
 
 
@@ -181,14 +182,15 @@ def _read_splits(path, n):
     try:
         if path.suffix == ".json":
             lists = json.loads(path.read_text())
-            train, test = np.array(lists["train"]), np.array(lists["test"])
+            # an empty list has no type of its own
+            train, test = (np.array(lists[name] or np.empty(0, int)) for name in ("train", "test"))
         else:
             lists = scipy.io.loadmat(path)
             # int64 before the subtraction: the file's uint16 would make -1 of a wrong 0 into 65535
             train, test = (lists[name].ravel().astype(np.int64) - 1 for name in ("trainNdxs", "testNdxs"))
     except Exception:  # the parsers' many ways to fail on a bad file
-        raise UserError(f"{path} is not a split: give a MATLAB 5 file with trainNdxs and testNdxs, or a .json with "
-                        "0-based lists train and test.") from None
+        raise UserError(f"{path} is not a split: give a MATLAB 5 file with trainNdxs and testNdxs, or a "
+                        ".json with 0-based lists train and test.") from None
     if any(index.ndim != 1 or index.dtype.kind not in "iu" for index in (train, test)):
         raise UserError(f"{path} is not a split: its lists must hold whole numbers.")
     return train_mask(train, test, n, path)

@@ -3,11 +3,11 @@
 Sources are the official NYU Depth V2 `.mat`, a half-resolution cache of it, and built-in synthetic rooms.
 
 The official train frames are carved into train and validation by whole scenes, so that nothing is ever
-selected on test. The rule: take the train scenes in alphabetical order, without those named bookstore_* (they
-are probably the same shop as a test scene and must not pull selection towards it); order them by the raw 64-bit
-outputs of numpy's Philox with key 2012 (the year of the data set), smallest first; take scenes into validation
-until they hold at least 10 % of the train frames. On NYU that is 30 scenes with 85 of the 795 frames;
-`nyu_frames.csv` holds the result.
+selected on test. The rule: take the train scenes in alphabetical order, without those named bookstore_*
+(they are probably the same shop as a test scene and must not pull selection towards it); order them by the
+raw 64-bit outputs of numpy's Philox with key 2012 (the year of the data set), smallest first; take scenes
+into validation until they hold at least 10 % of the train frames. On NYU that is 30 scenes with 85 of the
+795 frames; `nyu_frames.csv` holds the result.
 """
 
 import hashlib
@@ -22,7 +22,7 @@ import numpy as np
 from PIL import Image
 from tqdm.auto import tqdm
 
-from . import rooms
+from . import furniture, rooms
 from .convert import NYU_FRAMES, convert, nyu_table, source_stamp, train_mask
 from .errors import UserError
 from .hdf5 import dataset, open_h5, replacing
@@ -68,7 +68,8 @@ class Frames:
         """Evenly spaced frames of every split, for quick runs.
 
         Args:
-            train: how many frames of the split `train` to keep; validation keeps the same fraction, at least one.
+            train: how many frames of the split `train` to keep; validation keeps the same fraction, at least
+                one frame.
             test: how many frames of the split `test` to keep.
 
         Raises:
@@ -93,8 +94,8 @@ def load(source, progress=True):
     """Loads a data set whole.
 
     Args:
-        source: `rooms` or `rooms:N` (N synthetic frames, built in), a cache `.h5`, or the official `.mat`, which
-            is converted once to data/<stem>_half.h5.
+        source: `rooms` or `rooms:N` (N synthetic frames, built in), a cache `.h5`, or the official `.mat`,
+            which is converted once to data/<stem>_half.h5.
         progress: show a progress bar.
 
     Returns:
@@ -140,10 +141,10 @@ def carve(scene, train):
 def read_cache(path, progress=True):
     """Reads a half-resolution cache.
 
-    Its datasets: `images_png` or `images_jpeg`, (N,) variable-length uint8, one upright RGB image file a frame;
-    `depths` (N, W, H) uint8 or uint16, metres = (code + offset) * scale with attributes `scale` and `offset`
-    (0.5 where absent); `trainNdxs`, `testNdxs`, 0-based; optional `scenes` (N,) str. A cache of 1449 frames in the
-    official split needs no scene names; elsewhere a frame without one counts as a scene of its own.
+    Its datasets: `images_png` or `images_jpeg`, (N,) variable-length uint8, one upright RGB image file a
+    frame; `depths` (N, W, H) uint8 or uint16, metres = (code + offset) * scale with attributes `scale` and
+    `offset` (0.5 where absent); `trainNdxs`, `testNdxs`, 0-based; optional `scenes` (N,) str. A cache of 1449
+    frames in the official split needs no scene names; elsewhere a frame without one is a scene of its own.
 
     Raises:
         UserError: anything missing, damaged or of another shape.
@@ -204,9 +205,9 @@ def _decode(data, width, height, where):
         if (image.mode, image.size) == ("RGB", (width, height)):
             return np.asarray(image).transpose(2, 0, 1)
     except (OSError, ValueError, SyntaxError, Image.DecompressionBombError):
-        raise UserError(f"The image of {where} cannot be decoded: the file is damaged, copy it again.") from None
-    raise UserError(f"The image of {where} is {image.mode} of {image.size[0]} x {image.size[1]} pixels, but its "
-                    f"depth asks for RGB of {width} x {height}.")
+        raise UserError(f"The image of {where} cannot be decoded: copy or convert the file again.") from None
+    raise UserError(f"The image of {where} is {image.mode} of {image.size[0]} x {image.size[1]} pixels, but "
+                    f"its depth asks for RGB of {width} x {height}.")
 
 
 def _made_from(cache, mat):
@@ -221,9 +222,9 @@ def _made_from(cache, mat):
 def _rooms(n):
     """Frames of n synthetic rooms, rendered once and kept under a name that changes with the renderer."""
     if n < 3 * ROOM_VIEWS:
-        raise UserError(f"rooms:{n} is too few frames for three splits: ask for at least rooms:{3 * ROOM_VIEWS}.")
-    source = hashlib.sha256(Path(rooms.__file__).read_bytes() + bytes([ROOM_VIEWS])).hexdigest()[:12]
-    path = DATA_DIR / f"rooms_{n}_{source}.npz"
+        raise UserError(f"rooms:{n} is too small for three splits: ask for at least rooms:{3 * ROOM_VIEWS}.")
+    source = hashlib.sha256(b"".join(Path(m.__file__).read_bytes() for m in (rooms, furniture))).hexdigest()[:12]
+    path = DATA_DIR / f"rooms_{n}x{ROOM_VIEWS}_{source}.npz"
     try:
         with np.load(path) as file:
             rgb, depth, room = file["rgb"], file["depth"], file["room"]
@@ -243,22 +244,24 @@ def describe(frames):
     """What a data set holds, as plain numbers that JSON can hold.
 
     Returns:
-        dict: `name`, `fingerprint`, `height` and `width` in pixels, and `splits`: for each of train, validation
-        and test `frames`, `scenes`, `depth_mean` and `depth_std` in metres over valid pixels (None without any),
-        `valid` (the fraction of pixels), and `histogram`: 100 counts of valid pixels in bins of 0.1 m from 0 to
-        10 m, deeper ones in the last.
+        dict: `name`, `fingerprint`, `height` and `width` in pixels, and `splits`: for each of train,
+        validation and test `frames`, `scenes`, `scene_sizes` (frames in each scene, sorted), `depth_mean` and
+        `depth_std` in metres over valid pixels (None without any), `valid` (the fraction of pixels), and
+        `histogram`: 100 counts of valid pixels in bins of 0.1 m from 0 to 10 m, deeper ones in the last.
     """
     splits = {}
     for split in SPLITS:
         here = np.flatnonzero(frames.split == split)
-        histogram, n, total, squares = np.zeros(100, np.int64), 0, 0.0, 0.0
+        histogram, total, squares = np.zeros(100, np.int64), 0.0, 0.0
         for i in here:  # a frame at a time: a float64 copy of the whole would take gigabytes
             depth = frames.depth[i][frames.depth[i] > 0].astype(np.float64)
             histogram += np.bincount(np.minimum(depth * 10, 99).astype(int), minlength=100)
-            n, total, squares = n + depth.size, total + depth.sum(), squares + np.square(depth).sum()
+            total, squares = total + float(depth.sum()), squares + float(np.square(depth).sum())
+        n = int(histogram.sum())
         mean = total / n if n else None
         splits[split] = {
             "frames": len(here), "scenes": len(set(frames.scene[here].tolist())),
+            "scene_sizes": sorted(np.unique(frames.scene[here], return_counts=True)[1].tolist()),
             "depth_mean": mean, "depth_std": max(squares / n - mean**2, 0) ** 0.5 if n else None,
             "valid": n / (len(here) * frames.depth[0].size) if len(here) else None,
             "histogram": histogram.tolist()}

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from . import data, runs, weights
+from . import data, runs, summary, weights
 from .config import Config, level
 from .errors import UserError
 from .train import pick_device
@@ -108,19 +108,47 @@ class Desk:
         self.initial = weights.load(weights_source) if self.live else None
         if profile == "quick" and self.frames.name != "rooms":
             self.frames = self.frames.subset(*QUICK_FRAMES)
+        self._summary = None
         self.study = study(profile, self.initial.backbone or "resnet18") if profile == "quick" else study(profile)
 
     def record(self, config):
         """The record of a configuration; None where it is missing and cannot be trained here."""
         if self.live:
             return runs.run(config, self.frames, self.initial, self.store, self.device, self.study.name)
-        return self.store.get(runs.key(config, RECORDED["data"], RECORDED["init"]))
+        return self._find(config)
 
-    def records(self, name=None):
+    def records(self, name=None, arms=None):
         """Records of a study (default: the profile's own) in its order, None for a missing one.
 
-        Another study than the profile's is only looked up.
+        Args:
+            name: another study than the profile's is only looked up, never trained.
+            arms: only these arms.
         """
-        if name in (None, self.study.name):
-            return [self.record(config) for config in self.study.configs]
-        return [self.store.get(runs.key(c, RECORDED["data"], RECORDED["init"])) for c in study(name).configs]
+        own = name in (None, self.study.name)
+        configs = self.study.configs if own else study(name).configs
+        configs = [c for c in configs if arms is None or c.arm in arms]
+        return [self.record(c) if own else self._find(c) for c in configs]
+
+    def studies(self):
+        """Names of the studies this profile shows, its own first."""
+        return ("quick",) if self.profile == "quick" else ("paper", "pilot")
+
+    def summary(self):
+        """The `summary.Summary` of the data: of the frames at hand, or of the recorded NYU Depth V2."""
+        if self._summary is None:
+            live = self.frames is not None and (self.profile == "quick" or self.frames.fingerprint != RECORDED["data"])
+            path = self.store.recorded / "nyu_summary.h5"
+            self._summary = summary.summarise(self.frames) if live else summary.load(path)
+        return self._summary
+
+    def predictions(self, records):
+        """Depth maps of the gallery by column title `{label: (8, h, w)}`, one a record that has them."""
+        found = {}
+        for r in records:
+            maps = self.store.arrays(r["key"]).get("gallery") if r else None
+            if maps is not None:
+                found.setdefault(runs.label(r), maps)
+        return found
+
+    def _find(self, config):
+        return self.store.get(runs.key(config, RECORDED["data"], RECORDED["init"]))

@@ -85,7 +85,7 @@ def dataset(file, name, shape, *dtypes):
 
 @contextmanager
 def replacing(path):
-    """Yields the path of a new file beside `path` that takes its place, flushed to disk, unless an error comes."""
+    """Yields the path of a new file that takes the place of `path`, safe on disk, unless an error comes."""
     handle, part = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
     try:
         os.close(handle)

@@ -145,7 +145,7 @@ def read(path, weights):
         raise UserError(f"{path} masks {extra[0]}, which this network does not have; it fits another network.")
     masks = {}
     for name, weight in weights.items():
-        mask = torch.as_tensor(found[name])
+        mask = found[name]
         if mask.shape != weight.shape:
             raise UserError(f"{path}: the mask of {name} is {tuple(mask.shape)}, the weights are {tuple(weight.shape)}.")
         if not ((mask == 0) | (mask == 1)).all():
@@ -161,15 +161,15 @@ def _read(path):
     try:
         if path.suffix != ".npz":
             state = torch.load(path, map_location="cpu", weights_only=True)
-            return {k: v for k, v in state.items() if k.endswith("weight_mask")}
+            return {k: torch.as_tensor(v) for k, v in state.items() if k.endswith("weight_mask")}
         with np.load(path, allow_pickle=False) as file:
             arrays = {}
-            for key in (k for k in file.files if k.endswith("weight_mask")):
+            for key in (k for k in file.files if k.endswith("weight_mask") and not k.startswith("shape:")):
                 arrays[key] = file[key]
                 if f"shape:{key}" in file.files:
                     shape = tuple(int(n) for n in file[f"shape:{key}"])
-                    arrays[key] = np.unpackbits(arrays[key], count=int(np.prod(shape))).reshape(shape)
-            return arrays
+                    arrays[key] = np.unpackbits(arrays[key])[: int(np.prod(shape))].reshape(shape)
+            return {k: torch.as_tensor(v) for k, v in arrays.items()}
     except Exception as error:  # torch, numpy and zipfile each have their own idea of a damaged file
         kind = "no plain mask file; nothing in it was run" if "nsupported" in str(error) else "damaged or of another kind"
         raise UserError(f"{path} cannot be read as masks: it is {kind}.") from None

@@ -18,7 +18,7 @@ import torch
 import torchvision
 
 from . import __version__, mask, train
-from .config import SCIENCE_VERSION
+from .config import ARMS, SCIENCE_VERSION
 from .errors import UserError
 from .files import write_atomic
 from .model import FCRN
@@ -37,6 +37,12 @@ def key(config, data, init, ticket=""):
         init = "none"
     parts = [config.canonical(), data, init, ticket, str(SCIENCE_VERSION)]
     return hashlib.sha256("\n".join(parts).encode()).hexdigest()[:16]
+
+
+def label(record):
+    """Short name of a run's arm, with its density."""
+    name = ARMS[record["arm"]]
+    return name if record["arm"] in ("floor", "dense") else f"{name} {100 * record['density']:.3g} %"
 
 
 def draw(config, initial):

@@ -29,6 +29,8 @@ def pick_device(name="auto"):
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")
     try:
         device = torch.device(name)
+        if device.type not in ("cpu", "cuda"):
+            raise RuntimeError
     except RuntimeError:
         raise UserError(f"unknown device {name!r}; say auto, cpu or cuda.") from None
     if device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count():

@@ -78,7 +78,8 @@ def load(source, backbone=None):
     path = Path(source)
     state = _read(path)
     state = state.get("state_dict", state) if isinstance(state, dict) else state
-    if not isinstance(state, dict) or not all(isinstance(v, torch.Tensor) for v in state.values()) or not state:
+    named = isinstance(state, dict) and all(isinstance(k, str) and isinstance(v, torch.Tensor) for k, v in state.items())
+    if not named or not state:
         raise UserError(f"{path} holds no state dict (names and tensors); give a ResNet checkpoint.")
     state = {k: v for k, v in state.items() if not k.startswith("fc.")}
     found = _architecture(state)
@@ -102,7 +103,7 @@ def _torchvision(name, backbone):
         raise UserError(f"torchvision has no weights {name} for {backbone}; it has {names}.") from None
     try:
         state = enum.get_state_dict(progress=True, check_hash=True)
-    except OSError as error:
+    except (OSError, RuntimeError) as error:  # a RuntimeError where the file is not what it should be
         raise UserError(
             f"could not download torchvision's {name} for {backbone} ({error}); get {enum.url} by hand and give the file."
         ) from None

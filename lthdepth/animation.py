@@ -1,0 +1,63 @@
+"""An animated schematic of iterative magnitude pruning with rewinding."""
+
+import io
+
+import matplotlib.pyplot as plt
+import numpy as np
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.collections import LineCollection
+from PIL import Image
+
+from .mask import count
+
+SIZES = (5, 8, 8, 3)  # neurons in each layer of the drawn network
+
+
+def pruning(rounds=8, seed=0):
+    """The steps of a schematic run: list of `(title, weights, kept, marked)`.
+
+    The network is random and its "training" a random drift; only the bookkeeping (train, prune the 20 % of the kept
+    weights with the smallest magnitude, rewind) is that of the real procedure.
+
+    Shapes: all arrays `(W,)`; weights are those to draw, kept and marked are bool, marked are about to be pruned.
+    """
+    generator = np.random.default_rng(seed)
+    size = sum(a * b for a, b in zip(SIZES, SIZES[1:], strict=False))
+    theta = generator.normal(size=size)
+    kept = np.ones(size, bool)
+    nothing = np.zeros(size, bool)
+    steps = [("start from the pre-trained weights θ", theta, kept, nothing)]
+    for k in range(1, rounds + 1):
+        trained = theta + 0.45 * generator.normal(size=size)
+        order = np.argsort(np.where(kept, np.abs(trained), np.inf))
+        marked = nothing.copy()
+        marked[order[: kept.sum() - count(0.8**k, size)]] = True
+        steps.append((f"round {k}: train", trained, kept, nothing))
+        steps.append((f"round {k}: mark the smallest 20 %", trained, kept, marked))
+        kept = kept & ~marked
+        steps.append((f"round {k}: prune, rewind to θ: {100 * kept.mean():.0f} % left", theta, kept, nothing))
+    return steps
+
+
+def gif(steps, milliseconds=650):
+    """Draw steps of `pruning` as an animated GIF (bytes): line width is magnitude, colour is sign, red is marked."""
+    places = [np.column_stack([np.full(n, float(i)), np.linspace(-n / 2, n / 2, n)]) for i, n in enumerate(SIZES)]
+    lines = [(a, b) for one, two in zip(places, places[1:], strict=False) for a in one for b in two]
+    images = []
+    for title, weights, kept, marked in steps:
+        figure = plt.figure(figsize=(5.6, 3.2), dpi=90)
+        canvas = FigureCanvasAgg(figure)
+        ax = figure.add_axes((0, 0, 1, 0.88))
+        colours = np.where(marked, "#D00000", np.where(weights > 0, "#0072B2", "#E69F00"))
+        ax.add_collection(LineCollection([s for s, k in zip(lines, kept, strict=True) if k],
+                                         linewidths=0.3 + 1.5 * np.abs(weights[kept]), colors=colours[kept]))  # fmt: skip
+        ax.plot(*np.concatenate(places).T, "o", ms=9, color="0.25")
+        ax.set(xlim=(-0.3, len(SIZES) - 0.7), ylim=(-4.7, 4.7))
+        ax.set_axis_off()
+        figure.text(0.5, 0.93, title, ha="center", va="center", fontsize=12)
+        canvas.draw()
+        images.append(Image.fromarray(np.asarray(canvas.buffer_rgba())).convert("RGB").quantize(64))
+        plt.close(figure)
+    buffer = io.BytesIO()
+    images[0].save(buffer, "GIF", save_all=True, append_images=images[1:], duration=milliseconds, loop=0, optimize=True)
+    return buffer.getvalue()

@@ -1,0 +1,177 @@
+"""The pictures of the paper. Every function takes records or arrays and returns a matplotlib figure, or None for nothing."""
+
+import matplotlib.pyplot as plt
+import numpy as np
+import pandas as pd
+import seaborn as sns
+
+from .config import ARMS
+from .runs import label
+
+COLOURS = {"floor": "0.45", "dense": "black", "omp": "#0072B2", "random": "#D55E00", "file": "#009E73"}
+DEPTH = "viridis"
+
+
+def tidy(records, protocol="full", average="pooled", split="test"):
+    """A row a scored run: key, arm, density, seed and its metrics, as a DataFrame."""
+    rows = [
+        {"key": r["key"], "arm": r["arm"], "density": r["density"], "seed": r["seed"], **r[split][protocol][average]}
+        for r in records
+        if r and r[split]
+    ]
+    return pd.DataFrame(rows)
+
+
+def frames(summary, columns=4):
+    """RGB above depth for the frames of the gallery, one depth scale for all."""
+    n = min(columns, len(summary.index))
+    figure, axes = plt.subplots(2, n, figsize=(2.6 * n, 4.3), squeeze=False)
+    top = float(np.percentile(summary.depth, 99.5))
+    for i in range(n):
+        axes[0, i].imshow(summary.rgb[i])
+        axes[0, i].set_title(f"{summary.scene[i]}, frame {summary.index[i]}", fontsize=8)
+        image = axes[1, i].imshow(summary.depth[i], cmap=DEPTH, vmin=0, vmax=top)
+    for ax in axes.flat:
+        ax.set_axis_off()
+    figure.colorbar(image, ax=axes[1], label="depth (m)", shrink=0.9)
+    return figure
+
+
+def histograms(description):
+    """Distribution of depth in each split, as shares of its pixels in 0.1 m bins."""
+    figure, ax = plt.subplots(figsize=(6.4, 3.2))
+    for split, colour in zip(("train", "validation", "test"), ("black", "#009E73", "#0072B2"), strict=True):
+        counts = np.array(description["splits"][split]["histogram"], float)
+        ax.stairs(counts / max(counts.sum(), 1), np.linspace(0, 10, 101), label=split, color=colour, lw=1.4)
+    ax.set(xlabel="depth (m)", ylabel="share of pixels", xlim=(0, 10))
+    ax.legend(frameon=False)
+    return figure
+
+
+def scene_counts(description):
+    """How many scenes have how many frames, by split."""
+    figure, ax = plt.subplots(figsize=(6.4, 3.2))
+    counts = {split: part["scene_sizes"] for split, part in description["splits"].items()}
+    names = [split for split, sizes in counts.items() if sizes]
+    bins = np.arange(0.5, max(max(counts[s]) for s in names) + 1.5)
+    ax.hist([counts[s] for s in names], bins, label=[f"{s}: {len(counts[s])} scenes" for s in names],
+            color=["black", "#009E73", "#0072B2"][: len(names)])  # fmt: skip
+    ax.set(xlabel="frames in a scene", ylabel="scenes")
+    ax.legend(frameon=False)
+    return figure
+
+
+def mean_map(summary):
+    """The mean depth map of the training frames: the floor."""
+    figure, ax = plt.subplots(figsize=(4.6, 3))
+    image = ax.imshow(summary.mean, cmap=DEPTH)
+    ax.set_axis_off()
+    figure.colorbar(image, ax=ax, label="mean depth (m)")
+    return figure
+
+
+def learning_curves(records):
+    """Training loss and, where validation scenes were held out, their pooled rms, epoch by epoch."""
+    records = [r for r in records if r and r.get("curves")]
+    if not records:
+        return None
+    validated = any(r["curves"]["validation_rms"] for r in records)
+    figure, axes = plt.subplots(1, 1 + validated, figsize=(4.8 * (1 + validated), 3.2), squeeze=False)
+    styles = dict(zip(sorted({r["density"] for r in records}, reverse=True), ("-", "--", ":", "-.") * 9, strict=False))
+    for name, ax in zip(("train_loss", "validation_rms"), axes[0], strict=False):
+        done = set()
+        for r in records:
+            values = r["curves"][name]
+            text = label(r) if label(r) not in done else None
+            done.add(label(r))
+            marker = "o" if len(values) < 12 else None
+            ax.plot(range(1, len(values) + 1), values, styles[r["density"]], marker=marker, ms=3, label=text, color=COLOURS[r["arm"]])
+        ax.set(xlabel="epoch", ylabel={"train_loss": "training loss (m)", "validation_rms": "validation rms (m)"}[name])
+        ax.xaxis.get_major_locator().set_params(integer=True)
+    axes[0, 0].legend(frameon=False, fontsize=8)
+    return figure
+
+
+def transfer(records, metric="rms", average="pooled"):
+    """A test metric against the remaining weights; a line an arm (mean over seeds, a dot a run), dense and floor level."""
+    table = tidy(records, average=average)
+    if table.empty or not set(table.arm) - {"floor", "dense"}:
+        return None
+    figure, ax = plt.subplots(figsize=(6.4, 3.8))
+    for arm, rows in table.groupby("arm", sort=False):
+        if arm in ("floor", "dense"):
+            level = rows[metric].mean()
+            ax.axhline(level, color=COLOURS[arm], lw=1.4, ls=":" if arm == "floor" else "-", label=f"{ARMS[arm]}: {level:.3f}")
+            continue
+        mean = rows.groupby("density")[metric].mean()
+        ax.plot(100 * mean.index, mean, color=COLOURS[arm], label=ARMS[arm])
+        ax.plot(100 * rows.density, rows[metric], "o", ms=4, color=COLOURS[arm])
+    ax.set_xscale("log")
+    ticks = 100 * np.sort(table.density.unique())
+    ax.set_xticks(ticks, [f"{t:.3g}" for t in ticks])
+    ax.minorticks_off()
+    ax.invert_xaxis()
+    name = {"rms": "rms (m)", "rel": "rel", "delta1": "δ1"}.get(metric, metric)
+    ax.set(xlabel="remaining prunable encoder weights (%)", ylabel=f"test {name}, {average}")
+    ax.legend(frameon=False, fontsize=9)
+    return figure
+
+
+def layers(records):
+    """Kept fraction of every prunable layer, one line a ticket (of the lowest seed of its arm and density)."""
+    chosen = {}
+    for r in records:
+        if r and r["arm"] not in ("floor", "dense"):
+            chosen.setdefault((r["arm"], r["density"]), r)
+    if not chosen:
+        return None
+    figure, ax = plt.subplots(figsize=(9, 3.8))
+    styles = dict(zip(sorted({d for _, d in chosen}, reverse=True), ("-", "--", ":", "-.") * 9, strict=False))
+    for (arm, density), r in chosen.items():
+        kept = [100 * max(k, 0.1) / n for _, k, n in r["ticket"]["layers"]]
+        ax.plot(kept, styles[density], color=COLOURS[arm], label=label(r), lw=1.4, marker=".")
+    names = [n.removesuffix(".weight") for n, _, _ in r["ticket"]["layers"]]
+    ax.set_xticks(range(len(names)), names, rotation=90, fontsize=6 if len(names) > 30 else 8)
+    ax.set(yscale="log", ylabel="weights kept (%)")
+    ax.legend(frameon=False, fontsize=8, ncols=2)
+    return figure
+
+
+def depth_maps(summary, predictions, rows=4):
+    """RGB, truth and predictions side by side on one depth scale, the error of each below nothing but its own frame.
+
+    Args:
+        summary: `summary.Summary`.
+        predictions: `{column title: (8, h, w) metres}`, in the order of the columns.
+        rows: number of frames.
+    """
+    if not predictions:
+        return None
+    rows = min(rows, len(summary.index))
+    figure, axes = plt.subplots(rows, 2 + len(predictions), figsize=(1.75 * (2 + len(predictions)), 1.42 * rows + 0.5), squeeze=False)
+    top = float(np.percentile(summary.depth[:rows], 99.5))
+    for i in range(rows):
+        axes[i, 0].imshow(summary.rgb[i])
+        image = axes[i, 1].imshow(summary.depth[i], cmap=DEPTH, vmin=0, vmax=top)
+        for ax, maps in zip(axes[i, 2:], predictions.values(), strict=True):
+            ax.imshow(maps[min(i, len(maps) - 1)].astype(np.float32), cmap=DEPTH, vmin=0, vmax=top,
+                      extent=(0, 1, 0, summary.depth.shape[1] / summary.depth.shape[2]))  # fmt: skip
+    for ax, title in zip(axes[0], ["photo", "truth", *predictions], strict=True):
+        ax.set_title(title.replace(" magnitude ", "\nmagnitude "), fontsize=8)
+    for ax in axes.flat:
+        ax.set_axis_off()
+    figure.colorbar(image, ax=axes, label="depth (m)", shrink=0.6)
+    return figure
+
+
+def strip(records, metric="rms"):
+    """Every scored run as a dot, by arm and density: what there is before any average is taken."""
+    table = tidy(records)
+    if table.empty:
+        return None
+    table["run"] = [label({"arm": a, "density": d}) for a, d in zip(table.arm, table.density, strict=True)]
+    figure, ax = plt.subplots(figsize=(6.4, 0.5 + 0.36 * table.run.nunique()))
+    sns.stripplot(table, x=metric, y="run", hue="arm", palette=COLOURS, ax=ax, legend=False, size=7)
+    ax.set(xlabel={"rms": "test rms (m), pooled"}.get(metric, metric), ylabel="")
+    ax.grid(axis="x", alpha=0.4)
+    return figure

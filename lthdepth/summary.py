@@ -1,0 +1,71 @@
+"""What the paper shows of a data set without the data set: counts, histograms, the mean depth map, a few frames."""
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+
+import h5py
+import numpy as np
+
+from .data import describe
+from .errors import UserError
+from .train import gallery_frames
+
+
+@dataclass(frozen=True, eq=False)
+class Summary:
+    """description: `data.describe`; mean: `(H, W)` metres; index, rgb, depth, scene: the frames of the gallery.
+
+    rgb is uint8 `(8, h, w, 3)`, depth float `(8, h, w)` in metres, at no more than 160 pixels width.
+    """
+
+    description: dict
+    mean: np.ndarray
+    index: np.ndarray
+    rgb: np.ndarray
+    depth: np.ndarray
+    scene: list
+
+
+def summarise(frames):
+    """The `Summary` of `data.Frames`; its mean depth map is that of all official training frames."""
+    index = gallery_frames(np.flatnonzero(frames.split == "test"))
+    step = max(1, frames.depth.shape[2] // 160)
+    h, w = frames.depth.shape[1] // step * step, frames.depth.shape[2] // step * step
+    rgb = frames.rgb[index, :, :h, :w].reshape(len(index), 3, h // step, step, w // step, step).mean((3, 5))
+    fit = frames.depth[frames.split != "test"]
+    mean = fit.sum(0, dtype=np.float64) / np.maximum((fit > 0).sum(0), 1)
+    return Summary(
+        describe(frames),
+        mean.astype(np.float32),
+        index,
+        rgb.round().astype(np.uint8).transpose(0, 2, 3, 1),
+        frames.depth[index, :h:step, :w:step],
+        frames.scene[index].tolist(),
+    )
+
+
+def save(summary, path):
+    """Write a summary to HDF5 (about 0.6 MB for NYU Depth V2)."""
+    with h5py.File(path, "w") as file:
+        file.attrs["description"] = json.dumps(summary.description)
+        file.attrs["scene"] = json.dumps(summary.scene)
+        file["index"] = summary.index
+        for name in ("mean", "depth"):
+            file.create_dataset(name, data=getattr(summary, name).astype(np.float16), compression="gzip", shuffle=True)
+        file.create_dataset("rgb", data=summary.rgb, compression="gzip", shuffle=True)
+
+
+def load(path):
+    """Read what `save` wrote. Raises UserError where it is absent."""
+    if not Path(path).exists():
+        raise UserError(f"no summary {path}; `python -m lthdepth data FILE --record` writes it.")
+    with h5py.File(path) as file:
+        return Summary(
+            json.loads(file.attrs["description"]),
+            file["mean"][()].astype(np.float32),
+            file["index"][()],
+            file["rgb"][()],
+            file["depth"][()].astype(np.float32),
+            json.loads(file.attrs["scene"]),
+        )

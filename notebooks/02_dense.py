@@ -1,0 +1,85 @@
+# %% [markdown]
+# # The dense network
+#
+# Before anything is pruned, the network itself must work. This chapter defines it and its training, and shows what it
+# learns.
+
+# %% tags=["parameters"]
+profile = "quick"  # "quick": a small experiment, trained here; "paper": the recorded runs
+data = None  # rooms, rooms:N, a half-resolution cache .h5, or nyu_depth_v2_labeled.mat
+weights = None  # none, IMAGENET1K_V1 ..., or a file with a ResNet state dict
+device = "auto"  # auto, cpu or cuda
+
+# %%
+from lthdepth import figures, plots, tables
+from lthdepth.experiments import Desk
+from lthdepth.model import FCRN
+
+figures.style()
+desk = Desk(profile, data, weights, device)
+
+# %% [markdown]
+# ## Model
+#
+# FCRN (Laina et al. 2016) is a ResNet without its classifier, a 1×1 convolution that halves the channels, four
+# *up-projections* that each double the resolution and halve the channels, and a 3×3 convolution to one channel: depth in
+# metres. An up-projection spreads its input over a grid of twice the size, zeros between, and applies 5×5 convolutions
+# in two branches. One transposed convolution computes the same function with a quarter of the multiplications.
+
+# %%
+backbone = desk.study.configs[0].backbone
+million = sum(p.numel() for p in FCRN(backbone).parameters()) / 1e6
+figures.say(f"With {backbone.replace('resnet', 'ResNet-')} the network has {million:.1f} M parameters.")
+
+# %% [markdown]
+# ## Loss and training
+#
+# The loss is the reverse Huber function of $x = p - t$, averaged over the valid pixels of a batch:
+#
+# $$ B(x) = \begin{cases} |x| & |x| \le c \\ \dfrac{x^2 + c^2}{2c} & |x| > c \end{cases}
+#    \qquad c = \tfrac{1}{5} \max |x| $$
+#
+# Encoder and decoder have their own learning rates. Each frame of each epoch is augmented anew, and every random number
+# is a function of the seed, the epoch and the frame alone: a run that was stopped continues exactly, and runs with one
+# seed see the same stream whatever their ticket. The input is the whole frame, resized; a zoom by $s$ divides the depth
+# by $s$.
+#
+# The published setting is SGD with rates 1e-4 and 2e-3, momentum 0.9 and weight decay 0.01. Ours was chosen among a few
+# on the validation scenes:
+
+# %%
+recipe = [r for r in desk.records("recipe") if r]
+caption = (
+    "Settings compared on the validation scenes only (no test frame was looked at): FCRN-ResNet-50, 76×104 input, "
+    "2 epochs, one seed. The best is the setting of all runs in this paper. The last epoch counts."
+)
+if recipe:
+    figures.show_table(desk, tables.recipe(recipe), "recipe_table", caption, recipe)
+
+# %% [markdown]
+# ## What it learns
+
+# %%
+arms = ["floor", "dense"]
+found = {study: desk.records(study, arms) for study in desk.studies()}
+for study, records in found.items():
+    figures.say(tables.progress(study, records))
+
+# %%
+for study, records in found.items():
+    caption = f"Training of the dense network ({study} runs): one line a seed."
+    figures.show(desk, plots.learning_curves(records), f"dense_curves_{study}", caption, records)
+
+# %%
+for study, records in found.items():
+    done = [r for r in records if r]
+    if tables.gate(done):
+        caption = f"Dense network and floor ({study} runs), mean ± sd over seeds. {tables.protocol(done)}."
+        figures.show_table(desk, tables.scores(done), f"dense_table_{study}", caption, done)
+        figures.say(tables.gate(done)[1])
+
+# %%
+for study, records in found.items():
+    maps = desk.predictions(records)
+    caption = f"What the dense network sees ({study} runs), beside the truth and the mean depth map, one scale in metres."
+    figures.show(desk, plots.depth_maps(desk.summary(), maps), f"dense_depth_{study}", caption, records)

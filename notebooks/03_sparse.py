@@ -1,0 +1,79 @@
+# %% [markdown]
+# # Tickets
+#
+# Which weights of the encoder are kept, what that leaves of the network, and how the tickets train.
+
+# %% tags=["parameters"]
+profile = "quick"  # "quick": a small experiment, trained here; "paper": the recorded runs
+data = None  # rooms, rooms:N, a half-resolution cache .h5, or nyu_depth_v2_labeled.mat
+weights = None  # none, IMAGENET1K_V1 ..., or a file with a ResNet state dict
+device = "auto"  # auto, cpu or cuda
+
+# %%
+from lthdepth import figures, mask, plots, tables
+from lthdepth.config import level
+from lthdepth.experiments import Desk
+from lthdepth.model import FCRN
+
+figures.style()
+desk = Desk(profile, data, weights, device)
+
+# %% [markdown]
+# ## Drawing a ticket
+#
+# As in Chen et al. (2021), a ticket covers every convolution of the encoder but the first, and magnitudes are compared
+# over all layers at once. The *one-shot magnitude* ticket keeps the weights of the pre-trained encoder with
+#
+# $$ |\theta_i| \ge \tau, \qquad \sum_i m_i = \mathrm{round}(d\,n), $$
+#
+# ties at the threshold $\tau$ going to the first in network order, so that the count is exact. The *random* ticket keeps
+# as many weights, drawn uniformly over all layers: the control that any method must beat. The decoder is never pruned.
+#
+# ## How much is 1.8 %?
+#
+# "Sparsity" has been printed for four different fractions. They are counted here from the masks, for FCRN-ResNet-50.
+
+# %%
+model = FCRN("resnet50")
+prunable = mask.prunable(model.encoder.state_dict())
+ticket = mask.random(prunable, level(18), seed=0)
+d = mask.densities(ticket, model, 228, 304)
+figures.say(
+    f"After 18 rounds {d['counts']['kept']:,} of {d['counts']['prunable']:,} prunable weights are left, "
+    f"{100 * d['prunable']:.2f} %. With the first convolution, which is never pruned, that is {100 * d['encoder']:.2f} % of "
+    f"the encoder's convolution weights; with the dense decoder, {100 * d['network']:.1f} % of the network's. The "
+    f"“1.88 %” of the study under test follows from none of these counts."
+)
+
+# %%
+found = {study: desk.records(study) for study in desk.studies()}
+for study, records in found.items():
+    figures.say(tables.progress(study, records))
+
+# %%
+for study, records in found.items():
+    if any(records):
+        caption = f"What each ticket leaves ({study} runs, first seed): weights, and multiply-adds at the runs' input size."
+        figures.show_table(desk, tables.densities(records), f"density_table_{study}", caption, records)
+
+# %% [markdown]
+# ## Where the weights are
+#
+# A random ticket keeps the same fraction everywhere. A magnitude ticket does not: it follows the scale of each layer's
+# weights, and may leave some layers almost empty.
+
+# %%
+for study, records in found.items():
+    caption = f"Share of weights kept in every prunable convolution, in the order of the network ({study} runs, first seed)."
+    figures.show(desk, plots.layers(records), f"layers_{study}", caption, records)
+
+# %% [markdown]
+# ## Training them
+#
+# All arms of one seed share the initial decoder, the order of frames and the augmentation. Masks are applied to weights,
+# gradients and momentum, and every pruned weight is proven to be exactly zero whenever a checkpoint is written or read.
+
+# %%
+for study, records in found.items():
+    caption = f"Training of all arms ({study} runs)."
+    figures.show(desk, plots.learning_curves(records), f"curves_{study}", caption, records)

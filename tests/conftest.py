@@ -1,0 +1,103 @@
+"""What several test files share. Real data lie beside the checkout, in ../shared; tests that need them skip without."""
+
+import os
+from pathlib import Path
+
+import h5py
+import numpy as np
+import pytest
+import torch
+from hypothesis import settings
+
+from lthdepth import mask, weights
+from lthdepth.config import Config
+from lthdepth.data import Frames
+from lthdepth.runs import Store
+
+torch.set_num_threads(1)  # pytest-xdist gives every core a process of its own
+settings.register_profile("lthdepth", deadline=None, max_examples=60, derandomize=True, database=None)
+settings.load_profile("lthdepth")
+
+SHARED = Path(__file__).resolve().parents[2] / "shared"
+
+# Small enough to train in a second, with every augmentation at work.
+TINY = Config(backbone="resnet18", height=32, width=32, batch=4, epochs=3, lr_encoder=1e-3, lr_decoder=5e-3)
+
+
+@pytest.fixture(scope="session")
+def shared():
+    """Function from a path inside ../shared to the file; skips the test where it is absent."""
+
+    def find(name):
+        if not (SHARED / name).exists():
+            pytest.skip(f"needs real data: {name} is not in the folder shared/ beside the checkout")
+        return SHARED / name
+
+    return find
+
+
+@pytest.fixture(scope="session")
+def pqf(shared):
+    """Real ImageNet weights with many ties in magnitude: `weights.Initial`."""
+    return weights.load(shared("weights/resnet50_imagenet1k_pqf.pth.xz"))
+
+
+@pytest.fixture(scope="session")
+def nyu_depth(shared):
+    """Real depth of NYU at a quarter of the official resolution, (1449, 120, 160) metres, and the official test rows."""
+    with h5py.File(shared("nyu/nyu_v2_labeled_half.h5")) as file:
+        scale = file["depths"].attrs["scale"]
+        depth = np.stack([((codes[::2, ::2].T + 0.5) * scale).astype(np.float32) for codes in file["depths"]])
+        return depth, file["testNdxs"][:]
+
+
+def make_frames(n=20, height=40, width=56, seed=0, name="toy"):
+    """Frames whose depth follows from their brightness: 12 of 20 train, 4 validation, 4 test; some pixels invalid."""
+    rng = np.random.default_rng(seed)
+    brightness = rng.uniform(0.05, 0.95, n)
+    x = np.linspace(-1, 1, width)
+    shade = brightness[:, None, None] + 0.05 * x * rng.uniform(-1, 1, n)[:, None, None] + np.zeros((n, height, width))
+    rgb = np.repeat((255 * shade.clip(0, 1)).round().astype(np.uint8)[:, None], 3, axis=1)
+    depth = (1 + 5 * shade.clip(0, 1)).astype(np.float32)
+    depth[:, :3, :5] = 0
+    split = np.array(["train", "train", "validation", "train", "test"])[np.arange(n) % 5]
+    return Frames(rgb, depth, split, np.array([f"scene_{i // 5}" for i in range(n)]), name)
+
+
+@pytest.fixture(scope="session")
+def frames():
+    return make_frames()
+
+
+@pytest.fixture(scope="session")
+def resnet18_state():
+    """A torchvision resnet18 state dict, without `fc`, of values that pack well."""
+    import torchvision
+
+    state = torchvision.models.resnet18(weights=None).state_dict()
+    for i, (key, value) in enumerate(state.items()):
+        if value.is_floating_point():
+            value.copy_(((torch.arange(value.numel()) + i) % 11 - 5).view(value.shape) / 64)
+        if "running_var" in key:
+            value.fill_(1)
+    return {k: v for k, v in state.items() if not k.startswith("fc.")}
+
+
+@pytest.fixture(scope="session")
+def resnet18_prunable(resnet18_state):
+    return mask.prunable(resnet18_state)
+
+
+@pytest.fixture
+def store(tmp_path):
+    return Store(tmp_path / "runs", tmp_path / "results")
+
+
+class Evil:
+    """An object whose unpickling would run a command."""
+
+    def __init__(self, flag):
+        self.flag = flag
+
+    def __reduce__(self):
+        return os.system, (f"touch {self.flag}",)

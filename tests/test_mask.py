@@ -1,0 +1,358 @@
+"""Tickets: exact counts, order of ties, densities, mask files, and weights that stay pruned."""
+
+import copy
+import pickle
+
+import numpy as np
+import pytest
+import torch
+import torch.nn.functional as F
+from conftest import Evil
+from hypothesis import given
+from hypothesis import strategies as st
+from torch import nn
+from torch.utils.flop_counter import FlopCounterMode
+
+from lthdepth import mask
+from lthdepth.config import level
+from lthdepth.errors import UserError
+from lthdepth.model import FCRN
+
+shapes = st.lists(st.tuples(*[st.integers(1, 4)] * 4), min_size=1, max_size=4)
+
+
+def network(shapes, seed, values):
+    """Weights that take few distinct values, so that most magnitudes tie."""
+    rng = np.random.default_rng(seed)
+    return {
+        f"layer{i}.weight": torch.tensor(rng.integers(-values, values + 1, s) / 8, dtype=torch.float32)
+        for i, s in enumerate(shapes)
+    }
+
+
+def flat(ticket):
+    return np.concatenate([m.numpy().ravel() for m in ticket.masks.values()])
+
+
+@given(shapes, st.integers(0, 99), st.integers(1, 5), st.floats(0.01, 1))
+def test_magnitude_keeps_the_largest_in_exact_number_and_ties_in_network_order(shapes, seed, values, density):
+    weights = network(shapes, seed, values)
+    size = sum(w.numel() for w in weights.values())
+    n = round(density * size)
+    if n == 0:
+        with pytest.raises(UserError, match="keeps none"):
+            mask.magnitude(weights, density)
+        return
+    ticket = mask.magnitude(weights, density)
+    magnitudes = np.concatenate([np.abs(w.numpy().ravel()) for w in weights.values()])
+    # Python's sort is stable: among equal magnitudes the first comes first.
+    best = sorted(range(size), key=lambda i: -magnitudes[i])[:n]
+    assert np.flatnonzero(flat(ticket)).tolist() == sorted(best)
+    assert ticket.kept == n and ticket.size == size and ticket.density == n / size
+    assert list(ticket.masks) == list(weights)
+    assert all(ticket.masks[k].shape == w.shape for k, w in weights.items())
+
+
+@given(shapes, st.integers(0, 99), st.integers(1, 5), st.floats(0.1, 1), st.floats(0.1, 1))
+def test_tickets_of_one_seed_are_nested(shapes, seed, values, a, b):
+    weights = network([(4, 4, 1, 1), *shapes], seed, values)
+    small, large = sorted((a, b))
+    for draw in (lambda d: mask.magnitude(weights, d), lambda d: mask.random(weights, d, seed)):
+        assert (flat(draw(small)) <= flat(draw(large))).all()
+
+
+@pytest.fixture(scope="module")
+def pqf_weights(pqf):
+    return mask.prunable(pqf.state)
+
+
+@pytest.mark.parametrize("layers, levels", [(("layer1", "layer2", "layer3"), range(19)), (("layer",), (9, 18))])
+def test_the_levels_of_chen_on_real_weights_with_many_ties(pqf_weights, layers, levels):
+    weights = {k: v for k, v in pqf_weights.items() if k.startswith(layers)}
+    magnitudes = np.concatenate([w.abs().flatten().numpy() for w in weights.values()])
+    assert len(np.unique(magnitudes[:500_000])) < 100_000  # most values occur many times
+    rank = np.empty(magnitudes.size, np.int32)
+    rank[np.argsort(-magnitudes, kind="stable")] = np.arange(magnitudes.size, dtype=np.int32)
+    for k in levels:
+        ticket = mask.magnitude(weights, level(k))
+        assert ticket.kept == round(0.8**k * magnitudes.size)
+        assert np.array_equal(flat(ticket), rank < ticket.kept), k  # nested too, for one ranking gives them all
+    if layers == ("layer",):
+        assert (ticket.kept, ticket.size) == (422_357, 23_445_504)
+
+
+@pytest.fixture(scope="module")
+def fcrn50():
+    with torch.device("meta"):
+        return FCRN("resnet50")
+
+
+def test_published_densities_of_the_18th_level(fcrn50):
+    weights = {k: torch.zeros(v.shape) for k, v in mask.prunable(fcrn50.encoder.state_dict()).items()}
+    assert len(weights) == 52 and "conv1.weight" not in weights
+    d = mask.densities(mask.magnitude(weights, level(18)), fcrn50, 228, 304)  # all tie: the first are kept
+    assert d["counts"]["kept"] == 422_357
+    assert d["counts"]["prunable"] == 23_445_504
+    assert d["counts"]["encoder"] == 23_454_912
+    assert d["prunable"] == pytest.approx(0.018014, abs=5e-7)
+    assert d["encoder"] == pytest.approx(0.018408, abs=5e-7)
+    assert d["network"] == pytest.approx(0.637, abs=5e-4)
+
+
+def macs(model, height, width):
+    counter = FlopCounterMode(display=False)
+    with counter, torch.device("meta"):
+        model.eval()(torch.empty(1, 3, height, width))
+    return counter.get_total_flops() // 2  # torch counts a multiplication and an addition
+
+
+def test_dense_fcrn_costs_17_5_gmac(fcrn50):
+    weights = {k: torch.zeros(v.shape) for k, v in mask.prunable(fcrn50.encoder.state_dict()).items()}
+    d = mask.densities(mask.dense(weights), fcrn50, 228, 304)
+    assert [d[k] for k in ("prunable", "encoder", "network", "mac")] == [1, 1, 1, 1]
+    assert d["counts"]["mac"] == macs(fcrn50, 228, 304)
+    assert round(d["counts"]["mac"] / 1e9, 1) == 17.5
+
+
+def test_densities_of_a_ticket_by_hand():
+    with torch.device("meta"):
+        model = FCRN("resnet18")
+    masks = {k: torch.ones(v.shape, dtype=torch.bool) for k, v in mask.prunable(model.encoder.state_dict()).items()}
+    masks["layer1.0.conv1.weight"][:32] = False  # 32 x 64 kernels of 3x3, used at 16 x 20 positions
+    masks["layer4.0.downsample.0.weight"][:] = False  # 512 x 256 of 1x1, at 2 x 3
+    gone, work = 32 * 64 * 9 + 512 * 256, 32 * 64 * 9 * 16 * 20 + 512 * 256 * 2 * 3
+    d = mask.densities(mask.Ticket(masks), model, 64, 80)
+    convolutions = {n: p.numel() for n, p in model.named_parameters() if p.ndim == 4}
+    encoder = sum(v for n, v in convolutions.items() if n.startswith("encoder."))
+    total = macs(model, 64, 80)
+    assert d["counts"]["mac"] == total
+    assert d["mac"] == pytest.approx(1 - work / total, rel=1e-12)
+    assert d["prunable"] == pytest.approx(1 - gone / (encoder - 64 * 3 * 49), rel=1e-12)
+    assert d["encoder"] == pytest.approx(1 - gone / encoder, rel=1e-12)
+    assert d["network"] == pytest.approx(1 - gone / sum(convolutions.values()), rel=1e-12)
+
+
+def test_a_random_ticket_is_uniform_over_all_layers(resnet18_prunable):
+    weights, density = {k: v for k, v in resnet18_prunable.items() if k < "layer3"}, 0.05
+    a = mask.random(weights, density, 3)
+    assert a.kept == round(density * a.size)
+    for name, kept, size in a.layers():
+        assert abs(kept - density * size) < 5 * (size * density * (1 - density)) ** 0.5, name
+    assert a.fingerprint == mask.random(weights, density, 3).fingerprint
+    b = mask.random(weights, density, 4)
+    both = (flat(a) & flat(b)).sum()  # two seeds share no more than chance
+    assert both == pytest.approx(density**2 * a.size, rel=0.1)
+
+
+@pytest.mark.parametrize("density", [0, -0.1, 1.0001, float("nan"), float("inf"), 1e-9])
+def test_a_density_that_is_none_is_refused(density):
+    weights = {"a.weight": torch.ones(4, 4, 3, 3)}
+    for draw in (lambda: mask.magnitude(weights, density), lambda: mask.random(weights, density, 0)):
+        with pytest.raises(UserError, match="density"):
+            draw()
+
+
+def test_density_one_keeps_everything(resnet18_prunable):
+    assert mask.magnitude(resnet18_prunable, 1).fingerprint == mask.dense(resnet18_prunable).fingerprint
+
+
+def test_fingerprint_tells_bits_names_and_shapes_apart():
+    bits = torch.tensor([True, False, True, True]).view(2, 2, 1, 1)
+    prints = [
+        mask.Ticket({"a": bits}).fingerprint,
+        mask.Ticket({"b": bits}).fingerprint,
+        mask.Ticket({"a": ~bits}).fingerprint,
+        mask.Ticket({"a": bits.view(4, 1, 1, 1)}).fingerprint,
+    ]
+    assert len(set(prints)) == 4
+    assert mask.Ticket({"a": bits.clone()}, [{"drawn": "elsewhere"}]).fingerprint == prints[0]
+
+
+def test_a_ticket_takes_bool_only():
+    with pytest.raises(ValueError, match="not bool"):
+        mask.Ticket({"a": torch.ones(2)})
+
+
+# Files
+
+
+@pytest.fixture(scope="module")
+def ticket(resnet18_prunable):
+    return mask.random(resnet18_prunable, 0.3, 0)
+
+
+def chen(ticket):
+    """What a file of Chen et al. holds: one float mask a layer, and one of the classifier."""
+    return {f"{k}_mask": m.float() for k, m in ticket.masks.items()} | {"fc.weight_mask": torch.ones(1000, 512)}
+
+
+def test_a_file_of_chens_form_is_read_back(ticket, resnet18_prunable, tmp_path):
+    other = {"module.step": torch.tensor(3.0), "bn1.weight": torch.ones(64)}  # what is no mask is passed over
+    torch.save(chen(ticket) | other, tmp_path / "mask-18.pt")
+    found = mask.read(tmp_path / "mask-18.pt", resnet18_prunable)
+    assert found.fingerprint == ticket.fingerprint
+    assert list(found.masks) == list(resnet18_prunable)
+    assert found.history == [{"drawn": "file", "file": "mask-18.pt"}]
+
+
+@pytest.mark.parametrize("packed", [False, True])
+def test_npz_files_are_read_back(ticket, resnet18_prunable, tmp_path, packed):
+    arrays = {k: v.numpy().astype(np.uint8) for k, v in chen(ticket).items()}
+    if packed:
+        shapes = {f"shape:{k}": np.array(v.shape) for k, v in arrays.items()}
+        arrays = {k: np.packbits(v) for k, v in arrays.items()} | shapes
+    np.savez(tmp_path / "m.npz", **arrays)
+    assert mask.read(tmp_path / "m.npz", resnet18_prunable).fingerprint == ticket.fingerprint
+
+
+@pytest.mark.parametrize("sparsity", ["0.8", "0.91", "0.96", "0.98"])
+def test_real_masks_of_gale(shared, fcrn50, sparsity):
+    path = shared(f"masks/extended_magnitude_pruning_{sparsity}.npz")
+    found = mask.read(path, mask.prunable(fcrn50.encoder.state_dict()))
+    assert found.density == pytest.approx(1 - float(sparsity), abs=2e-3)
+    name = "layer2.1.conv1.weight"
+    with np.load(path) as file:
+        bits = np.unpackbits(file[f"{name}_mask"]).astype(bool)
+    assert np.array_equal(found.masks[name].numpy().ravel(), bits)
+
+
+def spoil(masks, **changes):
+    return {**masks, **changes}
+
+
+BAD = {
+    "empty": lambda m: {},
+    "a layer is missing": lambda m: {k: v for k, v in m.items() if not k.startswith("layer1.0.conv1")},
+    "another layer": lambda m: spoil(m, **{"layer9.0.conv1.weight_mask": torch.ones(2)}),
+    "transposed": lambda m: spoil(m, **{"layer2.0.conv1.weight_mask": torch.ones(64, 128, 3, 3)}),
+    "two": lambda m: spoil(m, **{"layer1.0.conv1.weight_mask": torch.full((64, 64, 3, 3), 2.0)}),
+    "one half": lambda m: spoil(m, **{"layer1.0.conv1.weight_mask": torch.full((64, 64, 3, 3), 0.5)}),
+    "nan": lambda m: spoil(m, **{"layer1.0.conv1.weight_mask": torch.full((64, 64, 3, 3), float("nan"))}),
+    "nothing kept": lambda m: {k: torch.zeros_like(v) for k, v in m.items()},
+    "a tensor": lambda m: torch.ones(3),
+    "a list": lambda m: [1, 2],
+    "numbered": lambda m: {0: torch.ones(3)},
+    "text": lambda m: spoil(m, **{"layer1.0.conv1.weight_mask": "yes"}),
+}
+
+
+@pytest.mark.parametrize("case", BAD)
+def test_masks_that_do_not_fit_are_refused_in_a_sentence(ticket, resnet18_prunable, tmp_path, case):
+    torch.save(BAD[case](chen(ticket)), tmp_path / "m.pt")
+    with pytest.raises(UserError, match="m.pt") as error:
+        mask.read(tmp_path / "m.pt", resnet18_prunable)
+    assert len(str(error.value).splitlines()) == 1
+
+
+def test_damaged_files_are_refused_in_a_sentence(ticket, resnet18_prunable, tmp_path):
+    torch.save(chen(ticket), tmp_path / "good.pt")
+    np.savez_compressed(tmp_path / "good.npz", **{k: v.numpy().astype(bool) for k, v in chen(ticket).items()})
+    whole = {s: (tmp_path / f"good{s}").read_bytes() for s in (".pt", ".npz")}
+    for suffix, data in whole.items():
+        for bad in (b"", b"<!DOCTYPE html><html></html>", data[: len(data) // 2], data[:100]):
+            path = tmp_path / f"bad{suffix}"
+            path.write_bytes(bad)
+            with pytest.raises(UserError, match=f"bad{suffix}"):
+                mask.read(path, resnet18_prunable)
+    with pytest.raises(UserError, match="no mask file"):
+        mask.read(tmp_path / "absent.pt", resnet18_prunable)
+
+
+def test_packed_masks_that_are_cut_short_are_refused(ticket, resnet18_prunable, tmp_path):
+    arrays = {}
+    for k, v in chen(ticket).items():
+        arrays |= {k: np.packbits(v.numpy().astype(bool))[:-4], f"shape:{k}": np.array(v.shape)}
+    np.savez(tmp_path / "m.npz", **arrays)
+    with pytest.raises(UserError, match="m.npz"):
+        mask.read(tmp_path / "m.npz", resnet18_prunable)
+
+
+def test_a_pickle_that_would_run_a_command_does_not(resnet18_prunable, tmp_path):
+    flag = tmp_path / "ran"
+    evil = {"layer1.0.conv1.weight_mask": Evil(flag)}
+    torch.save(evil, tmp_path / "zip.pt")
+    (tmp_path / "raw.pt").write_bytes(pickle.dumps(evil))
+    np.savez(tmp_path / "object.npz", **{"layer1.0.conv1.weight_mask": np.array([Evil(flag)], dtype=object)})
+    for name in ("zip.pt", "raw.pt", "object.npz"):
+        with pytest.raises(UserError, match=name):
+            mask.read(tmp_path / name, resnet18_prunable)
+        assert not flag.exists()
+
+
+# Held while training
+
+
+class Net(nn.Module):
+    """Two convolutions; the second is pruned."""
+
+    def __init__(self):
+        super().__init__()
+        self.conv1, self.conv2 = nn.Conv2d(2, 5, 3), nn.Conv2d(5, 4, 3)
+
+    def forward(self, x):
+        return self.conv2(F.relu(self.conv1(x)))
+
+
+def optimiser_for(kind, parameters):
+    if kind == "sgd":
+        return torch.optim.SGD(parameters, lr=0.05, momentum=0.9, weight_decay=0.1)
+    return torch.optim.AdamW(parameters, lr=0.05, weight_decay=0.1)
+
+
+@pytest.mark.parametrize("kind", ["sgd", "adamw"])
+def test_pruned_weights_and_their_optimiser_state_stay_zero_and_the_others_train_as_ever(kind):
+    generator = torch.Generator().manual_seed(0)
+    net = Net().double()
+    for p in net.parameters():
+        p.data = torch.randn(p.shape, generator=generator, dtype=torch.float64)
+    batches = [torch.randn(3, 2, 8, 8, generator=generator, dtype=torch.float64) for _ in range(6)]
+    keep = torch.rand(net.conv2.weight.shape, generator=generator) < 0.3
+
+    # The reference trains a vector that holds the kept weights and nothing else.
+    reference = copy.deepcopy(net)
+    kept = reference.conv2.weight.detach()[keep].clone().requires_grad_()
+    others = [*reference.conv1.parameters(), reference.conv2.bias]
+    plain = optimiser_for(kind, [*others, kept])
+
+    opt = optimiser_for(kind, net.parameters())
+    masking = mask.Masking(mask.Ticket({"conv2.weight": keep}), net)
+    assert (net.conv2.weight[~keep] == 0).all()
+    for x in batches:
+        opt.zero_grad()
+        (net(x) ** 2).mean().backward()
+        assert (net.conv2.weight.grad[~keep] != 0).any()  # without the mask they would come back
+        masking.gradients()
+        opt.step()
+        masking.weights()
+        assert (net.conv2.weight[~keep] == 0).all()
+        tensors = [v for v in opt.state[net.conv2.weight].values() if v.shape == keep.shape]
+        assert tensors and all((v[~keep] == 0).all() for v in tensors)
+        masking.check(opt)
+
+        plain.zero_grad()
+        weight = torch.zeros(keep.shape, dtype=torch.float64).masked_scatter(keep, kept)
+        (F.conv2d(F.relu(reference.conv1(x)), weight, reference.conv2.bias) ** 2).mean().backward()
+        plain.step()
+    torch.testing.assert_close(net.conv2.weight[keep], kept, rtol=1e-10, atol=1e-12)
+    torch.testing.assert_close(net.conv1.weight, reference.conv1.weight, rtol=1e-10, atol=1e-12)
+
+
+def test_check_finds_a_revived_weight_and_revived_momentum():
+    net = Net()
+    keep = torch.ones(net.conv2.weight.shape, dtype=torch.bool)
+    keep[0, 0, 0, 0] = False
+    opt = optimiser_for("sgd", net.parameters())
+    masking = mask.Masking(mask.Ticket({"conv2.weight": keep}), net)
+    net(torch.ones(1, 2, 8, 8)).sum().backward()
+    masking.gradients()
+    opt.step()
+    masking.weights()
+    masking.check(opt)
+    opt.state[net.conv2.weight]["momentum_buffer"][0, 0, 0, 0] = 1e-30
+    masking.check()
+    with pytest.raises(RuntimeError, match="not zero"):
+        masking.check(opt)
+    opt.state[net.conv2.weight]["momentum_buffer"][0, 0, 0, 0] = 0
+    net.conv2.weight.data[0, 0, 0, 0] = -1e-30
+    with pytest.raises(RuntimeError, match="not zero"):
+        masking.check(opt)

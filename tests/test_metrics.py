@@ -1,0 +1,131 @@
+"""Metrics against plain numpy written from the definitions of Eigen et al. 2014."""
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from hypothesis.extra import numpy as hnp
+
+from lthdepth import metrics, train
+from lthdepth.config import Config
+from lthdepth.data import Frames
+
+
+def by_hand(p, t):
+    """The six metrics of a set of pixels."""
+    p, t = p[t > 0].astype(np.float64), t[t > 0].astype(np.float64)
+    p = np.where(p < 0.1, 0.1, p)
+    worst = np.array([max(a / b, b / a) for a, b in zip(p, t)])
+    return {
+        "rel": np.mean(np.abs(p - t) / t),
+        "rms": np.mean((p - t) ** 2) ** 0.5,
+        "log10": np.mean(np.abs(np.log10(p) - np.log10(t))),
+        "delta1": np.mean(worst < 1.25),
+        "delta2": np.mean(worst < 1.25**2),
+        "delta3": np.mean(worst < 1.25**3),
+    }
+
+
+def pooled_and_per_image(p, t):
+    images = [by_hand(a, b) for a, b in zip(p, t) if (b > 0).any()]
+    return by_hand(p.ravel(), t.ravel()), {k: np.mean([i[k] for i in images]) for k in images[0]}
+
+
+def found(p, t):
+    sums = metrics.error_sums(torch.tensor(p), torch.tensor(t)).numpy()
+    return metrics.summarise(sums)
+
+
+@given(
+    hnp.arrays(np.float64, (3, 4, 5), elements=st.floats(-5, 12)),
+    hnp.arrays(np.float64, (3, 4, 5), elements=st.one_of(st.just(0.0), st.floats(0.3, 10))),
+)
+def test_pooled_and_per_image_metrics_equal_the_definitions(p, t):
+    t[0, 0, 0] = 2.0  # one valid pixel at least
+    pooled, image = pooled_and_per_image(p, t)
+    result = found(p, t)
+    assert result["pooled"] == pytest.approx(pooled, rel=1e-9, abs=1e-12)
+    assert result["per_image"] == pytest.approx(image, rel=1e-9, abs=1e-12)
+
+
+def test_float32_frames_of_real_size_agree_with_float64():
+    rng = np.random.default_rng(0)
+    t = rng.uniform(0.5, 10, (2, 240, 320)).astype(np.float32)
+    p = (t * rng.uniform(0.6, 1.6, t.shape)).astype(np.float32)
+    pooled, image = pooled_and_per_image(p, t)
+    assert found(p, t)["pooled"] == pytest.approx(pooled, rel=1e-5)
+    assert found(p, t)["per_image"] == pytest.approx(image, rel=1e-5)
+
+
+def test_pooled_counts_pixels_and_per_image_counts_images():
+    t = np.zeros((2, 2, 4))
+    t[0], t[1, 0, 0] = 1, 1  # 8 valid pixels with an error of 1 m, one with 3 m
+    p = np.where(np.arange(2)[:, None, None] == 0, 2.0, 4.0) + np.zeros_like(t)
+    result = found(p, t)
+    assert result["pooled"]["rms"] == pytest.approx(((8 * 1 + 9) / 9) ** 0.5)
+    assert result["per_image"]["rms"] == pytest.approx((1 + 3) / 2)
+    assert result["pooled"]["rel"] == pytest.approx((8 + 3) / 9)
+
+
+def test_predictions_that_are_not_positive_count_as_ten_centimetres():
+    t = np.full((1, 1, 3), 1.0)
+    result = found(np.array([[[-4.0, 0.0, 0.05]]]), t)["pooled"]
+    assert result["rel"] == pytest.approx(0.9)
+    assert result["log10"] == pytest.approx(1.0)
+
+
+def test_the_thresholds_are_strict():
+    result = found(np.array([[[1.25, 1.2499, 1.5625, 0.8001]]]), np.ones((1, 1, 4)))["pooled"]
+    assert result["delta1"] == 0.5  # 1.2499 and 1 / 0.8001
+    assert result["delta2"] == 0.75  # 1.25^2 itself is out
+    assert result["delta3"] == 1
+
+
+def test_invalid_pixels_do_not_count_whatever_is_predicted():
+    t = np.array([[[2.0, 0.0, 0.0]]])
+    for junk in (-1.0, 1e9, np.inf, np.nan):
+        result = found(np.array([[[3.0, junk, junk]]]), t)
+        assert result["pooled"]["rms"] == result["per_image"]["rms"] == 1
+
+
+def test_images_without_a_valid_pixel_are_left_out_and_none_at_all_is_an_error():
+    t = np.array([[[2.0]], [[0.0]]])
+    assert found(np.array([[[3.0]], [[9.0]]]), t)["per_image"]["rms"] == 1
+    with pytest.raises(ValueError, match="no valid pixel"):
+        found(np.ones((2, 1, 1)), np.zeros((2, 1, 1)))
+
+
+def test_the_perfect_prediction():
+    t = np.random.default_rng(0).uniform(1, 9, (2, 3, 3))
+    assert found(t, t)["pooled"] == {"rel": 0, "rms": 0, "log10": 0, "delta1": 1, "delta2": 1, "delta3": 1}
+
+
+def test_eigen_crop():
+    assert metrics.eigen_crop(480, 640) == (slice(45, 471), slice(41, 601))
+    assert metrics.eigen_crop(240, 320) == (slice(23, 235), slice(21, 300))
+
+
+def test_score_looks_at_the_whole_frame_and_at_the_crop():
+    rng = np.random.default_rng(1)
+    t, p = rng.uniform(1, 9, (2, 240, 320)), rng.uniform(1, 9, (2, 240, 320))
+    scores = metrics.score(torch.tensor(p), torch.tensor(t))
+    assert metrics.summarise(scores["full"])["pooled"] == pytest.approx(by_hand(p, t))
+    crop = (slice(None), slice(23, 235), slice(21, 300))
+    assert metrics.summarise(scores["eigen"])["pooled"] == pytest.approx(by_hand(p[crop], t[crop]))
+    assert (scores["eigen"][:, 0] == 212 * 279).all()
+
+
+def test_the_mean_map_floor_of_the_official_split(nyu_depth):
+    """Published to three digits for the 795/654 split at full resolution; every fourth pixel tells the same."""
+    depth, test = nyu_depth
+    split = np.full(len(depth), "train", "<U10")
+    split[test] = "test"
+    frames = Frames(np.zeros((len(depth), 3, 1, 1), np.uint8), depth, split, split, "nyu")
+    results, arrays = train.floor(Config(arm="floor", holdout=False), frames)
+    pooled = results["test"]["full"]["pooled"]
+    expected = {"rel": 0.408, "rms": 1.202, "delta1": 0.426, "delta2": 0.714, "delta3": 0.873}
+    assert {k: pooled[k] for k in expected} == pytest.approx(expected, abs=0.01)
+    assert results["test"]["full"]["per_image"]["rms"] == pytest.approx(1.095, abs=0.01)
+    assert results["test"]["frames"] == 654 and results["fit_frames"] == 795
+    assert arrays["test/full"].shape == (654, 7)

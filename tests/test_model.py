@@ -1,0 +1,172 @@
+"""The network against the paper's definitions (Laina et al. 2016) and torchvision's ResNets."""
+
+import pytest
+import torch
+import torch.nn.functional as F
+import torchvision
+from torch import nn
+
+from lthdepth.model import FCRN, UpProjection, initialise
+
+
+def unpool(x):
+    """Twice the size: each value in the top left of a 2x2 cell, zeros in the rest."""
+    b, c, h, w = x.shape
+    out = x.new_zeros(b, c, 2 * h, 2 * w)
+    for i in range(h):
+        for j in range(w):
+            out[:, :, 2 * i, 2 * j] = x[:, :, i, j]
+    return out
+
+
+def kernels(block):
+    """The block's two 5x5 kernels `(outputs, inputs, 5, 5)`; a transposed convolution holds them mirrored."""
+    return block.up.weight.transpose(0, 1).flip(2, 3).chunk(2)
+
+
+def slow(block, x):
+    """The up-projection as the paper draws it (figure 2c, with batch norm), from the block's own parameters."""
+
+    def norm(x, bn, part):
+        scale, shift = bn.weight.chunk(2)[part] if part is not None else bn.weight, bn.bias
+        shift = shift.chunk(2)[part] if part is not None else shift
+        mean, var = x.mean((0, 2, 3), keepdim=True), x.var((0, 2, 3), keepdim=True, correction=0)
+        return (x - mean) / (var + bn.eps).sqrt() * scale.view(1, -1, 1, 1) + shift.view(1, -1, 1, 1)
+
+    main, skip = (norm(F.conv2d(unpool(x), k, padding=2), block.up_bn, i) for i, k in enumerate(kernels(block)))
+    main = norm(F.conv2d(F.relu(main), block.conv.weight, padding=1), block.conv_bn, None)
+    return F.relu(main + skip)
+
+
+def block_and_input(dtype):
+    generator = torch.Generator().manual_seed(5)
+    block = UpProjection(6, 4).to(dtype)
+    with torch.no_grad():
+        for p in block.parameters():
+            p.copy_(torch.randn(p.shape, generator=generator))
+    return block, torch.randn(3, 6, 5, 7, generator=generator).to(dtype)
+
+
+@pytest.mark.parametrize("dtype, tolerance", [(torch.float32, 1e-5), (torch.float64, 1e-12)])
+def test_one_transposed_convolution_is_unpooling_and_two_5x5_convolutions(dtype, tolerance):
+    block, x = block_and_input(dtype)
+    expected = torch.cat([F.conv2d(unpool(x), k, padding=2) for k in kernels(block)], 1)
+    scale = expected.abs().max()
+    assert block.up(x).shape == (3, 8, 10, 14)
+    torch.testing.assert_close(block.up(x) / scale, expected / scale, rtol=0, atol=tolerance)
+
+
+@pytest.mark.parametrize("dtype, tolerance", [(torch.float32, 2e-5), (torch.float64, 1e-12)])
+def test_the_whole_up_projection_and_its_gradients_equal_the_papers(dtype, tolerance):
+    block, x = block_and_input(dtype)
+    x.requires_grad_()
+    leaves = [x, *block.parameters()]
+    weight = torch.randn(3, 4, 10, 14, generator=torch.Generator().manual_seed(1)).to(dtype)
+    fast, plain = block(x), slow(block, x)
+    torch.testing.assert_close(fast, plain, rtol=tolerance, atol=tolerance * 10)
+    for a, b in zip(torch.autograd.grad((fast * weight).sum(), leaves), torch.autograd.grad((plain * weight).sum(), leaves)):
+        scale = b.abs().max()
+        torch.testing.assert_close(a / scale, b / scale, rtol=0, atol=tolerance * 10)
+
+
+def resnet50_parameters():
+    """He et al. 2016, table 1, without the classifier."""
+    count, inputs = 3 * 64 * 49 + 2 * 64, 64
+    for width, blocks in ((64, 3), (128, 4), (256, 6), (512, 3)):
+        outputs = 4 * width
+        for block in range(blocks):
+            count += inputs * width + 2 * width + 9 * width * width + 2 * width + width * outputs + 2 * outputs
+            if block == 0:
+                count += inputs * outputs + 2 * outputs
+            inputs = outputs
+    return count
+
+
+def test_fcrn_has_the_papers_63_6_million_parameters():
+    count = resnet50_parameters() + 2048 * 1024 + 2 * 1024
+    for inputs in (1024, 512, 256, 128):
+        outputs = inputs // 2
+        count += 2 * (25 * inputs * outputs + 2 * outputs) + 9 * outputs * outputs + 2 * outputs
+    count += 9 * 64 + 1
+    with torch.device("meta"):
+        model = FCRN("resnet50")
+    assert sum(p.numel() for p in model.parameters()) == count
+    assert round(count / 1e6, 1) == 63.6
+
+
+@pytest.mark.parametrize("backbone", ["resnet18", "resnet34", "resnet50"])
+@pytest.mark.parametrize("size, out", [((228, 304), (128, 160)), ((114, 152), (64, 80)), ((32, 33), (16, 32))])
+def test_output_size(backbone, size, out):
+    with torch.device("meta"):
+        assert FCRN(backbone)(torch.empty(2, 3, *size)).shape == (2, 1, *out)
+
+
+@pytest.mark.parametrize("backbone", ["resnet18", "resnet34", "resnet50"])
+def test_encoder_is_torchvisions_resnet_key_for_key(backbone):
+    with torch.device("meta"):
+        wanted = torchvision.models.get_model(backbone, weights=None).state_dict()
+        found = FCRN(backbone).encoder.state_dict()
+    wanted = {k: v.shape for k, v in wanted.items() if not k.startswith("fc.")}
+    assert {k: v.shape for k, v in found.items()} == wanted
+
+
+def test_encoder_computes_what_torchvisions_resnet_computes():
+    model = initialise(FCRN("resnet18"), 3).eval()
+    resnet = torchvision.models.resnet18(weights=None).eval()
+    resnet.load_state_dict(model.encoder.state_dict(), strict=False)
+    resnet.avgpool = resnet.fc = nn.Identity()
+    x = torch.randn(1, 3, 64, 64, generator=torch.Generator().manual_seed(0))
+    with torch.no_grad():
+        torch.testing.assert_close(model.encode(x).flatten(1), resnet(x))
+
+
+def test_initialise_is_a_function_of_the_seed():
+    a, b, c = (initialise(FCRN("resnet18"), seed).state_dict() for seed in (1, 1, 2))
+    assert all(torch.equal(a[k], b[k]) for k in a)
+    convolutions = [k for k, v in a.items() if v.ndim == 4]
+    assert len(convolutions) == 20 + 1 + 8 + 1  # ResNet-18, squeeze, two an up-projection, the last
+    assert not any(torch.equal(a[k], c[k]) for k in convolutions)
+
+
+def test_initialise_takes_every_seed_a_configuration_allows():
+    initialise(FCRN("resnet18"), 2**63 - 1)
+
+
+def test_decoder_does_not_depend_on_the_encoders_weights(resnet18_state):
+    random, given = initialise(FCRN("resnet18"), 4), initialise(FCRN("resnet18"), 4, resnet18_state)
+    assert all(torch.equal(given.encoder.state_dict()[k], v) for k, v in resnet18_state.items())
+    a, b = random.state_dict(), given.state_dict()
+    decoder = [k for k in a if not k.startswith("encoder.")]
+    assert decoder and all(torch.equal(a[k], b[k]) for k in decoder)
+    # a network that was something else before is filled all the same
+    used = FCRN("resnet18")
+    for p in used.parameters():
+        p.data.fill_(7)
+    again = initialise(used, 4).state_dict()
+    assert all(torch.equal(a[k], again[k]) for k in a if "running" not in k and "tracked" not in k)
+
+
+def test_initialise_gives_each_layer_the_variance_of_he():
+    """He et al. 2015: a layer fed with noise of unit variance answers with variance 2, which its ReLU halves."""
+    model = initialise(FCRN("resnet18"), 0)
+    generator = torch.Generator().manual_seed(0)
+    with torch.no_grad():
+        for up in model.ups[:2]:
+            for layer in (up.up, up.conv):
+                x = torch.randn(4, layer.in_channels, 32, 32, generator=generator)
+                assert layer(x)[:, :, 4:-4, 4:-4].var().item() == pytest.approx(2, rel=0.1)
+        x = torch.randn(4, 512, 8, 8, generator=generator)
+        assert model.squeeze(x).var().item() == pytest.approx(2, rel=0.1)
+    for name, weight in model.encoder.named_parameters():  # torchvision's own choice there: fan out
+        if weight.ndim == 4 and weight.numel() > 30_000:
+            fan = weight.shape[0] * weight.shape[2] * weight.shape[3]
+            assert weight.std().item() == pytest.approx((2 / fan) ** 0.5, rel=0.03), name
+    assert model.predict.bias.item() == 0
+
+
+def test_decoder_parameters_are_all_but_the_encoders():
+    model = FCRN("resnet18")
+    decoder = {id(p) for p in model.decoder_parameters()}
+    encoder = {id(p) for p in model.encoder.parameters()}
+    assert not decoder & encoder
+    assert decoder | encoder == {id(p) for p in model.parameters()}
