@@ -18,7 +18,7 @@ the paper is rebuilt from the recorded runs (the paper profile). Nothing finishe
   --weights FILE          weights the encoder starts from: .pth, .pth.xz or .safetensors of a torchvision ResNet
   --device auto|cpu|cuda  where to compute (default: auto)
 
-The first run downloads the environment into .venv (about 5.5 GB on Linux; 2 to 5 minutes on a fast line).
+The first run downloads the environment into .venv (Linux: 3 GB to download, 6 GB on disk; 3 to 7 minutes).
 After that, on two cores: quick about 5 minutes, a second time about 1; paper about 1; test about 4.
 PYTHON=/path/to/python ./build.sh uses that interpreter as it is and installs nothing (conda, clusters).
 TEXT
@@ -76,10 +76,10 @@ make_environment() {
   python=$(find_python)
   if [[ -z $state ]]; then
     free=$(df -Pk "$root" | awk 'NR == 2 {print int($4 / 1048576)}')
-    if ((free < 8)); then
-      stop "the environment needs 8 GB of free disk space and $root has $free GB; make room or use PYTHON=/path/to/python."
+    if ((free < 10)); then
+      stop "making the environment needs 10 GB of free disk space and $root has $free GB; make room or use PYTHON=/path/to/python."
     fi
-    say "Making the environment in .venv, once: about 5.5 GB to download, 2 to 5 minutes on a fast line."
+    say "Making the environment in .venv, once: about 3 GB to download, 6 GB on disk, 3 to 7 minutes."
   else
     say "Bringing the environment in .venv up to date."
   fi

@@ -45,7 +45,7 @@ def gif(steps, milliseconds=650):
     lines = [(a, b) for one, two in zip(places, places[1:], strict=False) for a in one for b in two]
     images = []
     for title, weights, kept, marked in steps:
-        figure = plt.figure(figsize=(5.6, 3.2), dpi=90)
+        figure = plt.figure(figsize=(5.6, 3.2), dpi=90, layout="none")
         canvas = FigureCanvasAgg(figure)
         ax = figure.add_axes((0, 0, 1, 0.88))
         colours = np.where(marked, "#D00000", np.where(weights > 0, "#0072B2", "#E69F00"))

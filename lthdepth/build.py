@@ -16,9 +16,9 @@ from .errors import UserError
 
 ROOT = Path(__file__).parents[1]
 
-# Quiet about talking over TCP, which stays on this machine; and tqdm draws its bars as text, which a terminal can
+# Quiet about talking over TCP, which stays on this machine, and about being stopped; and tqdm draws its bars as text, which a terminal can
 # show, instead of as JupyterLab's widgets.
-KERNEL = ["--log-level=40", "--IPKernelApp.exec_lines=import sys; sys.modules['tqdm.notebook'] = None"]
+KERNEL = ["--log-level=50", "--IPKernelApp.exec_lines=import sys; sys.modules['tqdm.notebook'] = None"]
 
 
 def build(profile, data=None, weights=None, device="auto", notebooks=None, out=None):
@@ -114,7 +114,7 @@ class _Progress:
                 self.stream.write(f"    {last}\n")
         self.line = self.line.rpartition("\r")[2] if len(self.line) > 4096 else self.line
         if newest := self.line.rpartition("\r")[2].strip():
-            self._show(f"    {newest}")
+            self._show(newest)
         self.flush()
 
     def flush(self):

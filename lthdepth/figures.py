@@ -15,6 +15,7 @@ from IPython.display import HTML, Markdown, display
 
 from . import __version__
 from .errors import UserError
+from .experiments import study
 from .files import write_atomic
 from .runs import ROOT
 
@@ -53,6 +54,9 @@ def show(desk, figure, name, caption, records=(), note=None):
             0.5, 0.5, f"QUICK RUN on {desk.frames.name}\nnot a result", ha="center", va="center", rotation=20,
             fontsize=22, color="crimson", alpha=0.22, weight="bold", zorder=1000,
         )  # fmt: skip
+    elif studies := {r["study"] for r in records if r and r["arm"] != "floor"} - {desk.study.name}:
+        title = "; ".join(study(name).title for name in sorted(studies))
+        figure.suptitle(title, x=0.01, ha="left", fontsize=8, color="0.35")
     source = _source(desk, name, caption, records)
     path, png = folder(desk) / f"{name}.png", io.BytesIO()
     figure.savefig(png, metadata={"Software": None, "Description": json.dumps(source)})
@@ -82,14 +86,27 @@ def show_table(desk, table, name, caption, records=()):
     """
     marked = f"Quick run on {desk.frames.name}, not a result. {caption}" if desk.profile == "quick" else caption
     path = folder(desk) / name
-    body = table.to_html(index=False, border=0, escape=True)
-    body = body.replace('class="dataframe"', 'class="table"').replace("<thead>", f"<caption>{html.escape(marked)}</caption><thead>", 1)
+    body = table_html(table, marked)
     write_atomic(path.with_suffix(".md"), f"{markdown(table)}\n\n{marked}\n")
     write_atomic(path.with_suffix(".csv"), table.to_csv(index=False))
     write_atomic(path.with_suffix(".tex"), table.style.hide(axis="index").format(escape="latex").to_latex(caption=marked, hrules=True))
     write_atomic(path.with_suffix(".html"), body + "\n")
     write_atomic(path.with_suffix(".json"), _source(desk, name, caption, records))
     display(HTML(body))
+
+
+def table_html(table, caption):
+    """A DataFrame of texts as an HTML table: columns of numbers to the right, of words to the left."""
+    texts = table.astype(str)
+    sides = ["right" if all(t[:1].isdigit() or t in ("–", "nan") for t in texts[c]) else "left" for c in table]
+
+    def row(kind, cells):
+        pairs = zip(cells, sides, strict=True)
+        return "<tr>" + "".join(f'<{kind} style="text-align: {side}">{html.escape(c)}</{kind[:2]}>' for c, side in pairs) + "</tr>"
+
+    body = "\n".join(row("td", cells) for cells in texts.values)
+    head = row('th scope="col"', table.columns)
+    return f"<table>\n<caption>{html.escape(caption)}</caption>\n<thead>{head}</thead>\n<tbody>{body}</tbody>\n</table>"
 
 
 def markdown(table):

@@ -114,7 +114,7 @@ class Store:
                 if name in file:
                     del file[name]
                 for k, v in self.arrays(name).items():
-                    small = v.astype(np.float16 if k == "gallery" else np.float32)
+                    small = v.astype(np.float16 if k == "gallery" else np.float32) if v.dtype.kind == "f" else v
                     file.create_dataset(f"{name}/{k}", data=small, compression="gzip", shuffle=True)
         text = "".join(json.dumps(r) + "\n" for r in sorted(lines.values(), key=order))
         write_atomic(self.recorded / "runs.jsonl", text)

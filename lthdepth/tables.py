@@ -5,6 +5,7 @@ from pathlib import Path
 import pandas as pd
 
 from . import plots
+from .experiments import study
 from .runs import label
 
 HEADINGS = {"rel": "rel", "rms": "rms (m)", "delta1": "δ1", "delta2": "δ2", "delta3": "δ3"}
@@ -44,7 +45,7 @@ def comparison(records):
     """The paper's table: published rows, then ours by arm and density, each with its protocol."""
     rows = []
     for p in published().itertuples():
-        rows.append({"model": p.model, **{h: f"{getattr(p, m):.3f}" for m, h in HEADINGS.items()}, "runs": 1, "protocol": p.protocol})
+        rows.append({"model": p.model, **{h: f"{getattr(p, m):.3f}" for m, h in HEADINGS.items()}, "runs": "–", "protocol": p.protocol})
     ours = scores(records)
     if not ours.empty:
         ours["model"], ours["protocol"] = "ours: " + ours.model, protocol(records)
@@ -93,10 +94,10 @@ def recipe(records):
     return pd.DataFrame(rows)
 
 
-def progress(study, records):
+def progress(name, records):
     """How much of a study is recorded, as a sentence."""
     done = sum(r is not None for r in records)
-    return f"**{study.title}**: {done} of {len(records)} runs recorded." + (" The others are not run yet." if done < len(records) else "")
+    return f"**{study(name).title}**: {done} of {len(records)} runs recorded." + (" The others are not run yet." if done < len(records) else "")
 
 
 def gate(records):
@@ -121,15 +122,15 @@ def verdict(desk, found):
     Args:
         desk: `experiments.Desk`; found: `{study: records}`, the profile's own study first.
     """
-    name, records = next(iter(found.items()))
+    records = next(iter(found.values()))
     paragraphs = []
-    for study, rows in found.items():
+    for name, rows in found.items():
         table = plots.tidy(rows)
         if table.empty:
             continue
         means = table.groupby(["arm", "density"], sort=False).rms.agg(["mean", "size"])
         parts = [f"{label({'arm': a, 'density': d})} {m:.3f} m (n = {int(n)})" for (a, d), (m, n) in means.iterrows()]
-        paragraphs.append(f"**{study.capitalize()} runs**, pooled test rms: " + ", ".join(parts) + ".")
+        paragraphs.append(f"**{name.capitalize()} runs**, pooled test rms: " + ", ".join(parts) + ".")
         if checked := gate(rows):
             paragraphs.append(checked[1])
     if desk.profile == "quick":

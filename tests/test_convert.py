@@ -28,7 +28,7 @@ def elsewhere(tmp_path, monkeypatch):
 
 
 def write_mat(path, images, depths, scenes):
-    """The layout of the official file: `images` (N, 3, W, H), `depths` (N, W, H), references to UTF-16 strings."""
+    """The layout of the official file: `images` (N, 3, W, H), `depths` (N, W, H), `scenes` references."""
     with h5py.File(path, "w") as file:
         file["images"], file["depths"] = images, depths
         cells = file.create_dataset("scenes", (1, len(scenes)), h5py.ref_dtype)
@@ -61,7 +61,8 @@ def test_conversion_halves_and_keeps_edges():
 
 
 @pytest.mark.parametrize("four, half", [
-    ([1, 1, 5, 5], 1), ([1, 5, 5, 5], 5), ([1, 2, 3, 4], 2), ([0, 2, 3, 4], 3), ([0, 0, 3, 4], 3), ([0, 0, 0, 4], 4),
+    ([1, 1, 5, 5], 1), ([1, 5, 5, 5], 5), ([1, 2, 3, 4], 2), ([0, 2, 3, 4], 3),
+    ([0, 0, 3, 4], 3), ([0, 0, 0, 4], 4),
     ([0, 0, 0, 0], 0), ([np.nan, 1, 2, 3], 2), ([np.inf, -1, 7, 0], 7)])
 def test_half_depth_is_a_depth_that_was_there(four, half):
     for turn in range(4):
@@ -74,7 +75,8 @@ def test_mat_is_converted_once_for_each_state_of_it(monkeypatch):
     depths = np.ones((1449, 2, 4), np.float32) * np.linspace(1, 9, 1449, dtype=np.float32)[:, None, None]
     write_mat("nyu.mat", np.zeros((1449, 3, 2, 4), np.uint8), depths, scenes)
     frames = load("nyu.mat", progress=False)
-    assert frames.name == "nyu" and np.array_equal(frames.split, split) and np.array_equal(frames.scene, scenes)
+    assert frames.name == "nyu" and np.array_equal(frames.split, split)
+    assert np.array_equal(frames.scene, scenes)
     assert frames.depth[:, 0, 0] == pytest.approx(depths[:, 0, 0], abs=0.000101)
     calls = []
     monkeypatch.setattr(data, "convert", lambda mat, cache, **_: calls.append((mat, cache)))
@@ -86,7 +88,8 @@ def test_mat_is_converted_once_for_each_state_of_it(monkeypatch):
 
 
 def test_scenes_of_another_file_are_noticed():
-    write_mat("nyu.mat", np.zeros((1449, 3, 2, 4), np.uint8), np.ones((1449, 2, 4), np.float32), nyu_table()[1][::-1])
+    images, depths = np.zeros((1449, 3, 2, 4), np.uint8), np.ones((1449, 2, 4), np.float32)
+    write_mat("nyu.mat", images, depths, nyu_table()[1][::-1])
     with pytest.raises(UserError, match="scene of frame 0 dining_room_0036, not kitchen_0004"):
         load("nyu.mat", progress=False)
 
@@ -113,7 +116,8 @@ def test_another_number_of_frames_needs_a_split():
 
 @pytest.mark.parametrize("content, message", [
     (None, "no split file"), ("{", "not a split"), ('{"train": [0, 1]}', "not a split"),
-    ('{"train": [0, 1], "test": [2.5, 3]}', "whole numbers"), ('{"train": [], "test": [0, 1, 2, 3]}', "0 train"),
+    ('{"train": [0, 1], "test": [2.5, 3]}', "whole numbers"),
+    ('{"train": [], "test": [0, 1, 2, 3]}', "0 train"),
     ('{"train": [0, 1], "test": [2, 4]}', "frame 4"), ('{"train": [0, 1], "test": [1, 2, 3]}', "frame 1")])
 def test_bad_split_file(content, message):
     mat, _ = small_mat("small.mat")
@@ -126,15 +130,16 @@ def test_bad_split_file(content, message):
 
 def test_a_0_based_splits_mat_is_noticed():
     mat, _ = small_mat("small.mat")
-    scipy.io.savemat("splits.mat", {"trainNdxs": np.array([0, 1], np.uint16), "testNdxs": np.array([2, 3], np.uint16)})
+    train, test = np.array([[0, 1], [2, 3]], np.uint16)
+    scipy.io.savemat("splits.mat", {"trainNdxs": train, "testNdxs": test})
     with pytest.raises(UserError, match="frame -1"):
         convert(mat, "out.h5", "splits.mat", progress=False)
 
 
 def test_damage_inside_the_mat_is_told_and_leaves_nothing():
     with h5py.File("bad.mat", "w") as file:
-        file.create_dataset("depths", data=np.random.default_rng(0).random((4, 24, 16), np.float32), chunks=(1, 24, 16),
-                            compression="gzip")
+        depths = np.random.default_rng(0).random((4, 24, 16), np.float32)
+        file.create_dataset("depths", data=depths, chunks=(1, 24, 16), compression="gzip")
         file["images"] = np.zeros((4, 3, 24, 16), np.uint8)
         cells = file.create_dataset("scenes", (1, 4), h5py.ref_dtype)
         file["name"] = np.array([[97]], np.uint16)
@@ -155,14 +160,15 @@ def test_sample_converts_upright_and_agrees_with_the_half_cache():
     ours = read_cache("sample.h5", progress=False)
     with h5py.File(SAMPLE) as file, h5py.File(HALF) as half:
         index = file.attrs["original_index_0based"]
-        rgb = [np.asarray(Image.open(io.BytesIO(half["images_jpeg"][i].tobytes()))).transpose(2, 0, 1) for i in index]
+        images = [Image.open(io.BytesIO(half["images_jpeg"][i].tobytes())) for i in index]
+        rgb = [np.asarray(image).transpose(2, 0, 1) for image in images]
         depth = [(half["depths"][i].T + 0.5) * half["depths"].attrs["scale"] for i in index]
     split, scene = nyu_table()
     assert ours.scene.tolist() == scene[index].tolist()
     assert np.array_equal(ours.split == "test", split[index] == "test")
     for i in range(16):
-        match, mirrored, flipped = (psnr(ours.rgb[i], view) for view in (rgb[i], rgb[i][:, :, ::-1], rgb[i][:, ::-1]))
-        assert match > 35 and mirrored < 20 and flipped < 20
+        assert psnr(ours.rgb[i], rgb[i]) > 35
+        assert psnr(ours.rgb[i], rgb[i][:, :, ::-1]) < 20 and psnr(ours.rgb[i], rgb[i][:, ::-1]) < 20
         assert np.abs(ours.depth[i] - depth[i]).max() < 0.04  # one step of the 8-bit codes
         assert np.abs(ours.depth[i] - depth[i][:, ::-1]).max() > 0.4
 

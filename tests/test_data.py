@@ -36,11 +36,11 @@ def picture(i, width=WIDTH, height=HEIGHT, mode="RGB", kind="PNG"):
 
 
 def write_cache(path, **change):
-    """A small cache; `change` replaces a dataset or, named scale or offset, an attribute; None leaves it out."""
+    """A small cache; `change` replaces a dataset or, named scale or offset, an attribute; None omits it."""
     codes = np.arange(N * WIDTH * HEIGHT, dtype=np.uint16).reshape(N, WIDTH, HEIGHT)
-    parts = {"images_png": [picture(i)[0] for i in range(N)], "depths": codes, "trainNdxs": np.arange(6, dtype=np.int32),
-             "testNdxs": np.arange(6, N, dtype=np.int32), "scenes": [f"room_{i // 2}" for i in range(N)],
-             "scale": 0.0002, "offset": 0.0} | change
+    parts = {"images_png": [picture(i)[0] for i in range(N)], "depths": codes,
+             "trainNdxs": np.arange(6, dtype=np.int32), "testNdxs": np.arange(6, N, dtype=np.int32),
+             "scenes": [f"room_{i // 2}" for i in range(N)], "scale": 0.0002, "offset": 0.0} | change
     with h5py.File(path, "w") as file:
         for name, value in parts.items():
             if name.startswith("images") and isinstance(value, list):
@@ -71,7 +71,8 @@ def test_committed_split_is_what_the_rule_says():
         if frames < 0.1 * official.count("train"):
             chosen.add(name)
             frames += scenes.count(name)
-    assert [row["split"] for row in rows] == ["validation" if s in chosen else o for s, o in zip(scenes, official)]
+    assert [row["split"] for row in rows] == [
+        "validation" if s in chosen else o for s, o in zip(scenes, official)]
     assert frames == 85 and len(chosen) == 30
     assert {s for s in scenes if s.startswith("bookstore")}.isdisjoint(chosen)
 
@@ -174,7 +175,8 @@ def test_bad_cache(case):
 @pytest.mark.parametrize("suffix", [".h5", ".mat"])
 @pytest.mark.parametrize("kind, message", [
     ("missing", "no file"), ("folder", "is a folder"), ("empty", "is empty"), ("html", "web page"),
-    ("matlab5", "MATLAB 5"), ("text", "not an HDF5 file"), ("cut", "cut short"), ("other", "has no dataset depths")])
+    ("matlab5", "MATLAB 5"), ("text", "not an HDF5 file"),
+    ("cut", "cut short"), ("other", "has no dataset depths")])
 def test_bad_file(kind, message, suffix):
     path = Path("bad" + suffix)
     match kind:
@@ -215,7 +217,8 @@ def test_unknown_source(source):
 @with_shared
 def test_half_cache_loads_whole():
     frames = load(HALF, progress=False)
-    assert frames.rgb.shape == (1449, 3, 240, 320) and frames.depth.shape == (1449, 240, 320) and frames.name == "nyu"
+    assert frames.rgb.shape == (1449, 3, 240, 320) and frames.depth.shape == (1449, 240, 320)
+    assert frames.name == "nyu"
     told = describe(frames)
     assert [told["splits"][split]["frames"] for split in data.SPLITS] == [710, 85, 654]
     test = told["splits"]["test"]
@@ -229,14 +232,15 @@ def test_half_cache_loads_whole():
 def make_frames(n=40):
     rng = np.random.Generator(np.random.Philox(3))
     split = np.where(np.arange(n) % 4 == 3, "test", np.where(np.arange(n) % 8 == 1, "validation", "train"))
-    return Frames(rng.integers(0, 256, (n, 3, 4, 5), np.uint8), rng.uniform(0, 12, (n, 4, 5)).astype(np.float32), split,
+    return Frames(rng.integers(0, 256, (n, 3, 4, 5), np.uint8),
+                  rng.uniform(0, 12, (n, 4, 5)).astype(np.float32), split,
                   np.array([f"s{i}" for i in range(n)]), "made")
 
 
 def test_fingerprint_sees_every_part_and_nothing_else():
     frames = make_frames()
-    same = Frames(*(np.ascontiguousarray(a[:, ...]) for a in (frames.rgb, frames.depth)), frames.split.astype("<U30"),
-                  frames.scene.astype(object), "another name")
+    same = Frames(*(np.ascontiguousarray(a[:, ...]) for a in (frames.rgb, frames.depth)),
+                  frames.split.astype("<U30"), frames.scene.astype(object), "another name")
     assert same.fingerprint == frames.fingerprint and len(frames.fingerprint) == 16
     seen = {frames.fingerprint}
     for part in ("rgb", "depth", "split", "scene"):
@@ -249,7 +253,8 @@ def test_fingerprint_sees_every_part_and_nothing_else():
 def test_fingerprint_does_not_depend_on_the_container():
     write_cache("png.h5")
     depths = np.arange(N * WIDTH * HEIGHT, dtype=np.uint16).reshape(N, WIDTH, HEIGHT)
-    write_cache("bmp.h5", images_png=None, images_jpeg=[picture(i, kind="BMP")[0] for i in range(N)], depths=depths)
+    images = [picture(i, kind="BMP")[0] for i in range(N)]
+    write_cache("bmp.h5", images_png=None, images_jpeg=images, depths=depths)
     assert read_cache("png.h5", False).fingerprint == read_cache("bmp.h5", False).fingerprint
 
 
@@ -281,11 +286,12 @@ def test_describe_counts_valid_pixels_only():
     told = json.loads(json.dumps(describe(frames)))
     train = told["splits"]["train"]
     valid = [0.05, 0.15, 0.17, 9.95, 12]
-    assert train["depth_mean"] == pytest.approx(np.mean(valid)) and train["depth_std"] == pytest.approx(np.std(valid))
+    assert train["depth_mean"] == pytest.approx(np.mean(valid))
+    assert train["depth_std"] == pytest.approx(np.std(valid))
     assert train["valid"] == pytest.approx(5 / 6)
     assert {i: n for i, n in enumerate(train["histogram"]) if n} == {0: 1, 1: 2, 99: 2}
-    assert told["splits"]["test"] == {"frames": 0, "scenes": 0, "depth_mean": None, "depth_std": None, "valid": None,
-                                      "histogram": [0] * 100, "scene_sizes": []}
+    assert told["splits"]["test"] == {"frames": 0, "scenes": 0, "scene_sizes": [], "depth_mean": None,
+                                      "depth_std": None, "valid": None, "histogram": [0] * 100}
     assert (told["height"], told["width"], train["scene_sizes"]) == (2, 3, [1])
 
 

@@ -20,8 +20,8 @@ PAGE = b"<!DOCTYPE html><html><body>Please log in</body></html>" * 60_000
 
 
 class Handler(BaseHTTPRequestHandler):
-    """/good; /cut: breaks after 1 MB of each answer; /whole: knows no ranges and breaks once; /other: wrong bytes;
-    /html: a web page; /disguised: a web page of another type; /short: another size; /busy: 503 once; else 404."""
+    """/good; /cut: breaks after 1 MB of each answer; /whole: knows no ranges and breaks once; /other: wrong
+    bytes; /html: a web page; /disguised: one under another type; /short: another size; /busy: 503 once."""
 
     def log_message(self, *_):
         pass
@@ -30,7 +30,8 @@ class Handler(BaseHTTPRequestHandler):
         name, asked = self.path[1:], self.headers.get("Range")
         self.server.seen.append((name, asked))
         body = CONTENT if name in ("good", "cut", "whole", "busy") else \
-            {"other": CONTENT[::-1], "html": PAGE, "disguised": PAGE[:len(CONTENT)], "short": CONTENT[:-1]}.get(name)
+            {"other": CONTENT[::-1], "html": PAGE, "disguised": PAGE[:len(CONTENT)],
+             "short": CONTENT[:-1]}.get(name)
         again = sum(seen == name for seen, _ in self.server.seen) > 1
         if body is None or name == "busy" and not again:
             self.send_error(503 if body else 404)
@@ -62,7 +63,7 @@ def server(tmp_path, monkeypatch):
 
     def get(*names, **options):
         mirrors = [f"http://127.0.0.1:{web.server_port}/{name}" for name in names]
-        return download(out, mirrors, progress=False, **{"size": len(CONTENT), "sha256": SHA256, "wait": 0, **options})
+        return download(out, mirrors, False, len(CONTENT), SHA256, wait=0, **options)
     yield Server(get, web.seen, out, out.with_name("file.mat.part"))
     web.shutdown()
     web.server_close()

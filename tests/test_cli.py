@@ -1,0 +1,216 @@
+"""The command line: help, one tiny run from end to end, and one sentence for every mistake."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import h5py
+import numpy as np
+import pytest
+import torch
+from conftest import TINY
+
+from lthdepth import runs
+from lthdepth.__main__ import main
+
+ROOT = Path(__file__).resolve().parents[1]
+TASKS = ("data", "train", "sweep", "show", "build", "pairs", "bench")
+
+
+@pytest.fixture(autouse=True)
+def elsewhere(tmp_path, monkeypatch):
+    """Work in an empty folder, with a store of its own."""
+    handler = signal.getsignal(signal.SIGTERM)
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(runs.Store.__init__, "__defaults__", (tmp_path / "runs", tmp_path / "results"))
+    yield tmp_path
+    signal.signal(signal.SIGTERM, handler)
+
+
+def lthdepth(*words, cwd):
+    """The command in a process of its own."""
+    environment = os.environ | {"PYTHONPATH": str(ROOT)}
+    return subprocess.run(
+        [sys.executable, "-m", "lthdepth", *words], cwd=cwd, capture_output=True, text=True, env=environment, check=False
+    )
+
+
+@pytest.mark.parametrize("task", TASKS)
+def test_help_of_every_task(task, capsys):
+    with pytest.raises(SystemExit) as end:
+        main([task, "--help"])
+    assert end.value.code == 0
+    assert f"lthdepth {task}" in capsys.readouterr().out
+
+
+def test_general_help_names_every_task(capsys):
+    with pytest.raises(SystemExit) as end:
+        main(["--help"])
+    text = capsys.readouterr().out
+    assert end.value.code == 0 and all(f"\n    {task}" in text for task in TASKS)
+
+
+def test_train_help_lists_every_setting(capsys):
+    with pytest.raises(SystemExit):
+        main(["train", "--help"])
+    text = capsys.readouterr().out
+    from lthdepth.config import FIELDS
+
+    assert all(f"\n  {name}=" in text for name in FIELDS)
+
+
+def settings(config):
+    return [f"{k}={getattr(config, k)}" for k in ("backbone", "height", "width", "batch", "lr_encoder", "lr_decoder")]
+
+
+def test_a_tiny_run_from_end_to_end(elsewhere, capsys, monkeypatch):
+    words = ["train", "--data", "rooms:24", "--device", "cpu", *settings(TINY), "epochs=1", "arm=random", "density=0.3"]
+    assert main(words) == 0
+    line = capsys.readouterr().out.splitlines()[0]
+    key = line.split()[0]
+    assert "random" in line and "30.00 %" in line and "test: rel" in line
+    record = json.loads((elsewhere / "runs" / key / "record.json").read_text())
+    assert record["config"]["epochs"] == 1 and record["config"]["optimiser"] == "adamw"  # "tuned" is the start
+    assert f"rms {record['test']['full']['pooled']['rms']:.3f} m" in line
+
+    monkeypatch.setattr("lthdepth.train.fit", None)  # the second time it is looked up
+    assert main(words) == 0
+    assert capsys.readouterr().out.splitlines()[0] == line
+    assert main(["show"]) == 0
+    assert capsys.readouterr().out == f"{line}\n1 runs\n"
+    assert main(["show", key[:6]]) == 0
+    assert json.loads(capsys.readouterr().out) == record
+    assert main(["show", "--study", "paper"]) == 0
+    assert capsys.readouterr().out == "0 runs\n"
+
+
+def test_data_describes_a_source_in_json(capsys):
+    assert main(["data", "rooms:24"]) == 0
+    shown = json.loads(capsys.readouterr().out)
+    assert shown["name"] == "rooms"
+    assert sum(s["frames"] for s in shown["splits"].values()) == 24
+
+
+def test_a_dry_sweep_trains_nothing(elsewhere, capsys, monkeypatch):
+    monkeypatch.setattr(runs, "run", None)
+    assert main(["sweep", "quick", "--data", "rooms:24", "--dry-run"]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert len(lines) == 1 + 6 and all("missing" in line for line in lines[1:])
+    assert not (elsewhere / "runs").exists()
+
+
+# Mistakes
+
+HTML = b"<!DOCTYPE html>\n<html><body>Sign in to continue</body></html>\n"
+TRAIN = ["train", "--data", "rooms:24", "--device", "cpu", *settings(TINY), "epochs=1"]
+
+
+def resnet18_file():
+    import torchvision
+
+    torch.save(torchvision.models.resnet18(weights=None).state_dict(), "r18.pth")
+
+
+def small_mat(name):
+    """An HDF5 file with one dataset, in no layout of ours."""
+    with h5py.File(name, "w") as file:
+        file["something"] = np.arange(100_000)
+
+
+def cut_mat():
+    small_mat("cut.mat")
+    data = Path("cut.mat").read_bytes()
+    Path("cut.mat").write_bytes(data[: len(data) // 2])
+
+
+def masks_file(shape):
+    torch.save({"layer1.0.conv1.weight_mask": torch.ones(shape)}, "mask.pt")
+
+
+MISTAKES = {
+    "no such data": (None, ["data", "absent.mat"], "absent.mat"),
+    "no such cache": (None, ["train", "--data", "absent.h5"], "absent.h5"),
+    "no such source": (None, ["train", "--data", "kitchen"], "kitchen"),
+    "no source": (None, ["data"], "--download"),
+    "too few rooms": (None, ["data", "rooms:2"], "rooms:2"),
+    "a page saved as .mat": (lambda: Path("page.mat").write_bytes(HTML), ["data", "page.mat"], "page.mat"),
+    "a truncated .mat": (cut_mat, ["data", "cut.mat"], "cut.mat"),
+    "another layout": (lambda: small_mat("other.mat"), ["data", "other.mat"], "other.mat"),
+    "another layout, cache": (lambda: small_mat("other.h5"), ["train", "--data", "other.h5"], "other.h5"),
+    "no such weights": (None, [*TRAIN, "--weights", "absent.pth"], "absent.pth"),
+    "weights of another network": (
+        resnet18_file,
+        ["train", "--data", "rooms:24", "--weights", "r18.pth", "backbone=resnet50"],
+        "resnet18",
+    ),
+    "a page saved as weights": (
+        lambda: Path("w.pth").write_bytes(HTML), ["train", "--data", "rooms:24", "--weights", "w.pth"], "w.pth",
+    ),
+    "no such mask": (None, [*TRAIN, "--ticket", "absent.pt"], "absent.pt"),
+    "a mask that does not fit": (lambda: masks_file((1, 2, 3, 4)), [*TRAIN, "--ticket", "mask.pt"], "mask.pt"),
+    "a mask without its arm": (None, [*TRAIN, "arm=file"], "mask file"),
+    "density 0": (None, [*TRAIN, "arm=omp", "density=0"], "density"),
+    "density 1.5": (None, [*TRAIN, "arm=omp", "density=1.5"], "density"),
+    "density nan": (None, [*TRAIN, "arm=random", "density=nan"], "density"),
+    "an unknown setting": (None, [*TRAIN, "dropout=0.5"], "dropout"),
+    "no setting": (None, [*TRAIN, "epochs"], "name=value"),
+    "a setting that does not read": (None, [*TRAIN, "seed=one"], "seed"),
+    "an unknown device": (None, ["train", "--data", "rooms:24", "--device", "gpu"], "gpu"),
+    "an unknown study": (None, ["sweep", "everything", "--data", "rooms:24"], "everything"),
+    "too large a batch": (None, [*TRAIN, "batch=100"], "batch"),
+    "an unknown run": (None, ["show", "abcdef"], "abcdef"),
+}  # fmt: skip
+
+
+def is_one_sentence(code, err, says):
+    assert code == 2
+    assert err.startswith("lthdepth: ") and err.count("\n") == 1 and err.endswith("\n")
+    assert says in err and "Traceback" not in err
+
+
+@pytest.mark.parametrize("case", MISTAKES)
+def test_a_mistake_gets_one_sentence(case, elsewhere, capsys):
+    prepare, words, says = MISTAKES[case]
+    if prepare:
+        prepare()
+    code = main(words)
+    out, err = capsys.readouterr()
+    is_one_sentence(code, err, says)
+    assert out == "" and not list(elsewhere.glob("runs/*/record.json"))
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU here")
+def test_asking_for_a_gpu_that_is_not_there(capsys):
+    code = main(["train", "--data", "rooms:24", "--device", "cuda"])
+    is_one_sentence(code, capsys.readouterr().err, "--device")
+
+
+def test_a_damaged_store_is_told(elsewhere, capsys):
+    (elsewhere / "results").mkdir()
+    (elsewhere / "results" / "runs.jsonl").write_text("not json\n")
+    is_one_sentence(main(["show"]), capsys.readouterr().err, "line 1")
+
+
+def test_a_bug_keeps_its_traceback(monkeypatch):
+    def bug(self):
+        raise ValueError("a bug")
+
+    monkeypatch.setattr(runs.Store, "records", bug)
+    with pytest.raises(ValueError, match="a bug"):
+        main(["show"])
+
+
+def test_the_process_ends_with_the_same_code_and_sentence(elsewhere):
+    done = lthdepth("train", "--data", "absent.h5", "dropout=0.5", cwd=elsewhere)
+    is_one_sentence(done.returncode, done.stderr, "dropout")
+    done = lthdepth("data", "absent.mat", cwd=elsewhere)
+    is_one_sentence(done.returncode, done.stderr, "absent.mat")
+
+
+def test_the_process_without_a_task_says_how_it_is_used(elsewhere):
+    done = lthdepth(cwd=elsewhere)
+    assert done.returncode == 2 and done.stderr.startswith("usage: python -m lthdepth")
+    assert lthdepth("--version", cwd=elsewhere).stdout.startswith("lthdepth ")

@@ -1,0 +1,260 @@
+"""The store of runs: keys, records, publishing."""
+
+import dataclasses
+import hashlib
+import json
+
+import numpy as np
+import pytest
+import torch
+from conftest import TINY
+
+from lthdepth import files, mask, metrics, runs, train, weights
+from lthdepth.config import SCIENCE_VERSION, Config
+from lthdepth.errors import UserError
+from lthdepth.model import FCRN
+
+OTHER = {
+    "arm": "omp", "density": 0.5, "seed": 7, "backbone": "resnet18", "height": 114, "width": 152, "optimiser": "adamw",
+    "lr_encoder": 3e-4, "lr_decoder": 1e-3, "momentum": 0.8, "weight_decay": 1e-4, "warmup": 0.05, "schedule": "linear",
+    "batch": 8, "epochs": 5, "loss": "l1", "precision": "bfloat16", "scale": 1.2, "rotation": 3.0, "flip": False,
+    "colour": 0.1, "holdout": False, "patience": 3, "test": False,
+}  # fmt: skip
+
+
+def test_every_setting_changes_the_key():
+    assert OTHER.keys() == {f.name for f in dataclasses.fields(Config)}
+    base = Config(arm="random")
+    keys = [runs.key(base, "d", "i")] + [runs.key(base.replace(**{k: v}), "d", "i") for k, v in OTHER.items()]
+    assert len(set(keys)) == len(OTHER) + 1
+
+
+def test_data_weights_and_ticket_change_the_key():
+    config = Config(arm="file")
+    keys = {runs.key(config, *rest) for rest in (("d", "i", "t"), ("D", "i", "t"), ("d", "I", "t"), ("d", "i", "T"), ("d", "i"))}
+    assert len(keys) == 5
+
+
+def test_a_default_that_is_given_does_not_change_the_key():
+    assert runs.key(Config(seed=0, batch=16, scale=1.5), "d", "i") == runs.key(Config(), "d", "i")
+
+
+def test_a_key_of_the_past_is_still_found():
+    # These may never change: they name runs that took hours and are committed. If this fails, a default or the form of
+    # the key was changed; bring it back. Only a deliberate step of SCIENCE_VERSION makes new ones.
+    assert SCIENCE_VERSION == 1
+    config = Config(arm="omp", density=0.018014398509481992, seed=2, optimiser="adamw", holdout=False)
+    assert runs.key(config, "b3adc48063dbcbce", "a0191640fee0f955") == "cc02f29f3c497c95"
+    text = (
+        '{"arm": "omp", "density": 0.018014398509481992, "holdout": false, "optimiser": "adamw", "seed": 2}\n'
+        "b3adc48063dbcbce\na0191640fee0f955\n\n1"
+    )
+    assert hashlib.sha256(text.encode()).hexdigest()[:16] == "cc02f29f3c497c95"
+
+
+def test_the_floor_knows_no_weights():
+    floor = Config(arm="floor")
+    assert runs.key(floor, "d", "i") == runs.key(floor, "d", "none") != runs.key(floor, "D", "i")
+
+
+def test_a_drawn_ticket_follows_from_arm_density_seed_and_weights():
+    initial, start = weights.NONE, train.initialise(FCRN("resnet18"), 5).encoder.state_dict()
+    config = Config(arm="omp", density=0.1, seed=5, backbone="resnet18")
+    omp = runs.draw(config, initial)
+    assert omp.fingerprint == mask.magnitude(mask.prunable(start), 0.1).fingerprint
+    dense = runs.draw(Config(backbone="resnet18"), initial)
+    assert dense.kept == dense.size == omp.size
+
+
+@pytest.fixture(scope="module")
+def made(frames, tmp_path_factory):
+    """A store with the floor and one trained ticket: `(store, floor record, ticket record)`."""
+    folder = tmp_path_factory.mktemp("store")
+    store = runs.Store(folder / "runs", folder / "results")
+    config = TINY.replace(arm="omp", density=0.1, epochs=1)
+    records = [runs.run(c, frames, weights.NONE, store, study="toy", progress=False) for c in (TINY.replace(arm="floor"), config)]
+    return store, *records
+
+
+def plain(record):
+    return json.loads(json.dumps(record))
+
+
+def test_a_record_holds_what_the_paper_needs(made, frames):
+    store, _, record = made
+    config = Config(**record["config"])
+    assert record["key"] == runs.key(config, frames.fingerprint, "none")
+    assert (record["arm"], record["density"], record["seed"]) == ("omp", 0.1, 0)
+    assert record["data"]["fingerprint"] == frames.fingerprint and record["init"]["fingerprint"] == "none"
+    assert record["study"] == "toy" and record["status"] == "finished"
+    for split in ("validation", "test"):
+        for protocol in ("full", "eigen"):
+            for kind in ("pooled", "per_image"):
+                assert record[split][protocol][kind].keys() == set(metrics.METRICS)
+    assert record["densities"].keys() == {"prunable", "encoder", "network", "mac", "counts"}
+    assert record["densities"]["prunable"] == pytest.approx(0.1, abs=1e-6)
+    assert record["curves"].keys() == {"train_loss", "validation_rms"}
+    assert record["ticket"]["history"][0]["drawn"] == "one-shot magnitude"
+    assert sum(kept for _, kept, _ in record["ticket"]["layers"]) == record["densities"]["counts"]["kept"]
+    assert record["versions"]["torch"] == torch.__version__ and "CPU" in record["device"]
+    assert record["science_version"] == SCIENCE_VERSION
+    assert record["seconds"] > 0 and record["images_per_second"] > 0
+    assert {"commit", "dirty", "date"} <= record.keys()
+
+
+def test_a_finished_run_leaves_record_arrays_and_weights_but_no_checkpoint(made, frames):
+    store, floor, record = made
+    folder = store.local / record["key"]
+    assert {p.name for p in folder.iterdir()} == {"record.json", "arrays.npz", "weights.pt"}
+    assert json.loads((folder / "record.json").read_text()) == plain(record)
+    arrays = store.arrays(record["key"])
+    assert metrics.summarise(arrays["test/eigen"]) == record["test"]["eigen"]
+    assert arrays["test/frames"].tolist() == np.flatnonzero(frames.split == "test").tolist()
+    assert {p.name for p in (store.local / floor["key"]).iterdir()} == {"record.json", "arrays.npz"}
+    assert floor["densities"] is None
+
+
+def test_a_finished_run_is_found_and_not_made_again(made, frames, monkeypatch):
+    store, floor, record = made
+    monkeypatch.setattr(train, "fit", None)
+    monkeypatch.setattr(train, "floor", None)
+    for wanted in (floor, record):
+        found = runs.run(Config(**wanted["config"]), frames, weights.NONE, store, study="another")
+        assert found == plain(wanted)
+
+
+def test_a_run_that_was_stopped_is_not_finished_and_continues(frames, store):
+    config = TINY.replace(epochs=2, test=False)
+    with pytest.raises(train.Stopped):
+        runs.run(config, frames, weights.NONE, store, deadline=0, progress=False)
+    assert store.records() == {}
+    record = runs.run(config, frames, weights.NONE, store, progress=False)
+    assert record["epochs_run"] == 2 and len(record["curves"]["train_loss"]) == 2
+    assert record["test"] is None and store.get(record["key"]) == plain(record)
+
+
+def test_a_record_is_found_by_the_beginning_of_its_key(made):
+    store, floor, record = made
+    same = 0
+    while floor["key"][same] == record["key"][same]:
+        same += 1
+    for r in (floor, record):
+        assert store.get(r["key"])["arm"] == store.get(r["key"][: same + 1])["arm"] == r["arm"]
+    assert store.get("0123456789abcdefg") is None
+    with pytest.raises(UserError, match="beginning of 2 keys"):
+        store.get(record["key"][:same])
+
+
+@pytest.fixture
+def published(made, tmp_path):
+    """The two runs published, and a store that sees nothing but what was published."""
+    local, floor, record = made
+    store = runs.Store(local.local, tmp_path / "results")
+    store.publish([floor["key"], record["key"]], "paper")
+    return store, runs.Store(tmp_path / "nowhere", tmp_path / "results")
+
+
+def test_published_runs_are_read_back_without_the_local_ones(made, published):
+    local, floor, record = made
+    _, reader = published
+    assert reader.records().keys() == {floor["key"], record["key"]}
+    for r in (floor, record):
+        assert reader.get(r["key"]) == plain(r) | {"study": "paper"}
+        before, after = local.arrays(r["key"]), reader.arrays(r["key"])
+        assert before.keys() == after.keys()
+        for name, array in before.items():
+            np.testing.assert_allclose(after[name], array, rtol=1e-3 if name == "gallery" else 1e-7)
+        rows = after["test/frames"]
+        assert np.issubdtype(rows.dtype, np.integer)  # they are indices
+        assert metrics.summarise(after["test/full"])["pooled"] == pytest.approx(r["test"]["full"]["pooled"], rel=1e-6)
+
+
+def test_publishing_again_changes_nothing_and_local_runs_keep_their_study(made, published):
+    _, floor, record = made
+    store, reader = published
+    text = (store.recorded / "runs.jsonl").read_bytes()
+    arrays = reader.arrays(record["key"])
+    store.publish([record["key"]], "paper")
+    assert (store.recorded / "runs.jsonl").read_bytes() == text
+    again = reader.arrays(record["key"])
+    assert arrays.keys() == again.keys() and all(np.array_equal(arrays[k], again[k]) for k in arrays)
+    assert len(text.splitlines()) == 2
+    assert {r["study"] for r in store.records().values()} == {"paper"}
+    store.publish([record["key"]], "pilot")
+    assert reader.get(record["key"])["study"] == "pilot" and reader.get(floor["key"])["study"] == "paper"
+
+
+def test_only_finished_runs_are_published(store):
+    with pytest.raises(UserError, match="no finished run abc"):
+        store.publish(["abc"], "paper")
+
+
+@pytest.mark.parametrize("bad", ['{"key": "a", "conf', "[]", "3", "<html>", '{"key": "a"}', ""])
+def test_a_damaged_line_is_named_by_its_number(published, bad):
+    _, reader = published
+    path = reader.recorded / "runs.jsonl"
+    lines = path.read_text().splitlines()
+    path.write_text("\n".join([lines[0], bad, lines[1]]) + "\n")
+    with pytest.raises(UserError, match=r"runs\.jsonl, line 2 is no record"):
+        reader.records()
+
+
+def test_a_damaged_local_record_is_named(store):
+    (store.local / "abc").mkdir(parents=True)
+    (store.local / "abc" / "record.json").write_text('{"key": "abc", ')
+    with pytest.raises(UserError, match=r"abc.record\.json is no record"):
+        store.records()
+
+
+def test_an_empty_store_has_nothing(store):
+    assert store.records() == {} and store.get("a") is None and store.arrays("a") == {}
+
+
+def test_weights_of_another_backbone_and_stray_tickets_are_refused(frames, store, resnet18_state):
+    initial = weights.Initial(resnet18_state, "toy", "toy", "0" * 16, "resnet18")
+    with pytest.raises(UserError, match="of a resnet18, the backbone is resnet50"):
+        runs.run(Config(), frames, initial, store)
+    with pytest.raises(UserError, match="arm file needs a mask file"):
+        runs.run(TINY.replace(arm="file"), frames, weights.NONE, store)
+    ticket = mask.dense(mask.prunable(resnet18_state))
+    with pytest.raises(UserError, match="only that arm"):
+        runs.run(TINY, frames, weights.NONE, store, ticket=ticket)
+    assert store.records() == {}
+
+
+def test_initial_weights_reach_the_encoder(frames, store, resnet18_state):
+    initial = weights.Initial(resnet18_state, "toy", "toy", "0" * 16, "resnet18")
+    config = TINY.replace(arm="omp", density=0.5, epochs=1, lr_encoder=0.0, test=False, holdout=False)
+    record = runs.run(config, frames, initial, store, progress=False)
+    saved = torch.load(store.local / record["key"] / "weights.pt", weights_only=True)
+    ticket = mask.magnitude(mask.prunable(resnet18_state), 0.5)
+    assert record["ticket"]["fingerprint"] == ticket.fingerprint
+    for name, keep in ticket.masks.items():
+        assert torch.equal(saved[f"encoder.{name}"], resnet18_state[name] * keep)
+    assert record["init"] == initial.summary()
+
+
+# Files that are whole or absent
+
+
+def test_a_write_that_fails_leaves_the_old_file_and_no_other(tmp_path, monkeypatch):
+    path = tmp_path / "deep" / "a.json"
+    files.write_atomic(path, {"a": 1})
+    assert json.loads(path.read_text()) == {"a": 1}
+
+    def full(*_):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("os.fsync", full)
+    with pytest.raises(UserError, match="cannot write .*No space left"):
+        files.write_atomic(path, {"a": 2})
+    assert json.loads(path.read_text()) == {"a": 1}
+    assert [p.name for p in path.parent.iterdir()] == ["a.json"]
+
+
+def test_what_is_written_is_read_back(tmp_path):
+    files.write_atomic(tmp_path / "t", "text")
+    files.write_atomic(tmp_path / "b", b"\x00\xff")
+    files.write_atomic(tmp_path / "w.pt", {"w": torch.arange(3)})
+    assert (tmp_path / "t").read_text() == "text" and (tmp_path / "b").read_bytes() == b"\x00\xff"
+    assert torch.load(tmp_path / "w.pt", weights_only=True)["w"].tolist() == [0, 1, 2]
