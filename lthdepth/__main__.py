@@ -182,9 +182,19 @@ def _line(r):
 
 
 def build(args):
+    from . import runs, tables
     from .build import build as build_paper
+    from .experiments import Desk
+    from .files import write_atomic
 
     build_paper(args.profile, args.data, args.weights, args.device)
+    if args.profile == "paper":
+        readme = runs.ROOT / "README.md"
+        text = readme.read_text()
+        fresh = tables.refresh(text, tables.results(Desk("paper")))
+        if fresh != text:
+            write_atomic(readme, fresh)
+            print("the results in README.md were brought up to date")
 
 
 def pairs(args):

@@ -13,7 +13,7 @@ import pandas as pd
 import seaborn as sns
 from IPython.display import HTML, Markdown, display
 
-from . import __version__
+from . import __version__, tables
 from .errors import UserError
 from .experiments import study
 from .files import write_atomic
@@ -87,7 +87,7 @@ def show_table(desk, table, name, caption, records=()):
     marked = f"Quick run on {desk.frames.name}, not a result. {caption}" if desk.profile == "quick" else caption
     path = folder(desk) / name
     body = table_html(table, marked)
-    write_atomic(path.with_suffix(".md"), f"{markdown(table)}\n\n{marked}\n")
+    write_atomic(path.with_suffix(".md"), f"{tables.markdown(table)}\n\n{marked}\n")
     write_atomic(path.with_suffix(".csv"), table.to_csv(index=False))
     write_atomic(path.with_suffix(".tex"), table.style.hide(axis="index").format(escape="latex").to_latex(caption=marked, hrules=True))
     write_atomic(path.with_suffix(".html"), body + "\n")
@@ -107,12 +107,6 @@ def table_html(table, caption):
     body = "\n".join(row("td", cells) for cells in texts.values)
     head = row('th scope="col"', table.columns)
     return f"<table>\n<caption>{html.escape(caption)}</caption>\n<thead>{head}</thead>\n<tbody>{body}</tbody>\n</table>"
-
-
-def markdown(table):
-    """A DataFrame of texts as a Markdown table."""
-    lines = [list(table.columns), ["---"] * len(table.columns), *table.astype(str).values.tolist()]
-    return "\n".join("| " + " | ".join(line) + " |" for line in lines)
 
 
 def explain(path):

@@ -171,7 +171,7 @@ def strip(records, metric="rms"):
         return None
     table["run"] = [label({"arm": a, "density": d}) for a, d in zip(table.arm, table.density, strict=True)]
     figure, ax = plt.subplots(figsize=(6.4, 0.5 + 0.36 * table.run.nunique()))
-    sns.stripplot(table, x=metric, y="run", hue="arm", palette=COLOURS, ax=ax, legend=False, size=7)
+    sns.stripplot(table, x=metric, y="run", hue="arm", palette=COLOURS, ax=ax, legend=False, size=7, jitter=False, alpha=0.7)
     ax.set(xlabel={"rms": "test rms (m), pooled"}.get(metric, metric), ylabel="")
     ax.grid(axis="x", alpha=0.4)
     return figure

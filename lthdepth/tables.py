@@ -142,3 +142,27 @@ def verdict(desk, found):
     else:
         text = "The full study is complete; the tests of the analysis plan decide."
     return "\n\n".join([text, *paragraphs])
+
+
+def results(desk):
+    """The README's account of the results, Markdown, rendered from the recorded runs."""
+    parts = []
+    for name in ("paper", "pilot"):
+        records = desk.records(name)
+        parts.append(progress(name, records))
+        if any(r and r["arm"] != "floor" for r in records):
+            parts.append(markdown(comparison(records)))
+    return "\n\n".join(parts)
+
+
+def markdown(table):
+    """A DataFrame of texts as a Markdown table."""
+    lines = [list(table.columns), ["---"] * len(table.columns), *table.astype(str).values.tolist()]
+    return "\n".join("| " + " | ".join(line) + " |" for line in lines)
+
+
+def refresh(readme, text):
+    """Put `text` between the marks `<!-- results -->` and `<!-- /results -->` of a README; returns the new README."""
+    head, _, rest = readme.partition("<!-- results -->\n")
+    _, _, tail = rest.partition("<!-- /results -->")
+    return f"{head}<!-- results -->\n{text}\n<!-- /results -->{tail}"

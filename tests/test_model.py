@@ -128,6 +128,12 @@ def test_initialise_is_a_function_of_the_seed():
     assert not any(torch.equal(a[k], c[k]) for k in convolutions)
 
 
+def test_no_two_parts_of_a_network_and_no_two_seeds_share_their_noise():
+    models = [initialise(FCRN("resnet18"), seed) for seed in (0, 1)]
+    noise = [w.detach().flatten()[:9000] for m in models for w in (m.encoder.conv1.weight, m.squeeze.weight)]
+    assert (torch.corrcoef(torch.stack(noise)) - torch.eye(4)).abs().max() < 0.05
+
+
 def test_initialise_takes_every_seed_a_configuration_allows():
     initialise(FCRN("resnet18"), 2**63 - 1)
 

@@ -1,0 +1,200 @@
+"""What the paper shows: tables, figures, README and the pruning schematic, against records and definitions."""
+
+import io
+import json
+import re
+from types import SimpleNamespace
+
+import matplotlib.pyplot as plt
+import numpy as np
+import pandas as pd
+import pytest
+from PIL import Image
+
+from lthdepth import animation, data, experiments, figures, plots, runs, summary, tables
+from lthdepth.errors import UserError
+
+RECORDED = runs.Store(runs.ROOT / "no-local-runs", runs.ROOT / "results")
+
+
+def record(arm="dense", density=1.0, seed=0, rms=0.6, study="paper"):
+    scores = dict(zip(("rel", "rms", "log10", "delta1", "delta2", "delta3"), (0.17, rms, 0.07, 0.77, 0.94, 0.98), strict=True))
+    both = {"pooled": scores, "per_image": {**scores, "rms": rms - 0.05}}
+    return {
+        "key": f"{arm}{seed}{density}", "study": study, "arm": arm, "density": density, "seed": seed, "validation": None,
+        "test": {"full": both, "eigen": both, "frames": 654}, "data": {"name": "nyu", "fingerprint": "d", "height": 240},
+        "init": {"name": "w", "description": "weights", "fingerprint": "i"}, "commit": "abc", "dirty": False,
+        "device": "CPU", "seconds": 10.0, "curves": {"train_loss": [1.0, 0.5], "validation_rms": []},
+        "ticket": {"layers": [["layer1.0.conv1.weight", 10, 100], ["layer1.0.conv2.weight", 50, 100]]},
+    }  # fmt: skip
+
+
+@pytest.fixture
+def desk(tmp_path, monkeypatch):
+    monkeypatch.setattr(figures, "ROOT", tmp_path)
+    frames = SimpleNamespace(name="rooms")
+    fake = SimpleNamespace(profile="quick", frames=frames, study=SimpleNamespace(name="quick"))
+    fake.summary = lambda: SimpleNamespace(description={"name": "rooms", "fingerprint": "f"})
+    return fake
+
+
+def test_readme_says_what_the_committed_records_say():
+    readme = (runs.ROOT / "README.md").read_text()
+    assert tables.refresh(readme, tables.results(experiments.Desk("paper", store=RECORDED))) == readme
+
+
+def test_committed_tables_and_pictures_follow_from_committed_records():
+    known = RECORDED.records()
+    sidecars = sorted((runs.ROOT / "figures").glob("*.json"))
+    assert sidecars, "the paper's figures are committed"
+    for sidecar in sidecars:
+        source = json.loads(sidecar.read_text())
+        for used in source["runs"]:
+            assert known[used["key"]]["commit"] == used["commit"], sidecar.name
+    for name in ("paper", "pilot"):
+        records = experiments.Desk("paper", store=RECORDED).records(name)
+        text = (runs.ROOT / "figures" / f"comparison_table_{name}.md").read_text()
+        assert text.startswith(tables.markdown(tables.comparison(records)) + "\n")
+
+
+def test_every_study_has_distinct_runs_and_a_floor_that_all_share():
+    floors = set()
+    for name in experiments.STUDIES:
+        configs = experiments.study(name).configs
+        keys = [runs.key(c, "data", "init") for c in configs]
+        assert len(set(keys)) == len(keys)
+        floors |= {k for k, c in zip(keys, configs, strict=True) if c.arm == "floor"}
+    assert len(floors) == 1
+
+
+def test_no_run_of_the_recipe_search_looks_at_test_frames():
+    assert all(c.holdout and not c.test for c in experiments.study("recipe").configs)
+
+
+def test_scores_are_mean_and_sample_deviation_over_seeds():
+    values = [0.61, 0.64, 0.60]
+    row = tables.scores([record(seed=s, rms=v) for s, v in enumerate(values)]).iloc[0]
+    assert row["rms (m)"] == f"{np.mean(values):.3f} ± {np.std(values, ddof=1):.3f}"
+    assert row["runs"] == 3
+
+
+def test_comparison_keeps_the_published_rows_and_names_every_protocol():
+    table = tables.comparison([record()])
+    assert list(table["rms (m)"][:3]) == ["0.573", "1.239", "1.407"]
+    assert "pooled" in table.protocol.iloc[-1] and table.protocol.str.len().min() > 10
+
+
+@pytest.mark.parametrize(("dense", "passed"), [(0.95, True), (0.97, False), (1.3, False)])
+def test_gate_asks_the_dense_network_to_be_a_fifth_below_the_floor(dense, passed):
+    found = tables.gate([record("floor", rms=1.2), record(rms=dense)])
+    assert found[0] is passed
+    assert ("No conclusion" in found[1]) is not passed
+
+
+def test_verdict_of_an_empty_or_unfinished_study_concludes_nothing():
+    desk = SimpleNamespace(profile="paper")
+    assert "open" in tables.verdict(desk, {"paper": [None, None]})
+    assert "no conclusion" in tables.verdict(desk, {"paper": [record(), None]})
+
+
+def test_refresh_replaces_only_what_stands_between_the_marks():
+    old = "a\n<!-- results -->\nold\n<!-- /results -->\nz\n"
+    new = tables.refresh(old, "new")
+    assert new == "a\n<!-- results -->\nnew\n<!-- /results -->\nz\n"
+    assert tables.refresh(new, "new") == new
+
+
+def test_a_figure_of_a_quick_run_is_marked_and_knows_its_runs(desk, tmp_path, capsys):
+    figure, _ = plt.subplots()
+    figures.show(desk, figure, "try", "A caption.", [record(), None])
+    assert any("QUICK RUN" in t.get_text() for t in figure.texts)
+    folder = tmp_path / "build" / "quick" / "figures"
+    image = Image.open(folder / "try.png")
+    assert "dense01.0" in image.text["Description"]
+    assert [r["key"] for r in json.loads((folder / "try.json").read_text())["runs"]] == ["dense01.0"]
+    assert (folder / "try.pdf").read_bytes().startswith(b"%PDF")
+    text = figures.explain(folder / "try.png")
+    assert "dense01.0" in text and "A caption." in text and "weights" in text
+
+
+def test_the_same_figure_is_written_twice_as_the_same_bytes(desk, tmp_path):
+    for name in ("one", "two"):
+        figures.show(desk, plots.strip([record(), record(seed=1, rms=0.7)]), name, "Same.", [])
+    folder = tmp_path / "build" / "quick" / "figures"
+    one, two = (np.asarray(Image.open(folder / f"{n}.png")) for n in ("one", "two"))
+    assert np.array_equal(one, two) and one.std() > 0
+
+
+def test_a_pilot_figure_of_the_paper_is_titled_as_such(desk):
+    desk.profile, desk.study.name = "paper", "paper"
+    figure, _ = plt.subplots()
+    figures.show(desk, figure, "try", "A caption.", [record(study="pilot")])
+    assert figure._suptitle.get_text() == experiments.study("pilot").title
+
+
+def test_tables_come_in_four_forms_with_the_same_cells(desk, tmp_path):
+    figures.show_table(desk, pd.DataFrame([{"model": "a & b <c>", "rms (m)": "0.600"}]), "tab", "Cap.")
+    folder = tmp_path / "build" / "quick" / "figures"
+    assert "a & b <c>" in (folder / "tab.md").read_text() and "Quick run" in (folder / "tab.md").read_text()
+    assert r"a \& b" in (folder / "tab.tex").read_text()
+    assert "a &amp; b &lt;c&gt;" in (folder / "tab.html").read_text()
+    assert list(pd.read_csv(folder / "tab.csv").loc[0]) == ["a & b <c>", 0.6]
+
+
+def test_nothing_to_draw_gives_no_figure():
+    for draw in (plots.learning_curves, plots.transfer, plots.layers, plots.strip):
+        assert draw([None, None]) is None
+
+
+def test_transfer_draws_the_mean_over_seeds_at_every_density():
+    rows = [record()] + [record("omp", d, s, 0.7 + s / 10) for d in (0.5, 0.018) for s in (0, 1)]
+    ax = plots.transfer(rows).axes[0]
+    line = next(line for line in ax.lines if line.get_label() == "one-shot magnitude")
+    assert np.allclose(np.sort(line.get_xdata()), [1.8, 50]) and np.allclose(line.get_ydata(), 0.75)
+
+
+def test_explain_refuses_a_file_without_a_sidecar(tmp_path):
+    (tmp_path / "x.png").write_bytes(b"")
+    with pytest.raises(UserError, match="no sidecar"):
+        figures.explain(tmp_path / "x.png")
+
+
+def test_the_schematic_prunes_the_smallest_fifth_and_rewinds():
+    steps = animation.pruning(rounds=6)
+    theta, size = steps[0][1], len(steps[0][1])
+    for k in range(1, 7):
+        (_, trained, kept, _), (_, _, _, marked), (title, weights, left, _) = steps[3 * k - 2 : 3 * k + 1]
+        assert left.sum() == round(0.8**k * size) and not (left & ~kept).any()
+        assert np.abs(trained[marked]).max() <= np.abs(trained[left]).min()
+        assert np.array_equal(weights, theta) and "rewind" in title
+    image = Image.open(io.BytesIO(animation.gif(steps[:4])))
+    assert image.n_frames == 4
+
+
+def test_summary_round_trip(tmp_path):
+    frames = data.load("rooms:40")
+    before = summary.summarise(frames)
+    summary.save(before, tmp_path / "s.h5")
+    after = summary.load(tmp_path / "s.h5")
+    assert after.description == json.loads(json.dumps(before.description))
+    assert np.array_equal(after.rgb, before.rgb) and np.allclose(after.depth, before.depth, atol=0.01)
+    fit = frames.depth[frames.split != "test"]
+    assert np.allclose(before.mean, fit.mean(0), atol=1e-4)
+    with pytest.raises(UserError, match="no summary"):
+        summary.load(tmp_path / "absent.h5")
+
+
+def test_desk_refuses_what_it_does_not_know():
+    with pytest.raises(UserError, match="profile"):
+        experiments.Desk("slow")
+    with pytest.raises(UserError, match="weights without data"):
+        experiments.Desk("paper", weights_source="x.pth")
+    with pytest.raises(UserError, match="unknown study"):
+        experiments.study("big")
+
+
+def test_prose_of_the_notebooks_types_no_result():
+    """Scores in the notebooks come from records; only the arithmetic of the levels may be typed."""
+    for path in (runs.ROOT / "notebooks").glob("*.py"):
+        prose = "".join(line for line in path.read_text().splitlines(True) if line.startswith("# "))
+        assert not re.search(r"\b(rms|rel|δ1)\s*(of|=|is|:)?\s*\d\.\d", prose), path.name
