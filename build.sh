@@ -60,7 +60,8 @@ show_pip() {
   if [[ -t 2 ]]; then printf '\r\033[K' >&2; fi
 }
 
-# .venv/lthdepth holds "installing PID" while pip works and the stamp of what it installed when it is done.
+# .venv/lthdepth holds "installing PID" while pip works, "failed" if it gave up, and the stamp of what is installed
+# when it is done.
 make_environment() {
   local stamp state python log free started=$SECONDS
   stamp=$(cat "$root/constraints.txt" "$root/pyproject.toml" <(printf '%s' "$root") | cksum)
@@ -70,11 +71,12 @@ make_environment() {
     if ps -p "${state#installing }" -o args= 2>/dev/null | grep -q build.sh; then
       stop "process ${state#installing } is making the environment in $venv; wait for it to end."
     fi
+    find_python >/dev/null
     say "An installation was interrupted: making the environment anew."
     rm -rf "$venv"
   fi
   python=$(find_python)
-  if [[ -z $state ]]; then
+  if ! compgen -G "$venv/lib/python3*/site-packages/torch" >/dev/null; then
     free=$(df -Pk "$root" | awk 'NR == 2 {print int($4 / 1048576)}')
     if ((free < 10)); then
       stop "making the environment needs 10 GB of free disk space and $root has $free GB; make room or use PYTHON=/path/to/python."
@@ -90,6 +92,7 @@ make_environment() {
   mkdir -p "$venv/tmp"
   if ! { "$python" -m venv "$venv" && TMPDIR=$venv/tmp "$venv/bin/python" -m pip install --disable-pip-version-check --no-input \
     --progress-bar off -c "$root/constraints.txt" -e "${root}[test]"; } 2>&1 | tee "$log" | show_pip; then
+    echo failed >"$venv/lthdepth"
     tail -n 15 "$log" >&2
     stop "the installation failed; the lines above are the end of $log."
   fi

@@ -16,8 +16,8 @@ from .errors import UserError
 
 ROOT = Path(__file__).parents[1]
 
-# Quiet about talking over TCP, which stays on this machine, and about being stopped; and tqdm draws its bars as text, which a terminal can
-# show, instead of as JupyterLab's widgets.
+# Quiet about talking over TCP, which stays on this machine, and about being stopped; and tqdm draws its bars as
+# text, which a terminal can show, instead of as JupyterLab's widgets.
 KERNEL = ["--log-level=50", "--IPKernelApp.exec_lines=import sys; sys.modules['tqdm.notebook'] = None"]
 
 
@@ -26,7 +26,7 @@ def build(profile, data=None, weights=None, device="auto", notebooks=None, out=N
 
     Args:
         profile: "quick" (a small experiment trained here) or "paper" (the recorded runs).
-        data, weights, device: handed to the notebooks' parameters cell as they are; a path is made absolute first.
+        data, weights, device: handed to the notebooks' parameters cell; a path is made absolute first.
         notebooks: folder of the pairs; `notebooks/` of the repository by default.
         out: folder for the executed `notebooks/` and the `html/`; `build/<profile>/` by default.
 
@@ -41,13 +41,13 @@ def build(profile, data=None, weights=None, device="auto", notebooks=None, out=N
     out = Path(out or ROOT / "build" / profile).resolve()
     if problems := pairs.check(notebooks):
         raise UserError(
-            f"{problems[0]} The .py is the source: `python -m lthdepth pairs --write` makes the .ipynb anew from it "
-            "(an edit made only in the .ipynb would be lost; saving it once in JupyterLab brings it over)."
+            f"{problems[0]} The .py is the source: `python -m lthdepth pairs --write` makes the .ipynb anew from "
+            "it (an edit made only in the .ipynb would be lost; saving it once in JupyterLab brings it over)."
         )
     sources = sorted(notebooks.glob("*.py"))
     if not sources:
         raise UserError(f"no notebooks in {notebooks}.")
-    parameters = {"profile": profile, "data": _absolute(data), "weights": _absolute(weights), "device": device}
+    parameters = {"profile": profile, "device": device, "data": _absolute(data), "weights": _absolute(weights)}
     # Otherwise a kernel named python3 in a person's home would win over this environment's.
     os.environ["JUPYTER_PREFER_ENV_PATH"] = "1"
     # A day's training at ten progress messages a second would make an executed notebook of many megabytes.
@@ -57,8 +57,11 @@ def build(profile, data=None, weights=None, device="auto", notebooks=None, out=N
     (out / "notebooks").mkdir(parents=True)
     print(f"The {profile} paper, {len(sources)} notebooks", flush=True)
     started = time.monotonic()
-    executed = {source.stem: _execute(source, out / "notebooks" / f"{source.stem}.ipynb", parameters) for source in sources}
-    banner = f"Quick build on {_name(data)}: a demonstration, not the paper’s result." if profile == "quick" else ""
+    executed = {}
+    for source in sources:
+        executed[source.stem] = _execute(source, out / "notebooks" / f"{source.stem}.ipynb", parameters)
+    quick = f"Quick build on {_name(data)}: a demonstration, not the paper’s result."
+    banner = quick if profile == "quick" else ""
     footer = f"Built on {date.today():%-d %B %Y} from the {profile} profile."
     index = pages.render(executed, out / "html", images=notebooks, banner=banner, footer=footer)
     print(f"  done in {_clock(time.monotonic() - started)}; read it at {index.as_uri()}", flush=True)
@@ -94,10 +97,10 @@ def _execute(source, target, parameters):
 
 
 class _Progress:
-    """Shows on a terminal what cells write to stderr, most of all progress bars, below one line for each notebook.
+    """Shows what cells write to stderr, most of all progress bars, and one line for each notebook.
 
-    On a terminal the newest state of a bar replaces the one before. Anywhere else (a log file, CI) only lines that
-    are complete are written.
+    On a terminal the newest state of a bar replaces the one before. Anywhere else (a log file, CI) only lines
+    that are complete are written.
     """
 
     def __init__(self, stream, name):

@@ -42,7 +42,8 @@ def mathml(latex, display):
     if unknown := re.search(r"<mi>(\\[^<]*|&)</mi>", result):
         raise UserError(f"the equation ${latex}$ cannot be set: {unknown[1]} is not known here.")
     # A bare | is a fence, not a relation between its neighbours: no space around it.
-    result = result.replace('<mo stretchy="false">&#x0007C;', '<mo stretchy="false" lspace="0" rspace="0">&#x0007C;')
+    bar = '<mo stretchy="false">&#x0007C;'
+    result = result.replace(bar, bar.replace(">", ' lspace="0" rspace="0">', 1))
     return f'<span class="equation" tabindex="0">{result}</span>' if display == "block" else result
 
 
@@ -80,18 +81,21 @@ class _Prose(IPythonRenderer):
         return f"data:{kind};base64,{base64.b64encode(path.read_bytes()).decode()}"
 
     def _html_embed_images(self, html):
-        return super()._html_embed_images(html) if "<img" in html else html  # it would close a lone opening tag
+        # The parser it uses would close a lone opening tag.
+        return super()._html_embed_images(html) if "<img" in html else html
 
 
 def _image(output):
     """The picture in an output as src, alternative text and caption, or None.
 
-    The last two come from the output's metadata: `display(figure, metadata={"image/png": {"alt": ..., "caption": ...}})`.
+    The last two come from the output's metadata:
+    `display(figure, metadata={"image/png": {"alt": ..., "caption": ...}})`.
     """
     for kind in ("image/svg+xml", "image/gif", "image/png", "image/jpeg"):
         if kind in output.data:
-            data = output.data[kind]
-            data = base64.b64encode(data.encode()).decode() if kind == "image/svg+xml" else data.replace("\n", "")
+            data = output.data[kind].replace("\n", "")
+            if kind == "image/svg+xml":  # the one kind that a notebook holds as text
+                data = base64.b64encode(output.data[kind].encode()).decode()
             said = output.metadata.get(kind, {})
             caption = said.get("caption", "")
             alt = said.get("alt") or re.sub(r"[*_`$]", "", caption) or "Figure"
@@ -128,15 +132,15 @@ def _on_front(cell):
     """Whether a cell also stands on the front page: one tagged `index`, or the abstract."""
     if "index" in cell.metadata.get("tags", []):
         return True
-    return cell.cell_type == "markdown" and re.search(r"^(#+ +|\*\*)Abstract\b", cell.source, re.MULTILINE) is not None
+    return cell.cell_type == "markdown" and bool(re.search(r"^(#+ +|\*\*)Abstract\b", cell.source, re.MULTILINE))
 
 
 def render(notebooks, out, images=None, banner="", footer=""):
     """Write the site: `index.html`, one page for each notebook, `style.css`.
 
     The paper's title is the first `#` heading of the first notebook; a chapter's name is the first of its
-    own (in the first notebook the second), or else comes from the file's name. The front page repeats the abstract
-    and every cell tagged `index`.
+    own (in the first notebook the second), or else comes from the file's name. The front page repeats the
+    abstract and every cell tagged `index`.
 
     Args:
         notebooks: mapping of page name to executed notebook, in order.
@@ -159,8 +163,8 @@ def render(notebooks, out, images=None, banner="", footer=""):
     title, *rest = _titles(first) or ["Paper"]
     chapters = []
     for name in names:
-        own = (rest if name == names[0] else _titles(notebooks[name])) or [name.lstrip("0123456789_").capitalize()]
-        chapters.append({"file": f"{name}.html", "title": own[0]})
+        own = rest if name == names[0] else _titles(notebooks[name])
+        chapters.append({"file": f"{name}.html", "title": own[0] if own else name.lstrip("0123456789_").capitalize()})
     shared = {"title": title, "chapters": chapters, "banner": banner, "footer": footer}
     for number, name in enumerate(names):
         page = dict(shared, chapter=chapters[number], previous=chapters[number - 1] if number else None)
@@ -180,7 +184,8 @@ def _plain(markdown):
 def _write(notebook, path, page, images):
     page["headings"] = []  # filled while the text is rendered, which the template does first
     prose = _Prose(images or ".", page["headings"])
-    exporter = HTMLExporter(template_name="html", template_file="page.html.j2", extra_template_basedirs=[str(HERE)])
+    template = {"template_name": "html", "template_file": "page.html.j2", "extra_template_basedirs": [str(HERE)]}
+    exporter = HTMLExporter(**template)
     exporter.register_preprocessor(_Clean, enabled=True)
     exporter.register_filter("markdown", lambda source: MarkdownWithMath(renderer=prose).render(source))
     exporter.register_filter("image", _image)
@@ -201,7 +206,7 @@ class _Addresses(HTMLParser):
 
     def handle_starttag(self, tag, attrs):
         for name, value in attrs:
-            loads = name in ("src", "srcset", "poster", "data", "background") or (tag == "link" and name == "href")
+            loads = name in ("src", "srcset", "poster", "data") or (tag == "link" and name == "href")
             if loads or name in ("style", "xlink:href"):
                 self.add(value or "", loads)
 
@@ -210,7 +215,8 @@ class _Addresses(HTMLParser):
             self.add(data, False)
 
     def add(self, text, whole):
-        pattern = r"(?:https?:)?//[^\s,\"')]+" if whole else r"(?:url\(|@import|import\()\s*[\"']?((?:https?:)?//[^\s\"')]+)"
+        address = r"(?:https?:)?//[^\s,\"')]+"
+        pattern = address if whole else rf"(?:url\(|@import|import\()\s*[\"']?({address})"
         self.found += [] if text.startswith("data:") else re.findall(pattern, text)
 
 

@@ -76,7 +76,7 @@ def check(folder, clean=False):
     """
     folder = Path(folder)
     problems = []
-    for stem in sorted({path.stem for path in folder.glob("*.py")} | {path.stem for path in folder.glob("*.ipynb")}):
+    for stem in sorted({path.stem for path in folder.iterdir() if path.suffix in (".py", ".ipynb")}):
         source, notebook = folder / f"{stem}.py", folder / f"{stem}.ipynb"
         if not source.exists() or not notebook.exists():
             missing, there = (source, notebook) if notebook.exists() else (notebook, source)

@@ -44,7 +44,7 @@ def pqf(shared):
 
 @pytest.fixture(scope="session")
 def nyu_depth(shared):
-    """Real depth of NYU at a quarter of the official resolution, (1449, 120, 160) metres, and the official test rows."""
+    """Every fourth pixel of NYU's real depth, (1449, 120, 160) metres, and the official test rows."""
     with h5py.File(shared("nyu/nyu_v2_labeled_half.h5")) as file:
         scale = file["depths"].attrs["scale"]
         depth = np.stack([((codes[::2, ::2].T + 0.5) * scale).astype(np.float32) for codes in file["depths"]])

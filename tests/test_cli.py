@@ -32,10 +32,8 @@ def elsewhere(tmp_path, monkeypatch):
 
 def lthdepth(*words, cwd):
     """The command in a process of its own."""
-    environment = os.environ | {"PYTHONPATH": str(ROOT)}
-    return subprocess.run(
-        [sys.executable, "-m", "lthdepth", *words], cwd=cwd, capture_output=True, text=True, env=environment, check=False
-    )
+    command, environment = [sys.executable, "-m", "lthdepth", *words], os.environ | {"PYTHONPATH": str(ROOT)}
+    return subprocess.run(command, cwd=cwd, capture_output=True, text=True, env=environment, check=False)
 
 
 @pytest.mark.parametrize("task", TASKS)
@@ -206,11 +204,8 @@ def test_a_bug_keeps_its_traceback(monkeypatch):
 def test_the_process_ends_with_the_same_code_and_sentence(elsewhere):
     done = lthdepth("train", "--data", "absent.h5", "dropout=0.5", cwd=elsewhere)
     is_one_sentence(done.returncode, done.stderr, "dropout")
-    done = lthdepth("data", "absent.mat", cwd=elsewhere)
-    is_one_sentence(done.returncode, done.stderr, "absent.mat")
 
 
 def test_the_process_without_a_task_says_how_it_is_used(elsewhere):
     done = lthdepth(cwd=elsewhere)
     assert done.returncode == 2 and done.stderr.startswith("usage: python -m lthdepth")
-    assert lthdepth("--version", cwd=elsewhere).stdout.startswith("lthdepth ")

@@ -66,7 +66,7 @@ def pqf_weights(pqf):
     return mask.prunable(pqf.state)
 
 
-@pytest.mark.parametrize("layers, levels", [(("layer1", "layer2", "layer3"), range(19)), (("layer",), (9, 18))])
+@pytest.mark.parametrize("layers, levels", [(("layer1", "layer2"), range(19)), (("layer",), (9, 18))])
 def test_the_levels_of_chen_on_real_weights_with_many_ties(pqf_weights, layers, levels):
     weights = {k: v for k, v in pqf_weights.items() if k.startswith(layers)}
     magnitudes = np.concatenate([w.abs().flatten().numpy() for w in weights.values()])

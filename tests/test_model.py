@@ -64,7 +64,8 @@ def test_the_whole_up_projection_and_its_gradients_equal_the_papers(dtype, toler
     weight = torch.randn(3, 4, 10, 14, generator=torch.Generator().manual_seed(1)).to(dtype)
     fast, plain = block(x), slow(block, x)
     torch.testing.assert_close(fast, plain, rtol=tolerance, atol=tolerance * 10)
-    for a, b in zip(torch.autograd.grad((fast * weight).sum(), leaves), torch.autograd.grad((plain * weight).sum(), leaves)):
+    slopes = [torch.autograd.grad((y * weight).sum(), leaves) for y in (fast, plain)]
+    for a, b in zip(*slopes, strict=True):
         scale = b.abs().max()
         torch.testing.assert_close(a / scale, b / scale, rtol=0, atol=tolerance * 10)
 

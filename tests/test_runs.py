@@ -31,7 +31,8 @@ def test_every_setting_changes_the_key():
 
 def test_data_weights_and_ticket_change_the_key():
     config = Config(arm="file")
-    keys = {runs.key(config, *rest) for rest in (("d", "i", "t"), ("D", "i", "t"), ("d", "I", "t"), ("d", "i", "T"), ("d", "i"))}
+    prints = [("d", "i", "t"), ("D", "i", "t"), ("d", "I", "t"), ("d", "i", "T"), ("d", "i")]
+    keys = {runs.key(config, *rest) for rest in prints}
     assert len(keys) == 5
 
 
@@ -71,8 +72,8 @@ def made(frames, tmp_path_factory):
     """A store with the floor and one trained ticket: `(store, floor record, ticket record)`."""
     folder = tmp_path_factory.mktemp("store")
     store = runs.Store(folder / "runs", folder / "results")
-    config = TINY.replace(arm="omp", density=0.1, epochs=1)
-    records = [runs.run(c, frames, weights.NONE, store, study="toy", progress=False) for c in (TINY.replace(arm="floor"), config)]
+    configs = TINY.replace(arm="floor"), TINY.replace(arm="omp", density=0.1, epochs=1)
+    records = [runs.run(c, frames, weights.NONE, store, study="toy", progress=False) for c in configs]
     return store, *records
 
 

@@ -122,7 +122,8 @@ def test_damaged_files(resnet18_state, tmp_path):
     html = b"<!DOCTYPE html>\n<html><body>Sign in</body></html>\n"
     cases = {
         "empty.pth": b"", "page.pth": html, "cut.pth": good[: len(good) // 2],
-        "empty.pth.xz": b"", "page.pth.xz": html, "cut.pth.xz": packed[: len(packed) // 2], "packed_page.xz": lzma.compress(html),
+        "empty.pth.xz": b"", "page.pth.xz": html, "cut.pth.xz": packed[: len(packed) // 2],
+        "packed_page.xz": lzma.compress(html),
         "empty.safetensors": b"", "page.safetensors": html,
     }  # fmt: skip
     for name, data in cases.items():

@@ -1,0 +1,106 @@
+"""The statistics, against scipy, closed forms and hand-worked examples."""
+
+import numpy as np
+import pandas as pd
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from scipy import stats as scipy_stats
+
+from lthdepth import stats
+
+differences = st.lists(st.floats(-0.2, 0.2), min_size=3, max_size=12).filter(lambda d: np.std(d) > 1e-6)
+
+
+@given(differences, st.floats(0.001, 0.1))
+def test_non_inferiority_is_the_t_test_written_out(d, margin):
+    test = stats.non_inferiority(d, margin)
+    n, mean, sd = len(d), np.mean(d), np.std(d, ddof=1)
+    t = (mean - margin) / (sd / n**0.5)
+    assert test.p == pytest.approx(scipy_stats.t.cdf(t, n - 1), abs=1e-12)
+    assert test.upper == pytest.approx(mean + scipy_stats.t.ppf(0.95, n - 1) * sd / n**0.5)
+    assert test.passed == (test.upper < margin)  # test and interval say the same
+    assert stats.equivalence(d, margin) >= test.p
+
+
+def test_a_loss_beyond_the_margin_is_refused_and_one_run_is_no_test():
+    assert not stats.non_inferiority([0.05, 0.051, 0.052, 0.049], 0.015).passed
+    assert stats.non_inferiority([0.001, 0.002, 0.0, -0.001], 0.015).passed
+    assert not stats.non_inferiority([0.02] * 4, 0.015).passed and stats.non_inferiority([0.01] * 4, 0.015).passed
+    with pytest.raises(ValueError, match="two seeds"):
+        stats.non_inferiority([0.0])
+
+
+def test_size_of_the_test_at_the_margin_is_five_per_cent():
+    """A true loss of exactly the margin passes in 5 % of studies (4000 simulated ones: within 4 standard errors)."""
+    draws = np.random.default_rng(1).normal(0.015, 0.01, (4000, 6))
+    passed = np.mean([stats.non_inferiority(d).passed for d in draws])
+    assert abs(passed - 0.05) < 4 * (0.05 * 0.95 / 4000) ** 0.5
+
+
+@pytest.mark.parametrize(("n", "least"), [(5, 2 / 2**5), (6, 2 / 2**6)])
+def test_sign_flip_is_exact_and_cannot_fall_below_its_bound(n, least):
+    assert stats.sign_flip(np.linspace(1, 2, n)) == pytest.approx(least)
+
+
+def test_sign_flip_counts_every_pattern():
+    d = np.array([0.3, -0.1, 0.2, 0.4])
+    flips = np.array(np.meshgrid(*[[-1, 1]] * 4)).reshape(4, -1).T
+    means = (flips * d).mean(1)
+    low, high = np.mean(means <= d.mean() + 1e-12), np.mean(means >= d.mean() - 1e-12)
+    assert stats.sign_flip(d) == pytest.approx(2 * min(low, high))
+
+
+def test_holm_by_hand():
+    assert stats.holm([0.01, 0.04, 0.03]) == pytest.approx([0.03, 0.06, 0.06])
+    assert stats.holm([0.5, 0.9]) == pytest.approx([1, 1])
+
+
+def test_pairs_are_made_by_seed():
+    rows = [("dense", 1.0, s, v) for s, v in ((0, 0.6), (1, 0.7), (2, 0.8))] + [("omp", 0.018, s, v) for s, v in ((2, 0.9), (0, 0.65))]
+    table = pd.DataFrame(rows, columns=["arm", "density", "seed", "rms"])
+    assert stats.pair(table, "omp", 0.018) == pytest.approx([0.05, 0.1])
+
+
+def test_chen_counts_one_standard_deviation():
+    dense = [0.60, 0.62, 0.64]  # mean 0.62, sd 0.02
+    assert stats.chen([0.639], dense) and not stats.chen([0.641], dense)
+
+
+def test_interval_over_seeds_agrees_with_the_t_interval_on_many_normal_values():
+    d = np.random.default_rng(2).normal(0.01, 0.02, 400)
+    low, high = stats.interval(d)
+    exact = scipy_stats.t.interval(0.95, 399, d.mean(), scipy_stats.sem(d))
+    assert (low, high) == pytest.approx(exact, abs=3e-4)
+
+
+def test_bootstrap_over_scenes_is_wider_than_over_frames_when_scenes_differ():
+    rng = np.random.default_rng(3)
+    scene = np.repeat(np.arange(40), 5)
+    sums = np.zeros((2, 1, 200, 7))
+    sums[..., 0] = 100
+    effect = np.repeat(rng.normal(0.1, 0.1, 40), 5)
+    sums[0, 0, :, 2] = 100 * (0.4 + effect)
+    sums[1, 0, :, 2] = 100 * 0.4
+    value, low, high = stats.over_scenes(sums[0], sums[1], scene)
+    assert value == pytest.approx((0.4 + effect.mean()) ** 0.5 - 0.4**0.5)
+    assert low < value < high
+    _, low_frames, high_frames = stats.over_scenes(sums[0], sums[1], np.arange(200))
+    assert high - low > 1.7 * (high_frames - low_frames)  # five copies of one scene are no five scenes
+
+
+def test_crossing_interpolates_on_log_density():
+    assert stats.crossing([1, 0.1, 0.01], [0, 0.01, 0.02], 0.015) == pytest.approx(10**-1.5)
+    assert stats.crossing([0.01, 1, 0.1], [0.02, 0, 0.01], 0.015) == pytest.approx(10**-1.5)
+    assert stats.crossing([1, 0.1], [0.02, 0.03], 0.015) == 1
+    assert stats.crossing([1, 0.1], [0, 0.01], 0.015) == 0.1
+
+
+def test_break_even_interval_holds_the_value_and_is_reproducible():
+    rng = np.random.default_rng(4)
+    densities = 0.8 ** np.arange(0, 19, 3)
+    curve = 0.03 * (np.log(densities) / np.log(densities[-1])) ** 2
+    d = curve + rng.normal(0, 0.003, (6, len(densities)))
+    value, low, high = stats.break_even(densities, d)
+    assert low <= value <= high and (value, low, high) == stats.break_even(densities, d)
+    assert value == pytest.approx(densities[-1] ** 0.5**0.5, rel=0.3)
