@@ -93,7 +93,7 @@ def test_crossing_interpolates_on_log_density():
     assert stats.crossing([1, 0.1, 0.01], [0, 0.01, 0.02], 0.015) == pytest.approx(10**-1.5)
     assert stats.crossing([0.01, 1, 0.1], [0.02, 0, 0.01], 0.015) == pytest.approx(10**-1.5)
     assert stats.crossing([1, 0.1], [0.02, 0.03], 0.015) == 1
-    assert stats.crossing([1, 0.1], [0, 0.01], 0.015) == 0.1
+    assert stats.crossing([1, 0.1], [0, 0.01], 0.015) == pytest.approx(0.1)
 
 
 def test_break_even_interval_holds_the_value_and_is_reproducible():
