@@ -69,7 +69,8 @@ class Views:
         # Average whole pixels first where the input is much smaller than the frame: bilinear sampling would alias.
         factor = max(1, min(rgb.shape[2] // height, rgb.shape[3] // width))
         if factor > 1:
-            small = [F.avg_pool2d(part.to(device).float(), factor).round().byte() for part in rgb.split(64)]
+            size = (rgb.shape[2] // factor, rgb.shape[3] // factor)
+            small = [F.adaptive_avg_pool2d(part.to(device).float(), size).round().byte() for part in rgb.split(64)]
             self.rgb = torch.cat(small)
         else:
             self.rgb = rgb.to(device)

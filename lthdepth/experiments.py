@@ -55,15 +55,15 @@ def study(name, backbone="resnet50"):
         configs = _arms(base, [level(6), level(18)], ["omp", "random"], [0])
         return Study(name, "Quick: a small network trained here", tuple(configs))
     if name == "recipe":
-        small = base.replace(height=76, width=104, epochs=2, holdout=True, test=False)
+        small = base.replace(height=60, width=80, epochs=2, holdout=True, test=False)
         configs = [
             small.replace(lr_encoder=1e-4, lr_decoder=5e-4, **LIGHT),
             small.replace(**LIGHT),
             small,
             small.replace(optimiser="sgd", lr_encoder=1e-2, lr_decoder=5e-2, weight_decay=1e-4, **LIGHT),
-            PUBLISHED.replace(height=76, width=104, epochs=2, batch=16, test=False),
+            PUBLISHED.replace(height=60, width=80, epochs=2, batch=16, test=False),
         ]
-        return Study(name, "Recipe: settings compared on the validation scenes, 76×104, 2 epochs", tuple(configs))
+        return Study(name, "Recipe: settings compared on the validation scenes, 60×80, 2 epochs", tuple(configs))
     if name == "pilot":
         base = base.replace(height=114, width=152, epochs=6, **LIGHT)
         configs = _arms(base, [level(18)], ["omp", "random"], [0])

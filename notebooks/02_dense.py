@@ -50,8 +50,8 @@ figures.say(f"With {backbone.replace('resnet', 'ResNet-')} the network has {mill
 # %%
 recipe = [r for r in desk.records("recipe") if r]
 caption = (
-    "Settings compared on the validation scenes only (no test frame was looked at): FCRN-ResNet-50, 76×104 input, "
-    "2 epochs, one seed. The best is the setting of all runs in this paper. The last epoch counts."
+    "Settings compared on the validation scenes only (no test frame was looked at): FCRN-ResNet-50, 60×80 input, "
+    "2 epochs, one seed. The last epoch counts."
 )
 if recipe:
     figures.show_table(desk, tables.recipe(recipe), "recipe_table", caption, recipe)

@@ -27,7 +27,7 @@ for study, records in found.items():
 # The published rows stand as they were printed, each with its protocol; rows with different protocols must not be
 # compared digit by digit. Ours are means ± standard deviation over seeds.
 
-# %%
+# %% tags=["index"]
 for study, records in found.items():
     caption = f"Published results and ours ({study} runs)."
     figures.show_table(desk, tables.comparison(records), f"comparison_table_{study}", caption, records)
@@ -53,7 +53,7 @@ for study, records in found.items():
 # %% [markdown]
 # ## Depth maps
 
-# %%
+# %% tags=["index"]
 for study, records in found.items():
     maps = desk.predictions(records)
     caption = f"The same test frames through every arm ({study} runs, first seed), one scale in metres."
@@ -62,7 +62,7 @@ for study, records in found.items():
 # %% [markdown]
 # ## Verdict
 
-# %%
+# %% tags=["index"]
 figures.say(tables.verdict(desk, found))
 
 # %% [markdown]
