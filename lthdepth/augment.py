@@ -66,11 +66,13 @@ class Views:
         self.target_size = (16 * math.ceil(height / 32), 16 * math.ceil(width / 32))  # of FCRN's output
         rgb = torch.from_numpy(frames.rgb)
         self.depth = torch.from_numpy(frames.depth).to(device)
-        # Average whole pixels first where the input is much smaller than the frame: bilinear sampling would alias.
-        factor = max(1, min(rgb.shape[2] // height, rgb.shape[3] // width))
+        # Average squares of pixels first where the input is much smaller than the frame: bilinear sampling would alias.
+        # Only squares that tile the whole frame: what is cut off would shift colour against depth.
+        rows, columns = rgb.shape[2:]
+        largest = max(1, min(rows // height, columns // width))
+        factor = max(f for f in range(1, largest + 1) if rows % f == columns % f == 0)
         if factor > 1:
-            size = (rgb.shape[2] // factor, rgb.shape[3] // factor)
-            small = [F.adaptive_avg_pool2d(part.to(device).float(), size).round().byte() for part in rgb.split(64)]
+            small = [F.avg_pool2d(part.to(device).float(), factor).round().byte() for part in rgb.split(64)]
             self.rgb = torch.cat(small)
         else:
             self.rgb = rgb.to(device)

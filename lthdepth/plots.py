@@ -138,17 +138,17 @@ def layers(records):
 
 
 def depth_maps(summary, predictions, rows=4):
-    """RGB, truth and predictions side by side on one depth scale, the error of each below nothing but its own frame.
+    """RGB, truth and predictions side by side on one depth scale; None without a network's prediction.
 
     Args:
         summary: `summary.Summary`.
         predictions: `{column title: (8, h, w) metres}`, in the order of the columns.
         rows: number of frames.
     """
-    if not predictions:
+    if not predictions.keys() - {ARMS["floor"]}:
         return None
     rows = min(rows, len(summary.index))
-    figure, axes = plt.subplots(rows, 2 + len(predictions), figsize=(1.75 * (2 + len(predictions)), 1.42 * rows + 0.5), squeeze=False)
+    figure, axes = plt.subplots(rows, 2 + len(predictions), figsize=(1.75 * (2 + len(predictions)) + 0.8, 1.27 * rows + 0.45), squeeze=False)
     top = float(np.percentile(summary.depth[:rows], 99.5))
     for i in range(rows):
         axes[i, 0].imshow(summary.rgb[i])
@@ -167,7 +167,7 @@ def depth_maps(summary, predictions, rows=4):
 def strip(records, metric="rms"):
     """Every scored run as a dot, by arm and density: what there is before any average is taken."""
     table = tidy(records)
-    if table.empty:
+    if table.empty or set(table.arm) == {"floor"}:
         return None
     table["run"] = [label({"arm": a, "density": d}) for a, d in zip(table.arm, table.density, strict=True)]
     figure, ax = plt.subplots(figsize=(6.4, 0.5 + 0.36 * table.run.nunique()))
