@@ -112,9 +112,10 @@ def train(args):
     from .train import pick_device
 
     device = pick_device(args.device)
-    initial = weights.load(args.weights)
-    start = experiments.SETTINGS[args.setting or "tuned"]
-    config = Config.parse(args.settings, start.replace(backbone=initial.backbone) if initial.backbone else start)
+    config = Config.parse(args.settings, experiments.SETTINGS[args.setting or "tuned"])
+    named = any(text.startswith("backbone=") for text in args.settings)
+    initial = weights.load(args.weights, config.backbone if named else None)
+    config = config.replace(backbone=initial.backbone or config.backbone)
     ticket = mask.read(args.ticket, mask.prunable(FCRN(config.backbone).encoder.state_dict())) if args.ticket else None
     frames = frames_of.load(args.data)
     record = runs.run(config, frames, initial, runs.Store(), device, "own", ticket)
@@ -182,16 +183,18 @@ def _line(r):
 
 
 def build(args):
-    from . import runs, tables
+    from . import figures, runs, tables
     from .build import build as build_paper
     from .experiments import Desk
     from .files import write_atomic
 
+    started = time.time()
     build_paper(args.profile, args.data, args.weights, args.device)
     if args.profile == "paper":
-        readme = runs.ROOT / "README.md"
+        readme, desk = runs.ROOT / "README.md", Desk("paper")
+        figures.drop_older(desk, started - 2)  # some file systems keep whole seconds only
         text = readme.read_text()
-        fresh = tables.refresh(text, tables.results(Desk("paper")))
+        fresh = tables.refresh(text, tables.results(desk))
         if fresh != text:
             write_atomic(readme, fresh)
             print("the results in README.md were brought up to date")

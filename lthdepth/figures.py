@@ -36,6 +36,13 @@ def folder(desk):
     return ROOT / "figures" if desk.profile == "paper" else ROOT / "build" / desk.profile / "figures"
 
 
+def drop_older(desk, since):
+    """Remove figures and tables that no notebook has made since a time (seconds since the epoch): they tell of other runs."""
+    for path in folder(desk).glob("*.*"):
+        if path.stat().st_mtime < since:
+            path.unlink()
+
+
 def show(desk, figure, name, caption, records=(), note=None):
     """Save a figure as PNG and PDF with its sidecar, and display it with its caption.
 

@@ -6,6 +6,7 @@ is published. Per-image error sums and a few predicted depth maps lie beside it 
 
 import dataclasses
 import hashlib
+import io
 import json
 import platform
 import subprocess
@@ -18,7 +19,7 @@ import torch
 import torchvision
 
 from . import __version__, mask, train
-from .config import ARMS, SCIENCE_VERSION
+from .config import ARMS, SCIENCE_VERSION, Config
 from .errors import UserError
 from .files import write_atomic
 from .model import FCRN
@@ -33,8 +34,8 @@ def key(config, data, init, ticket=""):
         config: `Config`; data, init: fingerprints of the frames and of the initial weights.
         ticket: fingerprint of the ticket where it came from a file; a drawn ticket follows from the rest.
     """
-    if config.arm == "floor":  # the floor knows no network: only the protocol and the data count
-        init = "none"
+    if config.arm == "floor":  # it knows neither network nor optimiser: only the protocol and the data count
+        config, init = Config(arm="floor", holdout=config.holdout, test=config.test), "none"
     parts = [config.canonical(), data, init, ticket, str(SCIENCE_VERSION)]
     return hashlib.sha256("\n".join(parts).encode()).hexdigest()[:16]
 
@@ -102,20 +103,25 @@ class Store:
         return found
 
     def publish(self, names, study):
-        """Copy finished runs made here into `recorded`, as part of a study. A key that is there is replaced."""
-        records = {k: r for k, r in self.records().items()}
-        lines = {r["key"]: r for r in Store(self.local.parent / "nowhere", self.recorded).records().values()}
-        self.recorded.mkdir(parents=True, exist_ok=True)
-        with h5py.File(self.recorded / "arrays.h5", "a") as file:
-            for name in names:
-                if not (self.local / name / "record.json").exists():
-                    raise UserError(f"no finished run {name} in {self.local}; `python -m lthdepth show` lists them.")
-                lines[name] = records[name] | {"study": study}
-                if name in file:
-                    del file[name]
-                for k, v in self.arrays(name).items():
-                    small = v.astype(np.float16 if k == "gallery" else np.float32) if v.dtype.kind == "f" else v
-                    file.create_dataset(f"{name}/{k}", data=small, compression="gzip", shuffle=True)
+        """Copy finished runs made here into `recorded`, as part of a study. A key that is there is replaced.
+
+        Error sums are stored as float32, depth maps as float16. Both files are written anew and then replaced.
+        """
+        made, kept = self.records(), Store(self.recorded / "nothing", self.recorded)
+        lines, arrays = kept.records(), {}
+        for name in names:
+            if not (self.local / name / "record.json").exists():
+                raise UserError(f"no finished run {name} in {self.local}; `python -m lthdepth show` lists them.")
+            lines[name] = made[name] | {"study": study}
+            for k, v in self.arrays(name).items():
+                small = {"gallery": np.float16}.get(k, np.float32) if v.dtype.kind == "f" else v.dtype
+                arrays.setdefault(name, {})[k] = v.astype(small)
+        buffer = io.BytesIO()
+        with h5py.File(buffer, "w") as file:
+            for name in sorted(lines):
+                for k, v in sorted((arrays.get(name) or kept.arrays(name)).items()):
+                    file.create_dataset(f"{name}/{k}", data=v, compression="gzip", shuffle=True)
+        write_atomic(self.recorded / "arrays.h5", buffer.getvalue())
         text = "".join(json.dumps(r) + "\n" for r in sorted(lines.values(), key=order))
         write_atomic(self.recorded / "runs.jsonl", text)
 
@@ -201,8 +207,6 @@ def order(record):
 
 
 def _write_arrays(path, arrays):
-    import io
-
     buffer = io.BytesIO()
     np.savez_compressed(buffer, **arrays)
     write_atomic(path, buffer.getvalue())

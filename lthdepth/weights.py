@@ -4,6 +4,7 @@ import hashlib
 import io
 import lzma
 import pickle
+import re
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -73,7 +74,7 @@ def load(source, backbone=None):
     """
     if source in (None, "none"):
         return NONE
-    if str(source).isupper() or str(source).startswith("IMAGENET"):
+    if re.fullmatch(r"DEFAULT|IMAGENET\w*", str(source)):
         return _torchvision(str(source), backbone or "resnet50")
     path = Path(source)
     state = _read(path)

@@ -2,6 +2,7 @@
 
 import io
 import json
+import os
 import re
 from types import SimpleNamespace
 
@@ -130,6 +131,16 @@ def test_a_pilot_figure_of_the_paper_is_titled_as_such(desk):
     figure, _ = plt.subplots()
     figures.show(desk, figure, "try", "A caption.", [record(study="pilot")])
     assert figure._suptitle.get_text() == experiments.study("pilot").title
+
+
+def test_figures_of_earlier_builds_are_dropped(desk, tmp_path):
+    folder = tmp_path / "build" / "quick" / "figures"
+    folder.mkdir(parents=True)
+    for name, age in (("old.png", 100), ("new.png", 300)):
+        (folder / name).write_bytes(b"")
+        os.utime(folder / name, (age, age))
+    figures.drop_older(desk, 200)
+    assert [p.name for p in folder.iterdir()] == ["new.png"]
 
 
 def test_tables_come_in_four_forms_with_the_same_cells(desk, tmp_path):
