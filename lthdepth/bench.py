@@ -6,7 +6,7 @@ import time
 import torch
 from torch import nn
 
-from . import mask
+from . import mask, tickets
 from .loss import berhu
 from .model import FCRN, UpProjection, initialise
 
@@ -47,7 +47,7 @@ def bench(device, height, width, batch, repeats=5):
         model = form(initialise(FCRN(), 0)).to(device)
         opt = torch.optim.SGD(model.parameters(), lr=1e-6, momentum=0.9)
         weights = mask.prunable(model.encoder.state_dict())
-        ticket = mask.magnitude({k: v.cpu() for k, v in weights.items()}, 0.018)
+        ticket = tickets.magnitude({k: v.cpu() for k, v in weights.items()}, 0.018)
         masking = mask.Masking(ticket, model.encoder) if "ticket" in name else None
 
         def step(model=model, opt=opt, masking=masking):

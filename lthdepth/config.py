@@ -13,6 +13,12 @@ ARMS = {
     "dense": "dense",  # the whole pre-trained encoder
     "omp": "one-shot magnitude",  # the largest weights of the pre-trained encoder
     "random": "random",  # as many, drawn uniformly
+    "imp": "IMP",  # iterative magnitude pruning on the task, rewound to the pre-trained weights
+    "shuffled": "layer-shuffled",  # as many weights in every layer as one-shot magnitude, at random places
+    "uniform": "uniform",  # the same density in every layer, the largest weights of each
+    "erk": "ERK",  # Erdős–Rényi-kernel densities, the largest weights of each layer
+    "reinit": "re-initialised",  # the one-shot magnitude ticket over a random encoder
+    "permuted": "permuted values",  # the one-shot magnitude ticket, its values in another order
     "file": "from file",  # read from a mask file
 }
 
@@ -32,8 +38,9 @@ class Config:
     """
 
     # The ticket
-    arm: str = "dense"  # floor | dense | omp | random | file
+    arm: str = "dense"  # one of ARMS
     density: float = 1.0  # kept fraction of the prunable encoder weights, in (0, 1]
+    round_epochs: int = 0  # of the earlier rounds of the arm imp; 0: as many as the run itself
     seed: int = 0  # decoder initialisation, frame order, augmentation, random tickets
     # The network
     backbone: str = "resnet50"  # resnet18 | resnet34 | resnet50
@@ -71,6 +78,8 @@ class Config:
         checks = [
             ("arm", self.arm in ARMS, f"one of {', '.join(ARMS)}"),
             ("density", 0 < self.density <= 1, "in (0, 1]: the fraction of weights that is kept"),
+            ("round_epochs", self.round_epochs >= 0, "0 or more"),
+            ("round_epochs", self.arm == "imp" or not self.round_epochs, "0 for every arm but imp"),
             ("seed", 0 <= self.seed < 2**63, "a non-negative integer"),
             ("backbone", self.backbone in ("resnet18", "resnet34", "resnet50"), "resnet18, resnet34 or resnet50"),
             ("height", 32 <= self.height <= 4096, "between 32 and 4096 pixels"),

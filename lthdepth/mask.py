@@ -1,12 +1,10 @@
-"""Lottery tickets: which encoder weights are kept, how that was drawn, and how it is kept so.
+"""Lottery tickets: which encoder weights are kept, what that leaves, and how it is kept so.
 
 A ticket covers every convolution of the encoder except the first (`conv1`), as in Chen et al. 2021. Names are
 torchvision's (`layer1.0.conv1.weight`).
 """
 
 import hashlib
-import zipfile
-from pathlib import Path
 
 import numpy as np
 import torch
@@ -79,100 +77,6 @@ def count(density, size):
     if not kept:
         raise UserError(f"density {density} keeps none of {size} weights; ask for at least {1 / size:.1e}.")
     return kept
-
-
-def dense(weights):
-    """The ticket that keeps every one of `weights` (`{name: tensor}`)."""
-    return Ticket({k: torch.ones(v.shape, dtype=torch.bool) for k, v in weights.items()}, [{"drawn": "dense"}])
-
-
-def magnitude(weights, density):
-    """One-shot global magnitude ticket: the largest |w| over all layers at once (Han et al. 2015).
-
-    The count is exact; among equal magnitudes at the threshold the first in network order are kept.
-
-    Args:
-        weights: `{name: tensor}`.
-        density: kept fraction of all of them, in (0, 1].
-    """
-    scores = np.concatenate([v.detach().abs().flatten().numpy() for v in weights.values()])
-    return _split(_largest(scores, count(density, scores.size)), weights, "one-shot magnitude", density)
-
-
-def random(weights, density, seed):
-    """Random ticket: an exact number of weights, uniform over all layers at once; a function of `seed`."""
-    size = sum(v.numel() for v in weights.values())
-    generator = np.random.Generator(np.random.Philox(key=[seed, 0x71C4E7]))
-    keep = np.zeros(size, bool)
-    keep[generator.permutation(size)[: count(density, size)]] = True
-    return _split(keep, weights, "random", density, seed=seed)
-
-
-def _largest(scores, n):
-    """Bool array with exactly `n` True: the largest scores; ties go to the first."""
-    threshold = np.partition(scores, scores.size - n)[scores.size - n]
-    keep = scores > threshold
-    ties = np.flatnonzero(scores == threshold)
-    keep[ties[: n - int(keep.sum())]] = True
-    return keep
-
-
-def _split(keep, weights, drawn, density, **details):
-    parts = np.split(keep, np.cumsum([v.numel() for v in weights.values()])[:-1])
-    masks = {k: torch.from_numpy(p.reshape(v.shape).copy()) for (k, v), p in zip(weights.items(), parts, strict=True)}
-    return Ticket(masks, [{"drawn": drawn, "density": density, **details}])
-
-
-def read(path, weights):
-    """Read a mask file in the form of Chen et al. 2021 (`mask-k.pt`: `<layer>.weight_mask`, 0 or 1).
-
-    Also `.npz` with the same keys, plain or bit-packed (`np.packbits` beside `shape:<key>`). Masks of `fc` are ignored.
-
-    Args:
-        path: the file.
-        weights: `{name: tensor}` that the masks must fit.
-
-    Raises:
-        UserError: no such file, unreadable, other layers or shapes, values other than 0 and 1, nothing kept.
-    """
-    path = Path(path)
-    if not path.is_file():
-        raise UserError(f"no mask file {path}.")
-    found = {k.removesuffix("_mask"): v for k, v in _read(path).items() if not k.startswith(("fc.", "conv1."))}
-    if missing := sorted(weights.keys() - found.keys()):
-        raise UserError(f"{path} has no mask for {missing[0]} ({len(missing)} layers missing); it fits another network.")
-    if extra := sorted(found.keys() - weights.keys()):
-        raise UserError(f"{path} masks {extra[0]}, which this network does not have; it fits another network.")
-    masks = {}
-    for name, weight in weights.items():
-        mask = found[name]
-        if mask.shape != weight.shape:
-            raise UserError(f"{path}: the mask of {name} is {tuple(mask.shape)}, the weights are {tuple(weight.shape)}.")
-        if not ((mask == 0) | (mask == 1)).all():
-            raise UserError(f"{path}: the mask of {name} has values other than 0 and 1.")
-        masks[name] = mask.bool()
-    ticket = Ticket(masks, [{"drawn": "file", "file": path.name}])
-    if not ticket.kept:
-        raise UserError(f"{path} keeps no weight at all.")
-    return ticket
-
-
-def _read(path):
-    try:
-        if path.suffix != ".npz":
-            state = torch.load(path, map_location="cpu", weights_only=True)
-            return {k: torch.as_tensor(v) for k, v in state.items() if k.endswith("weight_mask")}
-        with np.load(path, allow_pickle=False) as file:
-            arrays = {}
-            for key in (k for k in file.files if k.endswith("weight_mask") and not k.startswith("shape:")):
-                arrays[key] = file[key]
-                if f"shape:{key}" in file.files:
-                    shape = tuple(int(n) for n in file[f"shape:{key}"])
-                    arrays[key] = np.unpackbits(arrays[key])[: int(np.prod(shape))].reshape(shape)
-            return {k: torch.as_tensor(v) for k, v in arrays.items()}
-    except Exception as error:  # torch, numpy and zipfile each have their own idea of a damaged file
-        kind = "no plain mask file; nothing in it was run" if "nsupported" in str(error) else "damaged or of another kind"
-        raise UserError(f"{path} cannot be read as masks: it is {kind}.") from None
 
 
 class Masking:

@@ -18,7 +18,7 @@ import numpy as np
 import torch
 import torchvision
 
-from . import __version__, mask, train
+from . import __version__, arms, mask, ticketfile, train
 from .config import ARMS, SCIENCE_VERSION, Config
 from .errors import UserError
 from .files import write_atomic
@@ -44,19 +44,6 @@ def label(record):
     """Short name of a run's arm, with its density."""
     name = ARMS[record["arm"]]
     return name if record["arm"] in ("floor", "dense") else f"{name} {100 * record['density']:.3g} %"
-
-
-def draw(config, initial):
-    """The ticket of a configuration: a function of its arm, density and seed, and of the initial weights."""
-    state = initial.state
-    if state is None:
-        state = train.initialise(FCRN(config.backbone), config.seed).encoder.state_dict()
-    weights = mask.prunable(state)
-    if config.arm == "omp":
-        return mask.magnitude(weights, config.density)
-    if config.arm == "random":
-        return mask.random(weights, config.density, config.seed)
-    return mask.dense(weights)
 
 
 class Store:
@@ -126,7 +113,7 @@ class Store:
         write_atomic(self.recorded / "runs.jsonl", text)
 
 
-def run(config, frames, initial, store, device="cpu", study="", ticket=None, deadline=None, every=0.0, progress=True):
+def run(config, frames, initial, store, device="cpu", study="", ticket=None, deadline=None, every=0.0, progress=True, keep=False):
     """The record of a configuration: found in the store, or made now, continuing a run that was stopped.
 
     Args:
@@ -134,6 +121,10 @@ def run(config, frames, initial, store, device="cpu", study="", ticket=None, dea
         study: label under which a new record is filed; no part of its key.
         ticket: `mask.Ticket` of the arm "file"; other arms draw their own.
         device, deadline, every, progress: as `train.fit`.
+        keep: make the run again where only its record is here, and not the trained weights.
+
+    A run of iterative magnitude pruning needs the weights of the round before, which is a run of its own: those that
+    are missing here are made first.
 
     Raises:
         UserError: as `train.fit`; the weights are of another backbone; the arm "file" without a ticket, or the reverse.
@@ -143,9 +134,14 @@ def run(config, frames, initial, store, device="cpu", study="", ticket=None, dea
     if (config.arm == "file") != (ticket is not None):
         raise UserError("the arm file needs a mask file, and only that arm takes one.")
     name = key(config, frames.fingerprint, initial.fingerprint, ticket.fingerprint if ticket else "")
-    if record := store.get(name):
-        return record
     folder = store.local / name
+    record = store.get(name)
+    if record and not (keep and not (folder / "weights.pt").exists()):
+        return record
+    parent = None
+    if before := arms.parent_of(config):
+        made = run(before, frames, initial, store, device, study, None, deadline, every, progress, keep=True)
+        parent = store.local / made["key"]
     folder.mkdir(parents=True, exist_ok=True)
     record = {"key": name, "study": study, "arm": config.arm, "density": config.density, "seed": config.seed}
     record["config"] = dataclasses.asdict(config)
@@ -155,8 +151,9 @@ def run(config, frames, initial, store, device="cpu", study="", ticket=None, dea
         results, arrays = train.floor(config, frames)
         record["densities"] = None
     else:
-        ticket = ticket or draw(config, initial)
-        results, arrays = train.fit(config, frames, initial, ticket, folder, device, deadline, every, progress)
+        ticket, state = arms.start(config, initial, ticket, parent)
+        ticketfile.save(ticket, folder / "ticket.npz", config.backbone, initial.fingerprint)
+        results, arrays = train.fit(config, frames, state, ticket, folder, device, deadline, every, progress)
         record["densities"] = mask.densities(ticket, FCRN(config.backbone), config.height, config.width)
         record["ticket"] = {"fingerprint": ticket.fingerprint, "history": ticket.history, "layers": ticket.layers()}
     arrays |= {f"{split}/frames": train.rows_of(frames, config)[split] for split in ("validation", "test")}

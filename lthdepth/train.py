@@ -92,12 +92,12 @@ def evaluate(model, views, index, config):
     return {p: torch.cat([f[p] for f in found]).cpu().numpy() for p in metrics.PROTOCOLS}
 
 
-def fit(config, frames, initial, ticket, folder, device="cpu", deadline=None, every=0.0, progress=True):
+def fit(config, frames, encoder, ticket, folder, device="cpu", deadline=None, every=0.0, progress=True):
     """Train a configuration, continuing from the checkpoint in `folder` where there is one.
 
     Args:
         config: `Config` of any arm but the floor.
-        frames: `data.Frames`; initial: `weights.Initial` of the encoder; ticket: `mask.Ticket`.
+        frames: `data.Frames`; encoder: initial state dict of it, torchvision's without `fc`; ticket: `mask.Ticket`.
         folder: existing folder for `checkpoint.pt` and, at the end, `weights.pt`.
         device: torch device.
         deadline: `time.monotonic()` at which to stop after a checkpoint; None: never.
@@ -114,7 +114,7 @@ def fit(config, frames, initial, ticket, folder, device="cpu", deadline=None, ev
     device = torch.device(device)
     rows = rows_of(frames, config)
     views = augment.Views(frames, config.height, config.width, device)
-    model = initialise(FCRN(config.backbone), config.seed, initial.state).to(device)
+    model = initialise(FCRN(config.backbone), config.seed, encoder).to(device)
     masking = Masking(ticket, model.encoder)
     opt, loss_of = optimiser(config, model), LOSSES[config.loss]
     per_epoch = len(rows["fit"]) // config.batch

@@ -10,7 +10,7 @@ weights = None  # none, IMAGENET1K_V1 ..., or a file with a ResNet state dict
 device = "auto"  # auto, cpu or cuda
 
 # %%
-from lthdepth import figures, mask, plots, tables
+from lthdepth import figures, mask, plots, tables, tickets
 from lthdepth.config import level
 from lthdepth.experiments import Desk
 from lthdepth.model import FCRN
@@ -36,7 +36,7 @@ desk = Desk(profile, data, weights, device)
 # %%
 model = FCRN("resnet50")
 prunable = mask.prunable(model.encoder.state_dict())
-ticket = mask.random(prunable, level(18), seed=0)
+ticket = tickets.random(prunable, level(18), seed=0)
 d = mask.densities(ticket, model, 228, 304)
 figures.say(
     f"After 18 rounds {d['counts']['kept']:,} of {d['counts']['prunable']:,} prunable weights are left, "

@@ -11,13 +11,14 @@ import h5py
 import numpy as np
 import pytest
 import torch
+import torchvision
 from conftest import TINY
 
 from lthdepth import runs
 from lthdepth.__main__ import main
 
 ROOT = Path(__file__).resolve().parents[1]
-TASKS = ("data", "train", "sweep", "show", "build", "pairs", "bench")
+TASKS = ("data", "train", "ticket", "sweep", "show", "build", "pairs", "bench")
 
 
 @pytest.fixture(autouse=True)
@@ -209,3 +210,25 @@ def test_the_process_ends_with_the_same_code_and_sentence(elsewhere):
 def test_the_process_without_a_task_says_how_it_is_used(elsewhere):
     done = lthdepth(cwd=elsewhere)
     assert done.returncode == 2 and done.stderr.startswith("usage: python -m lthdepth")
+
+
+def test_tickets_are_drawn_shown_verified_and_converted(elsewhere, capsys):
+    weights = torchvision.models.resnet18(weights=None).state_dict()
+    torch.save(weights, "r18.pth")
+    assert main(["ticket", "draw", "a.npz", "--weights", "r18.pth", "--density", "0.1"]) == 0
+    assert main(["ticket", "verify", "a.npz", "--weights", "r18.pth"]) == 0
+    assert main(["ticket", "show", "a.npz", "--picture", "a.png"]) == 0
+    text = capsys.readouterr().out
+    size = sum(w.numel() for k, w in weights.items() if w.ndim == 4 and k != "conv1.weight")
+    assert f"keeps {round(0.1 * size):,} of {size:,}" in text and "one-shot magnitude" in text
+    assert (elsewhere / "a.png").stat().st_size > 1000
+    names = [k for k, w in weights.items() if w.ndim == 4 and k != "conv1.weight"]
+    torch.save({f"{k}_mask": (torch.arange(weights[k].numel()) % 5 == 0).view(weights[k].shape).float() for k in names}, "m.pt")
+    assert main(["ticket", "convert", "m.pt", "--weights", "r18.pth", "--out", "b.npz"]) == 0
+    other = {k: w + 1 if w.is_floating_point() else w for k, w in weights.items()}
+    torch.save(other, "other.pth")
+    capsys.readouterr()
+    assert main(["ticket", "verify", "a.npz", "--weights", "other.pth"]) == 2
+    assert main(["ticket", "draw", "c.npz", "--weights", "r18.pth", "--arm", "imp"]) == 2
+    assert main(["ticket", "convert", "m.pt"]) == 2
+    assert capsys.readouterr().err.count("lthdepth: ") == 3 and not (elsewhere / "c.npz").exists()

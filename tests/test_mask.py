@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
-from lthdepth import mask
+from lthdepth import mask, ticketfile, tickets
 from lthdepth.config import level
 from lthdepth.errors import UserError
 from lthdepth.model import FCRN
@@ -41,9 +41,9 @@ def test_magnitude_keeps_the_largest_in_exact_number_and_ties_in_network_order(s
     n = round(density * size)
     if n == 0:
         with pytest.raises(UserError, match="keeps none"):
-            mask.magnitude(weights, density)
+            tickets.magnitude(weights, density)
         return
-    ticket = mask.magnitude(weights, density)
+    ticket = tickets.magnitude(weights, density)
     magnitudes = np.concatenate([np.abs(w.numpy().ravel()) for w in weights.values()])
     # Python's sort is stable: among equal magnitudes the first comes first.
     best = sorted(range(size), key=lambda i: -magnitudes[i])[:n]
@@ -57,7 +57,7 @@ def test_magnitude_keeps_the_largest_in_exact_number_and_ties_in_network_order(s
 def test_tickets_of_one_seed_are_nested(shapes, seed, values, a, b):
     weights = network([(4, 4, 1, 1), *shapes], seed, values)
     small, large = sorted((a, b))
-    for draw in (lambda d: mask.magnitude(weights, d), lambda d: mask.random(weights, d, seed)):
+    for draw in (lambda d: tickets.magnitude(weights, d), lambda d: tickets.random(weights, d, seed)):
         assert (flat(draw(small)) <= flat(draw(large))).all()
 
 
@@ -74,7 +74,7 @@ def test_the_levels_of_chen_on_real_weights_with_many_ties(pqf_weights, layers, 
     rank = np.empty(magnitudes.size, np.int32)
     rank[np.argsort(-magnitudes, kind="stable")] = np.arange(magnitudes.size, dtype=np.int32)
     for k in levels:
-        ticket = mask.magnitude(weights, level(k))
+        ticket = tickets.magnitude(weights, level(k))
         assert ticket.kept == round(0.8**k * magnitudes.size)
         assert np.array_equal(flat(ticket), rank < ticket.kept), k  # nested too, for one ranking gives them all
     if layers == ("layer",):
@@ -90,7 +90,7 @@ def fcrn50():
 def test_published_densities_of_the_18th_level(fcrn50):
     weights = {k: torch.zeros(v.shape) for k, v in mask.prunable(fcrn50.encoder.state_dict()).items()}
     assert len(weights) == 52 and "conv1.weight" not in weights
-    d = mask.densities(mask.magnitude(weights, level(18)), fcrn50, 228, 304)  # all tie: the first are kept
+    d = mask.densities(tickets.magnitude(weights, level(18)), fcrn50, 228, 304)  # all tie: the first are kept
     assert d["counts"]["kept"] == 422_357
     assert d["counts"]["prunable"] == 23_445_504
     assert d["counts"]["encoder"] == 23_454_912
@@ -108,7 +108,7 @@ def macs(model, height, width):
 
 def test_dense_fcrn_costs_17_5_gmac(fcrn50):
     weights = {k: torch.zeros(v.shape) for k, v in mask.prunable(fcrn50.encoder.state_dict()).items()}
-    d = mask.densities(mask.dense(weights), fcrn50, 228, 304)
+    d = mask.densities(tickets.dense(weights), fcrn50, 228, 304)
     assert [d[k] for k in ("prunable", "encoder", "network", "mac")] == [1, 1, 1, 1]
     assert d["counts"]["mac"] == macs(fcrn50, 228, 304)
     assert round(d["counts"]["mac"] / 1e9, 1) == 17.5
@@ -134,12 +134,12 @@ def test_densities_of_a_ticket_by_hand():
 
 def test_a_random_ticket_is_uniform_over_all_layers(resnet18_prunable):
     weights, density = {k: v for k, v in resnet18_prunable.items() if k < "layer3"}, 0.05
-    a = mask.random(weights, density, 3)
+    a = tickets.random(weights, density, 3)
     assert a.kept == round(density * a.size)
     for name, kept, size in a.layers():
         assert abs(kept - density * size) < 5 * (size * density * (1 - density)) ** 0.5, name
-    assert a.fingerprint == mask.random(weights, density, 3).fingerprint
-    b = mask.random(weights, density, 4)
+    assert a.fingerprint == tickets.random(weights, density, 3).fingerprint
+    b = tickets.random(weights, density, 4)
     both = (flat(a) & flat(b)).sum()  # two seeds share no more than chance
     assert both == pytest.approx(density**2 * a.size, rel=0.1)
 
@@ -147,13 +147,13 @@ def test_a_random_ticket_is_uniform_over_all_layers(resnet18_prunable):
 @pytest.mark.parametrize("density", [0, -0.1, 1.0001, float("nan"), float("inf"), 1e-9])
 def test_a_density_that_is_none_is_refused(density):
     weights = {"a.weight": torch.ones(4, 4, 3, 3)}
-    for draw in (lambda: mask.magnitude(weights, density), lambda: mask.random(weights, density, 0)):
+    for draw in (lambda: tickets.magnitude(weights, density), lambda: tickets.random(weights, density, 0)):
         with pytest.raises(UserError, match="density"):
             draw()
 
 
 def test_density_one_keeps_everything(resnet18_prunable):
-    assert mask.magnitude(resnet18_prunable, 1).fingerprint == mask.dense(resnet18_prunable).fingerprint
+    assert tickets.magnitude(resnet18_prunable, 1).fingerprint == tickets.dense(resnet18_prunable).fingerprint
 
 
 def test_fingerprint_tells_bits_names_and_shapes_apart():
@@ -178,7 +178,7 @@ def test_a_ticket_takes_bool_only():
 
 @pytest.fixture(scope="module")
 def ticket(resnet18_prunable):
-    return mask.random(resnet18_prunable, 0.3, 0)
+    return tickets.random(resnet18_prunable, 0.3, 0)
 
 
 def chen(ticket):
@@ -189,7 +189,7 @@ def chen(ticket):
 def test_a_file_of_chens_form_is_read_back(ticket, resnet18_prunable, tmp_path):
     other = {"module.step": torch.tensor(3.0), "bn1.weight": torch.ones(64)}  # what is no mask is passed over
     torch.save(chen(ticket) | other, tmp_path / "mask-18.pt")
-    found = mask.read(tmp_path / "mask-18.pt", resnet18_prunable)
+    found = ticketfile.read(tmp_path / "mask-18.pt", resnet18_prunable)
     assert found.fingerprint == ticket.fingerprint
     assert list(found.masks) == list(resnet18_prunable)
     assert found.history == [{"drawn": "file", "file": "mask-18.pt"}]
@@ -202,13 +202,13 @@ def test_npz_files_are_read_back(ticket, resnet18_prunable, tmp_path, packed):
         shapes = {f"shape:{k}": np.array(v.shape) for k, v in arrays.items()}
         arrays = {k: np.packbits(v) for k, v in arrays.items()} | shapes
     np.savez(tmp_path / "m.npz", **arrays)
-    assert mask.read(tmp_path / "m.npz", resnet18_prunable).fingerprint == ticket.fingerprint
+    assert ticketfile.read(tmp_path / "m.npz", resnet18_prunable).fingerprint == ticket.fingerprint
 
 
 @pytest.mark.parametrize("sparsity", ["0.8", "0.91", "0.96", "0.98"])
 def test_real_masks_of_gale(shared, fcrn50, sparsity):
     path = shared(f"masks/extended_magnitude_pruning_{sparsity}.npz")
-    found = mask.read(path, mask.prunable(fcrn50.encoder.state_dict()))
+    found = ticketfile.read(path, mask.prunable(fcrn50.encoder.state_dict()))
     assert found.density == pytest.approx(1 - float(sparsity), abs=2e-3)
     name = "layer2.1.conv1.weight"
     with np.load(path) as file:
@@ -240,7 +240,7 @@ BAD = {
 def test_masks_that_do_not_fit_are_refused_in_a_sentence(ticket, resnet18_prunable, tmp_path, case):
     torch.save(BAD[case](chen(ticket)), tmp_path / "m.pt")
     with pytest.raises(UserError, match="m.pt") as error:
-        mask.read(tmp_path / "m.pt", resnet18_prunable)
+        ticketfile.read(tmp_path / "m.pt", resnet18_prunable)
     assert len(str(error.value).splitlines()) == 1
 
 
@@ -253,9 +253,9 @@ def test_damaged_files_are_refused_in_a_sentence(ticket, resnet18_prunable, tmp_
             path = tmp_path / f"bad{suffix}"
             path.write_bytes(bad)
             with pytest.raises(UserError, match=f"bad{suffix}"):
-                mask.read(path, resnet18_prunable)
+                ticketfile.read(path, resnet18_prunable)
     with pytest.raises(UserError, match="no mask file"):
-        mask.read(tmp_path / "absent.pt", resnet18_prunable)
+        ticketfile.read(tmp_path / "absent.pt", resnet18_prunable)
 
 
 def test_packed_masks_that_are_cut_short_are_refused(ticket, resnet18_prunable, tmp_path):
@@ -264,7 +264,7 @@ def test_packed_masks_that_are_cut_short_are_refused(ticket, resnet18_prunable, 
         arrays |= {k: np.packbits(v.numpy().astype(bool))[:-4], f"shape:{k}": np.array(v.shape)}
     np.savez(tmp_path / "m.npz", **arrays)
     with pytest.raises(UserError, match="m.npz"):
-        mask.read(tmp_path / "m.npz", resnet18_prunable)
+        ticketfile.read(tmp_path / "m.npz", resnet18_prunable)
 
 
 def test_a_pickle_that_would_run_a_command_does_not(resnet18_prunable, tmp_path):
@@ -275,7 +275,7 @@ def test_a_pickle_that_would_run_a_command_does_not(resnet18_prunable, tmp_path)
     np.savez(tmp_path / "object.npz", **{"layer1.0.conv1.weight_mask": np.array([Evil(flag)], dtype=object)})
     for name in ("zip.pt", "raw.pt", "object.npz"):
         with pytest.raises(UserError, match=name):
-            mask.read(tmp_path / name, resnet18_prunable)
+            ticketfile.read(tmp_path / name, resnet18_prunable)
         assert not flag.exists()
 
 

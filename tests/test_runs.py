@@ -9,13 +9,13 @@ import pytest
 import torch
 from conftest import TINY
 
-from lthdepth import files, mask, metrics, runs, train, weights
-from lthdepth.config import SCIENCE_VERSION, Config
+from lthdepth import arms, files, mask, metrics, runs, ticketfile, tickets, train, weights
+from lthdepth.config import SCIENCE_VERSION, Config, level
 from lthdepth.errors import UserError
 from lthdepth.model import FCRN
 
 OTHER = {
-    "arm": "omp", "density": 0.5, "seed": 7, "backbone": "resnet18", "height": 114, "width": 152, "optimiser": "adamw",
+    "arm": "omp", "density": 0.5, "round_epochs": 3, "seed": 7, "backbone": "resnet18", "height": 114, "width": 152, "optimiser": "adamw",
     "lr_encoder": 3e-4, "lr_decoder": 1e-3, "momentum": 0.8, "weight_decay": 1e-4, "warmup": 0.05, "schedule": "linear",
     "batch": 8, "epochs": 5, "loss": "l1", "precision": "bfloat16", "scale": 1.2, "rotation": 3.0, "flip": False,
     "colour": 0.1, "holdout": False, "patience": 3, "test": False,
@@ -24,7 +24,7 @@ OTHER = {
 
 def test_every_setting_changes_the_key():
     assert OTHER.keys() == {f.name for f in dataclasses.fields(Config)}
-    base = Config(arm="random")
+    base = Config(arm="imp")
     keys = [runs.key(base, "d", "i")] + [runs.key(base.replace(**{k: v}), "d", "i") for k, v in OTHER.items()]
     assert len(set(keys)) == len(OTHER) + 1
 
@@ -61,9 +61,10 @@ def test_the_floor_knows_no_weights():
 def test_a_drawn_ticket_follows_from_arm_density_seed_and_weights():
     initial, start = weights.NONE, train.initialise(FCRN("resnet18"), 5).encoder.state_dict()
     config = Config(arm="omp", density=0.1, seed=5, backbone="resnet18")
-    omp = runs.draw(config, initial)
-    assert omp.fingerprint == mask.magnitude(mask.prunable(start), 0.1).fingerprint
-    dense = runs.draw(Config(backbone="resnet18"), initial)
+    omp, state = arms.start(config, initial)
+    assert all(torch.equal(v, start[k]) for k, v in state.items())
+    assert omp.fingerprint == tickets.magnitude(mask.prunable(start), 0.1).fingerprint
+    dense, _ = arms.start(Config(backbone="resnet18"), initial)
     assert dense.kept == dense.size == omp.size
 
 
@@ -106,7 +107,7 @@ def test_a_record_holds_what_the_paper_needs(made, frames):
 def test_a_finished_run_leaves_record_arrays_and_weights_but_no_checkpoint(made, frames):
     store, floor, record = made
     folder = store.local / record["key"]
-    assert {p.name for p in folder.iterdir()} == {"record.json", "arrays.npz", "weights.pt"}
+    assert {p.name for p in folder.iterdir()} == {"record.json", "arrays.npz", "weights.pt", "ticket.npz"}
     assert json.loads((folder / "record.json").read_text()) == plain(record)
     arrays = store.arrays(record["key"])
     assert metrics.summarise(arrays["test/eigen"]) == record["test"]["eigen"]
@@ -217,7 +218,7 @@ def test_weights_of_another_backbone_and_stray_tickets_are_refused(frames, store
         runs.run(Config(), frames, initial, store)
     with pytest.raises(UserError, match="arm file needs a mask file"):
         runs.run(TINY.replace(arm="file"), frames, weights.NONE, store)
-    ticket = mask.dense(mask.prunable(resnet18_state))
+    ticket = tickets.dense(mask.prunable(resnet18_state))
     with pytest.raises(UserError, match="only that arm"):
         runs.run(TINY, frames, weights.NONE, store, ticket=ticket)
     assert store.records() == {}
@@ -228,7 +229,7 @@ def test_initial_weights_reach_the_encoder(frames, store, resnet18_state):
     config = TINY.replace(arm="omp", density=0.5, epochs=1, lr_encoder=0.0, test=False, holdout=False)
     record = runs.run(config, frames, initial, store, progress=False)
     saved = torch.load(store.local / record["key"] / "weights.pt", weights_only=True)
-    ticket = mask.magnitude(mask.prunable(resnet18_state), 0.5)
+    ticket = tickets.magnitude(mask.prunable(resnet18_state), 0.5)
     assert record["ticket"]["fingerprint"] == ticket.fingerprint
     for name, keep in ticket.masks.items():
         assert torch.equal(saved[f"encoder.{name}"], resnet18_state[name] * keep)
@@ -259,3 +260,41 @@ def test_what_is_written_is_read_back(tmp_path):
     files.write_atomic(tmp_path / "w.pt", {"w": torch.arange(3)})
     assert (tmp_path / "t").read_text() == "text" and (tmp_path / "b").read_bytes() == b"\x00\xff"
     assert torch.load(tmp_path / "w.pt", weights_only=True)["w"].tolist() == [0, 1, 2]
+
+
+def test_imp_runs_its_rounds_keeps_their_tickets_and_rewinds(frames, resnet18_state, tmp_path):
+    """Two rounds on the toy data: nested tickets, each from the weights of the round before, none trained twice."""
+    state = {k: v for k, v in resnet18_state.items() if not k.startswith("fc.")}
+    initial = weights.Initial(state, "toy", "toy", "toy", "resnet18")
+    store = runs.Store(tmp_path / "runs", tmp_path / "results")
+    config = TINY.replace(arm="imp", density=level(2), epochs=1, test=True)
+    record = runs.run(config, frames, initial, store, progress=False)
+    made = {(r["arm"], r["density"]): r for r in store.records().values()}
+    assert made.keys() == {("dense", 1.0), ("imp", level(1)), ("imp", level(2))}
+    folders = [store.local / made[k]["key"] for k in (("dense", 1.0), ("imp", level(1)), ("imp", level(2)))]
+    masks = [ticketfile.load(f / "ticket.npz")[0] for f in folders]
+    for before, after, folder in zip(masks, masks[1:], folders, strict=False):
+        trained = torch.load(folder / "weights.pt", weights_only=True)
+        magnitudes = {k: trained[f"encoder.{k}"].abs() for k in after.masks}
+        smallest_kept = min(float(magnitudes[k][m].min()) for k, m in after.masks.items() if m.any())
+        gone = [magnitudes[k][before.masks[k] & ~m] for k, m in after.masks.items()]
+        assert max(float(g.max()) for g in gone if len(g)) <= smallest_kept
+        assert not any((m & ~before.masks[k]).any() for k, m in after.masks.items())
+    assert record["ticket"]["fingerprint"] == masks[-1].fingerprint
+    ticket, start = arms.start(config, initial, parent=folders[1])
+    assert ticket.fingerprint == masks[-1].fingerprint
+    assert all(torch.equal(start[k], v) for k, v in state.items())  # rewound
+    times = [f.stat().st_mtime_ns for f in folders]
+    runs.run(config.replace(density=level(1)), frames, initial, store, progress=False)
+    assert [f.stat().st_mtime_ns for f in folders] == times
+
+
+def test_imp_makes_a_round_again_whose_weights_are_gone(frames, tmp_path):
+    store = runs.Store(tmp_path / "runs", tmp_path / "results")
+    config = TINY.replace(arm="imp", density=level(1), epochs=1)
+    first = runs.run(config, frames, weights.NONE, store, progress=False)
+    dense = next(r for r in store.records().values() if r["arm"] == "dense")
+    (store.local / dense["key"] / "weights.pt").unlink()
+    (store.local / first["key"] / "record.json").unlink()
+    again = runs.run(config, frames, weights.NONE, store, progress=False)
+    assert again["test"] == first["test"] and again["ticket"]["fingerprint"] == first["ticket"]["fingerprint"]

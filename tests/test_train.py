@@ -14,11 +14,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import nn
 
-from lthdepth import augment, mask, metrics, train, weights
+from lthdepth import arms, augment, mask, metrics, train, weights
 from lthdepth.config import Config
 from lthdepth.errors import UserError
 from lthdepth.model import FCRN
-from lthdepth.runs import draw
 
 NEVER = 1e9  # seconds between checkpoints
 TIMES = ("seconds", "images_per_second")
@@ -26,14 +25,14 @@ TIMES = ("seconds", "images_per_second")
 
 @functools.cache
 def ticket_of(config):
-    return draw(config, weights.NONE)
+    return arms.start(config, weights.NONE)[0]
 
 
 def fit(config, frames, folder, **options):
     """Results without times, arrays, and the weights file."""
     folder.mkdir(exist_ok=True)
     options = {"every": NEVER, "progress": False} | options
-    results, arrays = train.fit(config, frames, weights.NONE, ticket_of(config), folder, **options)
+    results, arrays = train.fit(config, frames, None, ticket_of(config), folder, **options)
     saved = torch.load(folder / "weights.pt", weights_only=True)
     return {k: v for k, v in results.items() if k not in TIMES}, arrays, saved
 
@@ -363,7 +362,7 @@ def test_the_ticket_may_be_any(frames, tmp_path):
     model = FCRN("resnet18")
     masks = {k: torch.full(v.shape, "layer4" not in k) for k, v in mask.prunable(model.encoder.state_dict()).items()}
     config = TINY.replace(arm="file", epochs=1)
-    train.fit(config, frames, weights.NONE, mask.Ticket(masks), tmp_path, every=NEVER, progress=False)
+    train.fit(config, frames, None, mask.Ticket(masks), tmp_path, every=NEVER, progress=False)
     saved = torch.load(tmp_path / "weights.pt", weights_only=True)
     assert not any(saved[f"encoder.{k}"].any() for k in masks if "layer4" in k)
     assert all(saved[f"encoder.{k}"].any() for k in masks if "layer4" not in k)

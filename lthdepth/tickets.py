@@ -1,0 +1,146 @@
+"""Drawing tickets: which weights to keep. Every function goes from weights, or a ticket, to a ticket.
+
+Counts are exact: a density d of n weights keeps round(d n). Among equal magnitudes at a threshold the first in network
+order are kept.
+"""
+
+import numpy as np
+import torch
+
+from .mask import Ticket, count
+
+
+def dense(weights):
+    """The ticket that keeps every one of `weights` (`{name: tensor}`)."""
+    return Ticket({k: torch.ones(v.shape, dtype=torch.bool) for k, v in weights.items()}, [{"drawn": "dense"}])
+
+
+def magnitude(weights, density):
+    """One-shot global magnitude ticket: the largest |w| over all layers at once (Han et al. 2015).
+
+    Args:
+        weights: `{name: tensor}`.
+        density: kept fraction of all of them, in (0, 1].
+    """
+    scores = np.concatenate([_magnitudes(v) for v in weights.values()])
+    return _split(_largest(scores, count(density, scores.size)), weights, [{"drawn": "one-shot magnitude", "density": density}])
+
+
+def random(weights, density, seed):
+    """Random ticket: an exact number of weights, uniform over all layers at once; a function of `seed`."""
+    size = _size(weights)
+    keep = np.zeros(size, bool)
+    keep[_generator(seed).permutation(size)[: count(density, size)]] = True
+    return _split(keep, weights, [{"drawn": "random", "density": density, "seed": seed}])
+
+
+def iterate(ticket, weights, density):
+    """One round of iterative magnitude pruning: the survivors of `ticket` with the largest trained |w| (Frankle & Carbin 2019).
+
+    Args:
+        ticket: of the round before.
+        weights: `{name: tensor}` after training under it.
+        density: what to keep of all prunable weights, at most the density of `ticket`.
+
+    Returns:
+        A ticket nested in `ticket`.
+    """
+    scores = np.concatenate([np.where(m.numpy().ravel(), _magnitudes(weights[k]), -1) for k, m in ticket.masks.items()])
+    kept = min(count(density, scores.size), ticket.kept)
+    history = [*ticket.history, {"drawn": "magnitude after training", "density": density, "parent": ticket.fingerprint}]
+    return _split(_largest(scores, kept), weights, history)
+
+
+def shuffled(ticket, seed):
+    """Layer-shuffled ticket: as many weights in every layer, at random places in it (Frankle et al. 2021)."""
+    generator = _generator(seed)
+    masks = {k: torch.from_numpy(generator.permutation(m.numpy().ravel()).reshape(m.shape)) for k, m in ticket.masks.items()}
+    return Ticket(masks, [*ticket.history, {"drawn": "layer-shuffled", "seed": seed, "parent": ticket.fingerprint}])
+
+
+def uniform(weights, density):
+    """The same density in every layer, the largest magnitudes of each."""
+    shares = {k: 1.0 for k in weights}
+    return _layerwise(weights, _allocate(weights, shares, density), [{"drawn": "uniform", "density": density}])
+
+
+def erk(weights, density):
+    """Erdős–Rényi-kernel densities (Evci et al. 2020): proportional to (inputs + outputs + kernel sides) / (their product).
+
+    Small layers stay denser; a layer whose share would exceed 1 is kept whole. The largest magnitudes of each layer.
+    """
+    shares = {k: sum(v.shape) / v.numel() for k, v in weights.items()}
+    return _layerwise(weights, _allocate(weights, shares, density), [{"drawn": "ERK", "density": density}])
+
+
+def profiled(weights, profile, density):
+    """The layer-wise densities of another pruned network, scaled to `density`; the largest magnitudes of each layer.
+
+    Args:
+        weights: `{name: tensor}`.
+        profile: ticket of a network with the same layers, whose places mean nothing here.
+        density: kept fraction of all weights.
+    """
+    shares = {name: kept / size for name, kept, size in profile.layers()}
+    history = [{"drawn": "layer-wise profile", "density": density, "profile": profile.fingerprint}]
+    return _layerwise(weights, _allocate(weights, shares, density), history)
+
+
+def overlap(one, two):
+    """Intersection over union of two tickets: `{layer: IoU}`, and of all weights under "all"; nan where both keep none."""
+    both = {k: (int((m & two.masks[k]).sum()), int((m | two.masks[k]).sum())) for k, m in one.masks.items()}
+    both["all"] = tuple(map(sum, zip(*both.values(), strict=True)))
+    return {k: i / u if u else float("nan") for k, (i, u) in both.items()}
+
+
+def _allocate(weights, shares, density):
+    """Counts of weights a layer, in proportion to `shares`, none above its size, with the exact total of `density`."""
+    sizes = np.array([v.numel() for v in weights.values()])
+    wanted = np.array([shares[k] for k in weights])
+    total = count(density, sizes.sum())
+    full = np.zeros(len(sizes), bool)
+    while True:  # a layer that would get more than it has is full; the others share what is left
+        scale = (total - sizes[full].sum()) / (wanted * sizes)[~full].sum() if (~full).any() else 0
+        exact = np.where(full, sizes, scale * wanted * sizes)
+        over = ~full & (exact > sizes)
+        if not over.any():
+            break
+        full |= over
+    counts = np.floor(exact).astype(int)
+    rest = np.argsort(np.where(counts < sizes, counts - exact, np.inf), kind="stable")  # largest remainders first
+    counts[rest[: total - counts.sum()]] += 1
+    return dict(zip(weights, counts.tolist(), strict=True))
+
+
+def _layerwise(weights, counts, history):
+    keep = [_largest(_magnitudes(v), counts[k]) for k, v in weights.items()]
+    return _split(np.concatenate(keep), weights, history)
+
+
+def _largest(scores, n):
+    """Bool array with exactly `n` True: the largest scores; ties go to the first."""
+    if not n:
+        return np.zeros(scores.size, bool)
+    threshold = np.partition(scores, scores.size - n)[scores.size - n]
+    keep = scores > threshold
+    ties = np.flatnonzero(scores == threshold)
+    keep[ties[: n - int(keep.sum())]] = True
+    return keep
+
+
+def _split(keep, weights, history):
+    parts = np.split(keep, np.cumsum([v.numel() for v in weights.values()])[:-1])
+    masks = {k: torch.from_numpy(p.reshape(v.shape).copy()) for (k, v), p in zip(weights.items(), parts, strict=True)}
+    return Ticket(masks, history)
+
+
+def _magnitudes(weight):
+    return weight.detach().abs().flatten().cpu().numpy()
+
+
+def _size(weights):
+    return sum(v.numel() for v in weights.values())
+
+
+def _generator(seed):
+    return np.random.Generator(np.random.Philox(key=[seed, 0x71C4E7]))
