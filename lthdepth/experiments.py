@@ -51,7 +51,7 @@ def study(name, backbone="resnet50"):
     """A `Study` by name; `backbone` matters to "quick" alone. Raises UserError for an unknown name."""
     base = TUNED.replace(backbone=backbone)
     if name == "quick":
-        base = base.replace(height=96, width=128, epochs=6, batch=8, lr_decoder=1e-3, **LIGHT)
+        base = base.replace(height=72, width=96, epochs=8, batch=8, lr_encoder=1e-4, lr_decoder=3e-3, **LIGHT)
         configs = _arms(base, [level(6), level(18)], ["omp", "random"], [0])
         return Study(name, "Quick: a small network trained here", tuple(configs))
     if name == "recipe":
@@ -77,6 +77,7 @@ def study(name, backbone="resnet50"):
 
 STUDIES = ("quick", "recipe", "pilot", "paper")
 PROFILES = ("quick", "paper")
+CHECKPOINT = 15.0  # least seconds between two checkpoints: shorter epochs are quicker trained again than written
 QUICK_FRAMES = (144, 72)  # train and test frames that a quick run takes of a larger data set
 
 
@@ -114,7 +115,9 @@ class Desk:
     def record(self, config):
         """The record of a configuration; None where it is missing and cannot be trained here."""
         if self.live:
-            return runs.run(config, self.frames, self.initial, self.store, self.device, self.study.name)
+            return runs.run(
+                config, self.frames, self.initial, self.store, self.device, self.study.name, every=CHECKPOINT
+            )
         return self._find(config)
 
     def records(self, name=None, arms=None):
