@@ -51,7 +51,7 @@ def study(name, backbone="resnet50"):
     """A `Study` by name; `backbone` matters to "quick" alone. Raises UserError for an unknown name."""
     base = TUNED.replace(backbone=backbone)
     if name == "quick":
-        base = base.replace(height=72, width=96, epochs=8, batch=8, lr_encoder=1e-4, lr_decoder=3e-3, **LIGHT)
+        base = base.replace(height=72, width=96, epochs=7, batch=8, lr_encoder=1e-4, lr_decoder=3e-3, **LIGHT)
         configs = _arms(base, [level(6), level(18)], ["omp", "random"], [0])
         return Study(name, "Quick: a small network trained here", tuple(configs))
     if name == "recipe":
