@@ -59,9 +59,9 @@ def study(name, backbone="resnet50"):
         configs = [
             small.replace(lr_encoder=1e-4, lr_decoder=5e-4, **LIGHT),
             small.replace(**LIGHT),
-            small,
-            small.replace(optimiser="sgd", lr_encoder=1e-2, lr_decoder=5e-2, weight_decay=1e-4, **LIGHT),
             PUBLISHED.replace(height=60, width=80, epochs=2, batch=16, test=False),
+            small.replace(optimiser="sgd", lr_encoder=1e-2, lr_decoder=5e-2, weight_decay=1e-4, **LIGHT),
+            small,
         ]
         return Study(name, "Recipe: settings compared on the validation scenes, 60×80, 2 epochs", tuple(configs))
     if name == "pilot":
@@ -78,7 +78,7 @@ def study(name, backbone="resnet50"):
 STUDIES = ("quick", "recipe", "pilot", "paper")
 PROFILES = ("quick", "paper")
 CHECKPOINT = 15.0  # least seconds between two checkpoints: shorter epochs are quicker trained again than written
-QUICK_FRAMES = (144, 72)  # train and test frames that a quick run takes of a larger data set
+QUICK_FRAMES = (96, 48)  # train and test frames that a quick run takes of a larger data set
 
 
 class Desk:

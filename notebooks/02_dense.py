@@ -27,7 +27,7 @@ desk = Desk(profile, data, weights, device)
 # in two branches. One transposed convolution computes the same function with a quarter of the multiplications.
 
 # %%
-backbone = desk.study.configs[0].backbone
+backbone = desk.study.configs[-1].backbone
 million = sum(p.numel() for p in FCRN(backbone).parameters()) / 1e6
 figures.say(f"With {backbone.replace('resnet', 'ResNet-')} the network has {million:.1f} M parameters.")
 
@@ -45,7 +45,7 @@ figures.say(f"With {backbone.replace('resnet', 'ResNet-')} the network has {mill
 # by $s$.
 #
 # The published setting is SGD with rates 1e-4 and 2e-3, momentum 0.9 and weight decay 0.01. Ours was chosen among a few
-# on the validation scenes:
+# by the error on the validation scenes.
 
 # %%
 recipe = [r for r in desk.records("recipe") if r]
@@ -55,6 +55,7 @@ caption = (
 )
 if recipe:
     figures.show_table(desk, tables.recipe(recipe), "recipe_table", caption, recipe)
+figures.say(tables.progress("recipe", desk.records("recipe")))
 
 # %% [markdown]
 # ## What it learns
