@@ -19,7 +19,7 @@ the paper is rebuilt from the recorded runs (the paper profile). Nothing finishe
   --device auto|cpu|cuda  where to compute (default: auto)
 
 The first run downloads the environment into .venv (Linux: 3 GB to download, 6 GB on disk; 3 to 7 minutes).
-After that, on two cores: quick about 5 minutes, a second time about 1; paper about 1; test about 4.
+After that, on two cores: quick about 6 minutes, a second time about 1; paper about 1; test about 3.
 PYTHON=/path/to/python ./build.sh uses that interpreter as it is and installs nothing (conda, clusters).
 TEXT
 }
@@ -134,7 +134,9 @@ fi
 
 sources=(${data:+--data "$data"} ${weights:+--weights "$weights"} --device "$device")
 case $task in
-  test) exec "$python" -m pytest ${rest[@]+"${rest[@]}"} ;;
+  test)
+    if "$python" -c 'import xdist' 2>/dev/null; then rest=(-n auto ${rest[@]+"${rest[@]}"}); fi # all cores
+    exec "$python" -m pytest ${rest[@]+"${rest[@]}"} ;;
   lab)
     [[ $(id -u) != 0 ]] || rest+=(--allow-root)
     exec "$python" -m jupyter lab --ip=127.0.0.1 --ServerApp.root_dir="$root" \

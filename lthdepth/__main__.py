@@ -43,7 +43,7 @@ def parser():
         "--setting tuned arm=omp density=0.018 height=114 width=152 epochs=4\n\n" + _settings(),
     )
     sources(p, True)
-    p.add_argument("--ticket", type=Path, metavar="FILE", help="ticket file, or masks as Chen et al. save them, for arm=file")
+    p.add_argument("--ticket", type=Path, metavar="FILE", help="train under this ticket or mask file (arm=file)")
     p.add_argument("--setting", choices=("published", "tuned"), help="start from a named configuration (default: tuned)")
     p.add_argument("settings", nargs="*", metavar="name=value", help="settings changed from there; listed below")
 
@@ -126,7 +126,11 @@ def train(args):
     named = any(text.startswith("backbone=") for text in args.settings)
     initial = weights.load(args.weights, config.backbone if named else None)
     config = config.replace(backbone=initial.backbone or config.backbone)
-    ticket = ticketfile.read(args.ticket, mask.prunable(FCRN(config.backbone).encoder.state_dict())) if args.ticket else None
+    ticket = None
+    if args.ticket:
+        ticket = ticketfile.read(args.ticket, mask.prunable(FCRN(config.backbone).encoder.state_dict()))
+        if not any(text.startswith("arm=") for text in args.settings):
+            config = config.replace(arm="file", density=ticket.density)
     frames = frames_of.load(args.data)
     record = runs.run(config, frames, initial, runs.Store(), device, "own", ticket)
     print(_line(record))

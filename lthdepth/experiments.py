@@ -71,7 +71,9 @@ def study(name, backbone="resnet50"):
     if name == "paper":
         base = base.replace(epochs=100, precision="bfloat16")
         levels = [level(k) for k in (3, 6, 9, 12, 15, 17, 18)]
-        return Study(name, "Paper: 228×304, 100 epochs", tuple(_arms(base, levels, ["omp", "random"], range(3))))
+        arms = ["omp", "shuffled", "random", "imp"]
+        configs = [*_arms(base, levels, arms, range(3)), *_arms(base, [level(18)], arms, range(3, 6))]
+        return Study(name, "Paper: 228×304, 100 epochs", tuple(dict.fromkeys(configs)))
     raise UserError(f"unknown study {name!r}; the studies are {', '.join(STUDIES)}.")
 
 

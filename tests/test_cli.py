@@ -232,3 +232,13 @@ def test_tickets_are_drawn_shown_verified_and_converted(elsewhere, capsys):
     assert main(["ticket", "draw", "c.npz", "--weights", "r18.pth", "--arm", "imp"]) == 2
     assert main(["ticket", "convert", "m.pt"]) == 2
     assert capsys.readouterr().err.count("lthdepth: ") == 3 and not (elsewhere / "c.npz").exists()
+
+
+def test_a_run_under_a_ticket_file_is_filed_with_its_density(elsewhere, capsys):
+    torch.save(torchvision.models.resnet18(weights=None).state_dict(), "r18.pth")
+    assert main(["ticket", "draw", "a.npz", "--weights", "r18.pth", "--density", "0.1"]) == 0
+    tiny = ["height=32", "width=32", "batch=4", "epochs=1"]
+    assert main(["train", "--data", "rooms:24", "--weights", "r18.pth", "--device", "cpu", "--ticket", "a.npz", *tiny]) == 0
+    record = next(iter(runs.Store().records().values()))
+    assert record["arm"] == "file" and record["density"] == pytest.approx(0.1, abs=1e-6)
+    assert record["density"] == record["densities"]["prunable"]
