@@ -149,7 +149,7 @@ def depth_maps(summary, predictions, rows=4):
     if not predictions.keys() - {ARMS["floor"]}:
         return None
     rows = min(rows, len(summary.index))
-    figure, axes = plt.subplots(rows, 2 + len(predictions), figsize=(1.75 * (2 + len(predictions)) + 0.8, 1.27 * rows + 0.45), squeeze=False)
+    figure, axes = plt.subplots(rows, 2 + len(predictions), figsize=(1.3 * (2 + len(predictions)) + 0.8, 0.94 * rows + 0.45), squeeze=False)
     top = float(np.percentile(summary.depth[:rows], 99.5))
     for i in range(rows):
         axes[i, 0].imshow(summary.rgb[i])

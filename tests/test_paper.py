@@ -72,6 +72,14 @@ def test_no_run_of_the_recipe_search_looks_at_test_frames():
     assert all(c.holdout and not c.test for c in experiments.study("recipe").configs)
 
 
+def test_the_tuned_setting_is_the_best_recorded_on_validation():
+    recorded = [r for r in experiments.Desk("paper", store=RECORDED).records("recipe") if r]
+    best = min(recorded, key=lambda r: r["validation"]["full"]["pooled"]["rms"])["config"]
+    assert len(recorded) > 1 and all(r["test"] is None for r in recorded)
+    for name in ("optimiser", "lr_encoder", "lr_decoder", "weight_decay", "schedule", "warmup"):
+        assert best[name] == getattr(experiments.TUNED, name)
+
+
 def test_scores_are_mean_and_sample_deviation_over_seeds():
     values = [0.61, 0.64, 0.60]
     row = tables.scores([record(seed=s, rms=v) for s, v in enumerate(values)]).iloc[0]
