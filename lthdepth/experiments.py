@@ -51,7 +51,8 @@ def study(name, backbone="resnet50"):
     """A `Study` by name; `backbone` matters to "quick" alone. Raises UserError for an unknown name."""
     base = TUNED.replace(backbone=backbone)
     if name == "quick":
-        base = base.replace(height=72, width=96, epochs=7, batch=8, lr_encoder=1e-4, lr_decoder=3e-3, **LIGHT)
+        batch = 8 if backbone == "resnet18" else 16  # a step of a larger network costs more than its images do
+        base = base.replace(height=72, width=96, epochs=7, batch=batch, lr_encoder=1e-4, lr_decoder=3e-3, **LIGHT)
         configs = _arms(base, [level(6), level(18)], ["omp", "random"], [0])
         return Study(name, "Quick: a small network trained here", tuple(configs))
     if name == "recipe":
@@ -79,7 +80,7 @@ def study(name, backbone="resnet50"):
 
 STUDIES = ("quick", "recipe", "pilot", "paper")
 PROFILES = ("quick", "paper")
-CHECKPOINT = 15.0  # least seconds between two checkpoints: shorter epochs are quicker trained again than written
+CHECKPOINT = 60.0  # least seconds between two checkpoints: shorter epochs are quicker trained again than written
 QUICK_FRAMES = (96, 48)  # train and test frames that a quick run takes of a larger data set
 
 
