@@ -101,12 +101,18 @@ def data(args):
         source = str(download())
     if source is None:
         raise UserError("give a data source (rooms, a .h5 or a .mat) or --download.")
+    if args.out and args.out.suffix not in (".h5", ".hdf5"):
+        raise UserError(f"--out {args.out}: a cache is named .h5.")
+    if (args.out or args.splits) and Path(source).suffix != ".mat":
+        raise UserError(f"--out and --splits go with a .mat to convert, and {source} is none.")
     if Path(source).suffix == ".mat" and (args.out or args.splits):
         out = args.out or frames_of.DATA_DIR / f"{Path(source).stem}_half.h5"
         convert.convert(Path(source), out, splits=args.splits)
         source = str(out)
     frames = frames_of.load(source)
     if args.record:
+        if frames.name != "nyu":
+            raise UserError(f"--record is for NYU Depth V2, which the paper shows; {source} is {frames.name}.")
         summary.save(summary.summarise(frames), runs.ROOT / "results" / "nyu_summary.h5")
     shown = frames_of.describe(frames)
     for part in shown["splits"].values():  # long lists are for figures, not for a terminal
@@ -149,12 +155,12 @@ def ticket(args):
         if config.arm not in ("omp", "random", "shuffled", "uniform", "erk"):
             raise UserError(f"a ticket of the arm {config.arm} is not drawn from weights alone; `sweep` or `train` makes it.")
         found, _ = arms.start(config, initial)
-        ticketfile.save(found, args.file, backbone, initial.fingerprint)
+        _save_ticket(ticketfile, found, args.file, backbone, initial.fingerprint)
     elif args.action == "convert":
         if not args.out:
             raise UserError("convert needs --out FILE.npz, the ticket file to write.")
         found = ticketfile.read(args.file, mask.prunable(initial.state or FCRN(backbone).encoder.state_dict()))
-        ticketfile.save(found, args.out, backbone, initial.fingerprint if args.weights else "")
+        _save_ticket(ticketfile, found, args.out, backbone, initial.fingerprint if args.weights else "")
         args.file = args.out
     found, meta = ticketfile.load(args.file)
     if args.action == "verify":
@@ -174,6 +180,14 @@ def ticket(args):
 
         record = {"arm": "file", "density": found.density, "ticket": {"layers": found.layers()}}
         plots.layers([record]).savefig(args.picture, dpi=160)
+
+
+def _save_ticket(ticketfile, found, path, backbone, init):
+    if path.suffix != ".npz":
+        raise UserError(f"{path}: a ticket file is named .npz.")
+    if path.exists():
+        ticketfile.load(path)  # only a ticket is ever replaced by another
+    ticketfile.save(found, path, backbone, init)
 
 
 DENSITIES = {"prunable": "of the prunable weights", "encoder": "of the encoder", "network": "of the network", "mac": "of its multiply-adds at 228x304"}  # fmt: skip

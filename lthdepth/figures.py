@@ -128,7 +128,11 @@ def explain(path):
         raise UserError(f"no file {path}.")
     if not sidecar.exists():
         raise UserError(f"{path} has no sidecar {sidecar.name}: it was not made by a build.")
-    s = json.loads(sidecar.read_text())
+    try:
+        s = json.loads(sidecar.read_text())
+        s["caption"], s["profile"], s["lthdepth"], s["matplotlib"], s["data"], s["init"], s["runs"]
+    except (ValueError, KeyError, TypeError):
+        raise UserError(f"{sidecar} is damaged or of another program; build the paper again.") from None
     lines = [f"{path.name}: {s['caption']}", f"profile {s['profile']}, drawn with lthdepth {s['lthdepth']}, matplotlib {s['matplotlib']}"]
     lines += [f"data {d['name']}, fingerprint {d['fingerprint']}" for d in s["data"]]
     lines += [f"initial weights {i['name']} ({i['description']}), fingerprint {i['fingerprint']}" for i in s["init"]]

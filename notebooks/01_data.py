@@ -4,8 +4,8 @@
 # **Abstract.** Networks that estimate depth from one photo start from an encoder that was trained to classify ImageNet.
 # Chen et al. (2021) found that such an encoder contains *lottery tickets*: a small part of its weights that, trained
 # alone, does as well as the whole on many tasks. One study asked whether this holds for depth: FCRN on NYU Depth V2,
-# with 1.8 % of the encoder's weights. It called its own result inconclusive, and both networks in it are no better than
-# predicting the mean depth map. We ask the question again, with a dense network that works, paired runs, controls, and
+# with 1.8 % of the encoder's weights. It called its own result inconclusive, and in rms and δ1 both networks in it are no
+# better than predicting the mean depth map. We ask the question again, with a dense network that works, paired runs, controls, and
 # every number rendered from recorded runs. The state of the answer stands at the end of chapter 4.
 
 # %% [markdown]
@@ -85,7 +85,7 @@ figures.show(desk, plots.scene_counts(summary.description), "scene_counts", capt
 #
 # The trivial predictor answers every photo with the mean depth map of the training frames. A network that does not beat
 # it by a wide margin has learned nothing about the picture, and comparing it with its pruned copy says nothing about
-# pruning. Both networks of the study under test lie at this floor (chapter 4).
+# pruning. In rms and δ1 both networks of the study under test lie at this floor (chapter 4).
 
 # %%
 caption = "The mean depth map of the training frames: far in the upper middle, near at the bottom and sides."

@@ -31,7 +31,7 @@ desk = Desk(profile, data, weights, device)
 #
 # ## How much is 1.8 %?
 #
-# "Sparsity" has been printed for four different fractions. They are counted here from the masks, for FCRN-ResNet-50.
+# "Sparsity" has been printed for different fractions. They are counted here from the masks, for FCRN-ResNet-50.
 
 # %%
 model = FCRN("resnet50")
@@ -41,7 +41,8 @@ d = mask.densities(ticket, model, 228, 304)
 figures.say(
     f"After 18 rounds {d['counts']['kept']:,} of {d['counts']['prunable']:,} prunable weights are left, "
     f"{100 * d['prunable']:.2f} %. With the first convolution, which is never pruned, that is {100 * d['encoder']:.2f} % of "
-    f"the encoder's convolution weights; with the dense decoder, {100 * d['network']:.1f} % of the network's. The "
+    f"the encoder's convolution weights; with the dense decoder, {100 * d['network']:.1f} % of the network's; and a random "
+    f"ticket leaves {100 * d['mac']:.1f} % of its multiply-adds. The "
     f"“1.88 %” of the study under test follows from none of these counts."
 )
 
@@ -59,7 +60,7 @@ for study, records in found.items():
 # %% [markdown]
 # ## Where the weights are
 #
-# A random ticket keeps the same fraction everywhere. A magnitude ticket does not: it follows the scale of each layer's
+# A random ticket keeps about the same fraction everywhere. A magnitude ticket does not: it follows the scale of each layer's
 # weights, and may leave some layers almost empty.
 
 # %%
@@ -70,8 +71,9 @@ for study, records in found.items():
 # %% [markdown]
 # ## Training them
 #
-# All arms of one seed share the initial decoder, the order of frames and the augmentation. Masks are applied to weights,
-# gradients and momentum, and every pruned weight is proven to be exactly zero whenever a checkpoint is written or read.
+# All arms of one seed share the initial decoder, the order of frames and the augmentation. Masks are applied to
+# gradients and weights, which keeps the optimiser's state of pruned weights at zero too; both are proven to be exactly
+# zero whenever a checkpoint is written or read.
 
 # %%
 for study, records in found.items():

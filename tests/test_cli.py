@@ -242,3 +242,20 @@ def test_a_run_under_a_ticket_file_is_filed_with_its_density(elsewhere, capsys):
     record = next(iter(runs.Store().records().values()))
     assert record["arm"] == "file" and record["density"] == pytest.approx(0.1, abs=1e-6)
     assert record["density"] == record["densities"]["prunable"]
+
+
+def test_no_file_of_another_kind_is_overwritten(elsewhere, capsys):
+    kept = {"notes.txt": b"notes", "own.npz": b"not a ticket", "film.mat": b"<html>"}
+    for name, content in kept.items():
+        (elsewhere / name).write_bytes(content)
+    torch.save(torchvision.models.resnet18(weights=None).state_dict(), "r18.pth")
+    for words in (
+        ["ticket", "draw", "notes.txt", "--weights", "r18.pth"],
+        ["ticket", "draw", "own.npz", "--weights", "r18.pth"],
+        ["data", "film.mat", "--out", "film.mat"],
+        ["data", "rooms:24", "--out", "x.h5"],
+        ["data", "rooms:24", "--record"],
+    ):
+        assert main(words) == 2, words
+    assert capsys.readouterr().err.count("lthdepth: ") == 5
+    assert all((elsewhere / name).read_bytes() == content for name, content in kept.items())

@@ -176,6 +176,15 @@ def test_explain_refuses_a_file_without_a_sidecar(tmp_path):
     (tmp_path / "x.png").write_bytes(b"")
     with pytest.raises(UserError, match="no sidecar"):
         figures.explain(tmp_path / "x.png")
+    for text in ("garbage", "{}", "3"):
+        (tmp_path / "x.json").write_text(text)
+        with pytest.raises(UserError, match="damaged"):
+            figures.explain(tmp_path / "x.png")
+
+
+def test_the_readme_explains_a_figure_that_is_there():
+    named = re.findall(r"figures/[\w.]+\.png", (runs.ROOT / "README.md").read_text())
+    assert named and all((runs.ROOT / name).exists() for name in named)
 
 
 def test_the_schematic_prunes_the_smallest_fifth_and_rewinds():
