@@ -19,7 +19,6 @@ TUNED = Config(
 LIGHT = {"scale": 1.0, "rotation": 0.0, "colour": 0.0}
 
 SETTINGS = {"published": PUBLISHED, "tuned": TUNED}
-LEVELS = tuple(level(k) for k in range(19))  # 100 % ... 1.80 % of the prunable weights (Chen et al. 2021)
 
 # Fingerprints of the data and weights behind the recorded runs, so that their records are found without either.
 RECORDED = {"data": "b3adc48063dbcbce", "init": "a0191640fee0f955"}  # NYU at half resolution; pqf
