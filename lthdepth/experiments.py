@@ -3,22 +3,12 @@
 from dataclasses import dataclass
 
 from . import data, runs, summary, weights
-from .config import Config, level
+from .config import PUBLISHED, TUNED, Config, level
 from .errors import UserError
 from .train import pick_device
 
-# The published setting: Laina's network as the paper under test says it was trained (its code had defects besides).
-PUBLISHED = Config(optimiser="sgd", lr_encoder=1e-4, lr_decoder=2e-3, momentum=0.9, weight_decay=0.01, batch=50, epochs=10)
-
-# The better setting, chosen on the validation scenes (grid "recipe"; notebook 02 shows the scores).
-TUNED = Config(
-    optimiser="adamw", lr_encoder=3e-4, lr_decoder=1e-3, weight_decay=0.01, schedule="linear", warmup=0.05, holdout=False
-)
-
 # Only mirroring: for runs of a few hundred steps, too short to profit from more.
 LIGHT = {"scale": 1.0, "rotation": 0.0, "colour": 0.0}
-
-SETTINGS = {"published": PUBLISHED, "tuned": TUNED}
 
 # Fingerprints of the data and weights behind the recorded runs, so that their records are found without either.
 RECORDED = {"data": "b3adc48063dbcbce", "init": "a0191640fee0f955"}  # NYU at half resolution; pqf

@@ -1,0 +1,22 @@
+"""The command line's tasks, a file each: its docstring is its help, `arguments(parser)` its options, `run(args)` does it.
+
+Heavy imports wait inside `run`, so that help is quick.
+"""
+
+TASKS = ("data", "train", "ticket", "sweep", "show", "build", "pairs", "bench")
+
+
+def sources(p, needed):
+    """The options --data, --weights and --device of a task's parser; `needed`: --data must be given."""
+    p.add_argument("--data", required=needed, metavar="SOURCE", help="rooms, rooms:N, a cache .h5 or the official .mat")
+    p.add_argument("--weights", metavar="SOURCE", help="none, IMAGENET1K_V1 ..., or a file .pth/.pth.xz/.safetensors")
+    p.add_argument("--device", default="auto", help="auto (default), cpu, cuda, cuda:N")
+
+
+def line(r):
+    """A record on one line."""
+    split = "test" if r["test"] else "validation"
+    s = r[split]["full"]["pooled"] if r[split] else None
+    scores = f"{split}: rel {s['rel']:.3f}  rms {s['rms']:.3f} m  delta1 {s['delta1']:.3f}" if s else "not scored"
+    size = f"{r['config']['height']}x{r['config']['width']}, {r.get('epochs_run', 0)} epochs"
+    return f"{r['key']}  {r['study']:7} {r['arm']:7} {100 * r['density']:6.2f} %  seed {r['seed']}  {size:20} {scores}"
