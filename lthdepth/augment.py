@@ -14,6 +14,8 @@ import torch.nn.functional as F
 MEAN = (0.485, 0.456, 0.406)
 STD = (0.229, 0.224, 0.225)
 
+CROP = 228 / 250  # of the frame, in height and width: the published code resized to 250 rows and cut out 228×304
+
 COLUMNS = ("order", "zoom", "rotation", "flip", "x", "y", "red", "green", "blue")
 
 
@@ -52,6 +54,12 @@ def transforms(rows, config, aspect):
     return theta.float(), zoom.float(), gain.float()
 
 
+def cropped(depth):
+    """Depth `(N, H, W)` that is valid only where a pixel's centre lies in the central crop; 0 elsewhere."""
+    inside = [np.abs(2 * (np.arange(n) + 0.5) / n - 1) < CROP for n in depth.shape[1:]]
+    return depth * np.outer(*inside)
+
+
 class Views:
     """All frames of a data set on one device, cut into network inputs and targets.
 
@@ -59,13 +67,15 @@ class Views:
         frames: `data.Frames`.
         height, width: of the network's input, pixels.
         device: torch device that holds the frames (uint8 RGB, float32 depth).
+        normalise: by the statistics of ImageNet; else colours stay in [0, 1].
+        crop: the network sees only the central `CROP` of each frame, and depth outside of it is invalid.
     """
 
-    def __init__(self, frames, height, width, device):
-        self.size = (height, width)
+    def __init__(self, frames, height, width, device, normalise=True, crop=False):
+        self.size, self.window = (height, width), CROP if crop else 1.0
         self.target_size = (16 * math.ceil(height / 32), 16 * math.ceil(width / 32))  # of FCRN's output
         rgb = torch.from_numpy(frames.rgb)
-        self.depth = torch.from_numpy(frames.depth).to(device)
+        self.depth = torch.from_numpy(cropped(frames.depth) if crop else frames.depth).to(device)
         # Average squares of pixels first where the input is much smaller than the frame: bilinear sampling would alias.
         # Only squares that tile the whole frame: what is cut off would shift colour against depth.
         rows, columns = rgb.shape[2:]
@@ -76,8 +86,8 @@ class Views:
             self.rgb = torch.cat(small)
         else:
             self.rgb = rgb.to(device)
-        self.mean = torch.tensor(MEAN, device=device).view(1, 3, 1, 1)
-        self.std = torch.tensor(STD, device=device).view(1, 3, 1, 1)
+        self.mean = torch.tensor(MEAN if normalise else (0.0,) * 3, device=device).view(1, 3, 1, 1)
+        self.std = torch.tensor(STD if normalise else (1.0,) * 3, device=device).view(1, 3, 1, 1)
 
     def train(self, index, rows, config):
         """Augmented inputs `(B, 3, H, W)`, normalised, and targets `(B, h, w)` in metres, 0 = invalid.
@@ -89,7 +99,7 @@ class Views:
         """
         device = self.rgb.device
         theta, zoom, gain = transforms(rows, config, self.depth.shape[2] / self.depth.shape[1])
-        theta, zoom, gain = theta.to(device), zoom.to(device), gain.to(device)
+        theta, zoom, gain = self.window * theta.to(device), zoom.to(device), gain.to(device)
         index = torch.as_tensor(index, device=device)
         x = self._sample(self.rgb[index].float(), theta, self.size, "bilinear", "border")
         x = (x / 255 * gain[:, :, None, None]).clamp(max=1)
@@ -98,10 +108,20 @@ class Views:
         return (x - self.mean) / self.std, y[:, 0] / zoom[:, None, None]
 
     def test(self, index):
-        """Plain inputs `(B, 3, H, W)`: the whole frame, resized and normalised."""
+        """Plain inputs `(B, 3, H, W)`: the whole frame or its crop, resized and normalised."""
         index = torch.as_tensor(index, device=self.rgb.device)
-        x = F.interpolate(self.rgb[index].float(), self.size, mode="bilinear", align_corners=False)
+        x = self._resize(self.rgb[index].float(), self.size, self.window)
         return (x / 255 - self.mean) / self.std
+
+    def enlarge(self, y, size):
+        """Network outputs `(B, 1, h, w)` as maps of whole frames, `(B, *size)`; around a crop its border is repeated."""
+        return self._resize(y, size, 1 / self.window)[:, 0]
+
+    def _resize(self, images, size, window):
+        if window == 1:
+            return F.interpolate(images, size, mode="bilinear", align_corners=False)
+        theta = window * torch.eye(2, 3, device=images.device)
+        return self._sample(images, theta.expand(len(images), 2, 3), size, "bilinear", "border")
 
     @staticmethod
     def _sample(images, theta, size, mode, padding):

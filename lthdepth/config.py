@@ -47,16 +47,16 @@ class Config:
     height: int = 228  # of the input, pixels; the whole frame is resized to it
     width: int = 304  # of the input, pixels
     # The optimiser
-    optimiser: str = "sgd"  # sgd | adamw
+    optimiser: str = "sgd"  # sgd | adamw | adam
     lr_encoder: float = 1e-4  # peak learning rate of the encoder
     lr_decoder: float = 2e-3  # peak learning rate of everything else
-    momentum: float = 0.9  # of SGD; the first beta of AdamW
-    weight_decay: float = 0.01  # L2 penalty of SGD; decoupled decay of AdamW
+    momentum: float = 0.9  # of SGD; the first beta of AdamW and Adam
+    weight_decay: float = 0.01  # L2 penalty of SGD and Adam; decoupled decay of AdamW
     warmup: float = 0.0  # fraction of all steps in which the learning rate rises linearly from 0
     schedule: str = "constant"  # constant | linear | cosine: decay to 0 over the steps after the warm-up
     batch: int = 16  # frames a step; the rest of an epoch that fills no batch is left out
     epochs: int = 20  # passes over the training frames
-    loss: str = "berhu"  # berhu | l1
+    loss: str = "berhu"  # berhu | l1 | berhu-published
     precision: str = "float32"  # float32 | bfloat16 (autocast; weights stay float32)
     # Augmentation, drawn anew for every frame and epoch
     scale: float = 1.5  # largest zoom s, uniform in [1, scale]; depth is divided by s
@@ -67,6 +67,12 @@ class Config:
     holdout: bool = True  # keep the validation scenes out of training and score them after every epoch
     patience: int = 0  # stop after this many epochs without a better validation rms and keep the best; 0: never
     test: bool = True  # score the test frames, once, at the end
+    # Defects of the published code, each a switch; the defaults are without them
+    split: str = "official"  # official | index: the first 1200 of 1449 frames (or as large a part) train, the rest test
+    normalise: bool = True  # colours by ImageNet's mean and deviation; false: only scaled to [0, 1]
+    shuffle: bool = True  # a new order of the frames every epoch; false: always that of their numbers
+    last_batch: int = 0  # score only so many frames, the last, and keep the epoch that is best on them; 0: all
+    crop: bool = False  # see and score only the central 91.2 % (228 of 250 rows) of the frame in height and width
 
     def __post_init__(self):
         for field in dataclasses.fields(self):
@@ -84,7 +90,7 @@ class Config:
             ("backbone", self.backbone in ("resnet18", "resnet34", "resnet50"), "resnet18, resnet34 or resnet50"),
             ("height", 32 <= self.height <= 4096, "between 32 and 4096 pixels"),
             ("width", 32 <= self.width <= 4096, "between 32 and 4096 pixels"),
-            ("optimiser", self.optimiser in ("sgd", "adamw"), "sgd or adamw"),
+            ("optimiser", self.optimiser in ("sgd", "adamw", "adam"), "sgd, adamw or adam"),
             ("lr_encoder", 0 <= self.lr_encoder < math.inf, "a finite number, 0 or more"),
             ("lr_decoder", 0 <= self.lr_decoder < math.inf, "a finite number, 0 or more"),
             ("momentum", 0 <= self.momentum < 1, "in [0, 1)"),
@@ -93,13 +99,16 @@ class Config:
             ("schedule", self.schedule in ("constant", "linear", "cosine"), "constant, linear or cosine"),
             ("batch", self.batch >= 2, "2 or more: batch norm needs more than one frame"),
             ("epochs", self.epochs >= 1, "1 or more"),
-            ("loss", self.loss in ("berhu", "l1"), "berhu or l1"),
+            ("loss", self.loss in ("berhu", "l1", "berhu-published"), "berhu, l1 or berhu-published"),
             ("precision", self.precision in ("float32", "bfloat16"), "float32 or bfloat16"),
             ("scale", 1 <= self.scale < math.inf, "1 or more"),
             ("rotation", 0 <= self.rotation <= 180, "between 0 and 180 degrees"),
             ("colour", 0 <= self.colour < 1, "in [0, 1)"),
             ("patience", self.patience >= 0, "0 or more"),
             ("patience", self.holdout or not self.patience, "0 without holdout: there is nothing to stop on"),
+            ("split", self.split in ("official", "index"), "official or index"),
+            ("last_batch", self.last_batch >= 0, "0 or more"),
+            ("last_batch", self.test or not self.last_batch, "0 without test: there is nothing to score"),
             ("density", self.arm not in ("floor", "dense") or self.density == 1, f"1 for the arm {self.arm}"),
         ]
         for name, good, wanted in checks:
@@ -114,6 +123,10 @@ class Config:
     def changes(self):
         """The fields that differ from their defaults, as texts that `parse` reads."""
         return [f"{f.name}={getattr(self, f.name)}" for f in dataclasses.fields(self) if getattr(self, f.name) != f.default]
+
+    def floor(self):
+        """The mean depth map under the same protocol: trained on the same frames, scored on the same pixels."""
+        return Config(arm="floor", **{name: getattr(self, name) for name in ("holdout", "test", "split", "last_batch", "crop")})
 
     def replace(self, **changes):
         """This configuration with some fields changed. Raises UserError for a name that is no field."""
@@ -164,4 +177,10 @@ TUNED = Config(
     optimiser="adamw", lr_encoder=3e-4, lr_decoder=1e-3, weight_decay=0.01, schedule="linear", warmup=0.05, holdout=False
 )
 
-SETTINGS = {"published": PUBLISHED, "tuned": TUNED}
+# The published setting as its code ran it, defect by defect (notebook 05).
+PUBLISHED_CODE = PUBLISHED.replace(
+    split="index", normalise=False, scale=1.0, rotation=0.0, flip=False, colour=0.0, shuffle=False, last_batch=50,
+    loss="berhu-published", crop=True, holdout=False,
+)  # fmt: skip
+
+SETTINGS = {"published": PUBLISHED, "published-code": PUBLISHED_CODE, "tuned": TUNED}

@@ -35,7 +35,7 @@ def key(config, data, init, ticket=""):
         ticket: fingerprint of the ticket where it came from a file; a drawn ticket follows from the rest.
     """
     if config.arm == "floor":  # it knows neither network nor optimiser: only the protocol and the data count
-        config, init = Config(arm="floor", holdout=config.holdout, test=config.test), "none"
+        config, init = config.floor(), "none"
     parts = [config.canonical(), data, init, ticket, str(SCIENCE_VERSION)]
     return hashlib.sha256("\n".join(parts).encode()).hexdigest()[:16]
 

@@ -6,7 +6,6 @@ from contextlib import nullcontext
 
 import numpy as np
 import torch
-import torch.nn.functional as F
 from tqdm.auto import tqdm
 
 from . import augment, metrics
@@ -39,13 +38,14 @@ def pick_device(name="auto"):
 
 
 def optimiser(config, model):
-    """SGD or AdamW over two groups, encoder and decoder, each with its own peak learning rate."""
+    """SGD, AdamW or Adam over two groups, encoder and decoder, each with its own peak learning rate."""
     groups = [
         {"params": list(model.encoder.parameters()), "peak": config.lr_encoder},
         {"params": model.decoder_parameters(), "peak": config.lr_decoder},
     ]
-    if config.optimiser == "adamw":
-        return torch.optim.AdamW(groups, betas=(config.momentum, 0.999), weight_decay=config.weight_decay)
+    if config.optimiser in ("adamw", "adam"):
+        kind = {"adamw": torch.optim.AdamW, "adam": torch.optim.Adam}[config.optimiser]
+        return kind(groups, betas=(config.momentum, 0.999), weight_decay=config.weight_decay)
     return torch.optim.SGD(groups, lr=0.1, momentum=config.momentum, weight_decay=config.weight_decay)
 
 
@@ -61,16 +61,21 @@ def rate(config, step, steps):
 def rows_of(frames, config):
     """Frame indices by use: `{"fit", "validation", "test"}`. Raises UserError where one that is needed is empty."""
     fit = ("train",) if config.holdout else ("train", "validation")
+    n, split = len(frames.split), frames.split
+    if config.split == "index":
+        split = np.where(np.arange(n) < round(n * 1200 / 1449), "train", "test")
     rows = {
-        "fit": np.flatnonzero(np.isin(frames.split, fit)),
-        "validation": np.flatnonzero(frames.split == "validation") if config.holdout else np.array([], int),
-        "test": np.flatnonzero(frames.split == "test") if config.test else np.array([], int),
+        "fit": np.flatnonzero(np.isin(split, fit)),
+        "validation": np.flatnonzero(split == "validation") if config.holdout else np.array([], int),
+        "test": np.flatnonzero(split == "test") if config.test else np.array([], int),
     }
+    if config.last_batch:  # the published code selects on what it reports
+        rows["test"] = rows["validation"] = rows["test"][-config.last_batch :]
     if config.arm != "floor" and len(rows["fit"]) < config.batch:
         raise UserError(f"{len(rows['fit'])} training frames do not fill a batch of {config.batch}; set a smaller batch.")
     for name, wanted in (("validation", config.holdout), ("test", config.test)):
         if wanted and not len(rows[name]):
-            raise UserError(f"the data set {frames.name} has no {name} frames, and the configuration asks for them.")
+            raise UserError(f"the data set {frames.name} has no {name} frames under split={config.split}, and the configuration asks for them.")
     return rows
 
 
@@ -80,7 +85,7 @@ def predict(model, views, index, config, size, batch=16):
     for part in np.array_split(index, math.ceil(len(index) / batch)):
         with torch.no_grad(), _autocast(config, views.rgb.device):
             y = model(views.test(part))
-        yield part, F.interpolate(y.float(), size, mode="bilinear", align_corners=False)[:, 0]
+        yield part, views.enlarge(y.float(), size)
 
 
 def evaluate(model, views, index, config):
@@ -113,7 +118,7 @@ def fit(config, frames, encoder, ticket, folder, device="cpu", deadline=None, ev
     """
     device = torch.device(device)
     rows = rows_of(frames, config)
-    views = augment.Views(frames, config.height, config.width, device)
+    views = augment.Views(frames, config.height, config.width, device, config.normalise, config.crop)
     model = initialise(FCRN(config.backbone), config.seed, encoder).to(device)
     masking = Masking(ticket, model.encoder)
     opt, loss_of = optimiser(config, model), LOSSES[config.loss]
@@ -135,7 +140,7 @@ def fit(config, frames, encoder, ticket, folder, device="cpu", deadline=None, ev
     while state["epoch"] < config.epochs and not _patience_is_out(config, state["curves"]["validation_rms"]):
         model.train()
         u = augment.draws(config.seed, state["epoch"], len(frames.split))
-        order = rows["fit"][np.argsort(u[rows["fit"], 0], kind="stable")]
+        order = rows["fit"][np.argsort(u[rows["fit"], 0], kind="stable")] if config.shuffle else rows["fit"]
         total = torch.zeros((), device=device)
         for i in range(per_epoch):
             index = order[i * config.batch : (i + 1) * config.batch]
@@ -160,10 +165,10 @@ def fit(config, frames, encoder, ticket, folder, device="cpu", deadline=None, ev
         if not math.isfinite(mean_loss):
             raise UserError(f"the loss of {config.arm} is {mean_loss} in epoch {state['epoch'] + 1}: lower the learning rate.")
         state["curves"]["train_loss"].append(mean_loss)
-        if config.holdout:
+        if len(rows["validation"]):
             rms = metrics.summarise(evaluate(model, views, rows["validation"], config)["full"])["pooled"]["rms"]
             state["curves"]["validation_rms"].append(rms)
-            if config.patience and rms == min(state["curves"]["validation_rms"]):
+            if (config.patience or config.last_batch) and rms == min(state["curves"]["validation_rms"]):
                 state["best"] = {k: v.to("cpu", copy=True) for k, v in model.state_dict().items()}
         state["epoch"] += 1
         bar.set_postfix_str(_status(state, config, mean_loss))
@@ -213,14 +218,15 @@ def floor(config, frames):
     Returns `(results, arrays)` as `fit`.
     """
     rows = rows_of(frames, config)
-    depth = torch.from_numpy(frames.depth[rows["fit"]])
+    truth = augment.cropped(frames.depth) if config.crop else frames.depth
+    depth = torch.from_numpy(truth[rows["fit"]])
     valid = (depth > 0).sum(0)
     mean = depth.sum(0, dtype=torch.float64) / valid.clamp(min=1)
     mean = torch.where(valid > 0, mean, depth.sum(dtype=torch.float64) / (depth > 0).sum()).float()
     results, arrays = {"fit_frames": len(rows["fit"]), "seconds": 0.0, "validation": None, "test": None}, {}
     for split in ("validation", "test"):
         if len(rows[split]):
-            targets = torch.from_numpy(frames.depth[rows[split]]).split(32)
+            targets = torch.from_numpy(truth[rows[split]]).split(32)
             found = [metrics.score(mean.expand_as(target), target) for target in targets]
             sums = {p: torch.cat([f[p] for f in found]).numpy() for p in metrics.PROTOCOLS}
             results[split] = {p: metrics.summarise(s) for p, s in sums.items()} | {"frames": len(rows[split])}
