@@ -73,7 +73,7 @@ def show(desk, figure, name, caption, records=(), note=None):
     write_atomic(path.with_suffix(".pdf"), pdf.getvalue())
     plt.close(figure)
     write_atomic(path.with_suffix(".json"), source | {"sha256": hashlib.sha256(png.getvalue()).hexdigest()})
-    _display(png.getvalue(), "png", caption)
+    _display(png.getvalue(), "png", name, caption)
 
 
 def show_animation(desk, gif, name, caption):
@@ -81,7 +81,7 @@ def show_animation(desk, gif, name, caption):
     path = folder(desk) / f"{name}.gif"
     write_atomic(path, gif)
     write_atomic(path.with_suffix(".json"), _source(desk, name, caption, ()) | {"sha256": hashlib.sha256(gif).hexdigest()})
-    _display(gif, "gif", caption)
+    _display(gif, "gif", name, caption)
 
 
 def show_table(desk, table, name, caption, records=()):
@@ -93,7 +93,7 @@ def show_table(desk, table, name, caption, records=()):
     """
     marked = f"Quick run on {desk.frames.name}, not a result. {caption}" if desk.profile == "quick" else caption
     path = folder(desk) / name
-    body = table_html(table, marked)
+    body = table_html(table, marked, name)
     write_atomic(path.with_suffix(".md"), f"{tables.markdown(table)}\n\n{marked}\n")
     write_atomic(path.with_suffix(".csv"), table.to_csv(index=False))
     write_atomic(path.with_suffix(".tex"), table.style.hide(axis="index").format(escape="latex").to_latex(caption=marked, hrules=True))
@@ -102,8 +102,8 @@ def show_table(desk, table, name, caption, records=()):
     display(HTML(body))
 
 
-def table_html(table, caption):
-    """A DataFrame of texts as an HTML table: columns of numbers to the right, of words to the left."""
+def table_html(table, caption, name):
+    """A DataFrame of texts as an HTML table `tab-NAME`: columns of numbers to the right, of words to the left."""
     texts = table.astype(str)
     sides = ["right" if all(t[:1].isdigit() or t in ("–", "nan") for t in texts[c]) else "left" for c in table]
 
@@ -113,7 +113,7 @@ def table_html(table, caption):
 
     body = "\n".join(row("td", cells) for cells in texts.values)
     head = row('th scope="col"', table.columns)
-    return f"<table>\n<caption>{html.escape(caption)}</caption>\n<thead>{head}</thead>\n<tbody>{body}</tbody>\n</table>"
+    return f'<table id="tab-{name}">\n<caption>{html.escape(caption)}</caption>\n<thead>{head}</thead>\n<tbody>{body}</tbody>\n</table>'
 
 
 def explain(path):
@@ -162,7 +162,7 @@ def _distinct(rows, names):
     return pd.DataFrame(rows, columns=list(names)).drop_duplicates().to_dict("records")
 
 
-def _display(data, kind, caption):
+def _display(data, kind, name, caption):
     text = html.escape(caption, quote=True)
     coded = base64.b64encode(data).decode()
-    display(HTML(f'<figure><img src="data:image/{kind};base64,{coded}" alt="{text}"><figcaption>{text}</figcaption></figure>'))
+    display(HTML(f'<figure id="fig-{name}"><img src="data:image/{kind};base64,{coded}" alt="{text}"><figcaption>{text}</figcaption></figure>'))

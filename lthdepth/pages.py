@@ -2,87 +2,23 @@
 
 import base64
 import html
-import mimetypes
 import re
 import shutil
 from html.parser import HTMLParser
 from pathlib import Path
 
 import nbformat
-from latex2mathml.converter import convert
 from nbconvert import HTMLExporter
-from nbconvert.filters.markdown_mistune import IPythonRenderer, MarkdownWithMath
+from nbconvert.filters.markdown_mistune import MarkdownWithMath
 from nbconvert.preprocessors import Preprocessor
+from nbformat import v4
 
+from . import references
 from .errors import UserError
+from .prose import Prose
 
 HERE = Path(__file__).parent
 HIDDEN = {"parameters", "injected-parameters", "remove-cell"}
-
-
-def mathml(latex, display):
-    r"""LaTeX mathematics as MathML, which browsers set without any script.
-
-    Args:
-        latex: the text between the dollar signs.
-        display: "inline" or "block".
-
-    Raises:
-        UserError: a command or an alignment that cannot be translated, or unbalanced braces.
-    """
-    latex = latex.strip()
-    bare = re.sub(r"\\[{}\\]", "", latex)
-    if bare.count("{") != bare.count("}"):
-        raise UserError(f"the equation ${latex}$ has unbalanced braces.")
-    known = re.sub(r"(\\(?:begin|end)\{)(?:aligned|gathered)\}", r"\1split}", latex)
-    try:
-        result = convert(known, display=display)
-    except Exception as error:
-        raise UserError(f"the equation ${latex}$ cannot be set ({type(error).__name__}: {error}).") from None
-    if unknown := re.search(r"<mi>(\\[^<]*|&)</mi>", result):
-        raise UserError(f"the equation ${latex}$ cannot be set: {unknown[1]} is not known here.")
-    # A bare | is a fence, not a relation between its neighbours: no space around it.
-    bar = '<mo stretchy="false">&#x0007C;'
-    result = result.replace(bar, bar.replace(">", ' lspace="0" rspace="0">', 1))
-    return f'<span class="equation" tabindex="0">{result}</span>' if display == "block" else result
-
-
-class _Prose(IPythonRenderer):
-    """Markdown with MathML, embedded images and a record of the headings passed."""
-
-    def __init__(self, folder, headings):
-        super().__init__(escape=False, exclude_anchor_links=True, embed_images=True)
-        self.folder, self.headings = Path(folder), headings
-
-    def inline_math(self, body):
-        return mathml(body, "inline")
-
-    def block_math(self, body):
-        return mathml(body, "block")
-
-    def latex_environment(self, name, body):
-        return mathml(f"\\begin{{{name}}}{body}\\end{{{name}}}", "block")
-
-    def heading(self, text, level, **attrs):
-        words = re.sub(r"<[^>]+>|&\w+;", "", text).lower()
-        base = re.sub(r"[^\w]+", "-", words).strip("-") or "section"
-        same = [entry for entry in self.headings if re.fullmatch(re.escape(base) + r"(-\d+)?", entry["id"])]
-        name = f"{base}-{len(same) + 1}" if same else base
-        self.headings.append({"level": level, "id": name, "html": text})
-        return f'<h{level} id="{name}">{text}</h{level}>\n'
-
-    def _src_to_base64(self, src):
-        if re.match(r"[a-z][a-z+.-]*:|//", src):
-            return src
-        path = self.folder / src
-        if not path.is_file():
-            raise UserError(f"the text shows a picture {src}, which is not at {path}.")
-        kind = mimetypes.guess_type(path.name)[0] or "application/octet-stream"
-        return f"data:{kind};base64,{base64.b64encode(path.read_bytes()).decode()}"
-
-    def _html_embed_images(self, html):
-        # The parser it uses would close a lone opening tag.
-        return super()._html_embed_images(html) if "<img" in html else html
 
 
 def _image(output):
@@ -128,14 +64,32 @@ def _titles(notebook):
     return [_plain(words) for words in re.findall(r"^# +(.+?) *$", prose, flags=re.MULTILINE)]
 
 
-def _on_front(cell):
-    """Whether a cell also stands on the front page: one tagged `index`, or the abstract."""
-    if "index" in cell.metadata.get("tags", []):
-        return True
-    return cell.cell_type == "markdown" and bool(re.search(r"^(#+ +|\*\*)Abstract\b", cell.source, re.MULTILINE))
+def _front(notebooks):
+    """The front page's cells: the abstract, then what is tagged `index`: words, pictures, tables, each under its heading.
+
+    Pictures and tables of runs that are missing are left to their chapters.
+    """
+    front, found = [], {"words": [], "figure": [], "table": []}
+    for notebook in notebooks.values():
+        heading = ""
+        for cell in notebook.cells:
+            if cell.cell_type == "markdown":
+                heading = (re.findall(r"^##+ +(.+?) *$", cell.source, re.MULTILINE) or [heading])[-1]
+                front += [cell] if re.search(r"^(#+ +|\*\*)Abstract\b", cell.source, re.MULTILINE) else []
+            elif "index" in cell.metadata.get("tags", []):
+                cell = nbformat.from_dict({**cell, "outputs": [o for o in cell.outputs if not _missing(o)]})
+                html = "".join(str(output.get("data", {}).get("text/html", "")) for output in cell.outputs)
+                kind = "table" if "<table" in html else "figure" if "<figure" in html else "words"
+                title = [v4.new_markdown_cell(f"## {heading}")] if heading and cell.outputs else []
+                found[kind] += [*title, cell]
+    return front + found["words"] + found["figure"] + found["table"]
 
 
-def render(notebooks, out, images=None, banner="", footer=""):
+def _missing(output):
+    return output.get("data", {}).get("text/markdown", "").startswith("*Not run yet.*")
+
+
+def render(notebooks, out, images=None, banner="", footer="", links=()):
     """Write the site: `index.html`, one page for each notebook, `style.css`.
 
     The paper's title is the first `#` heading of the first notebook; a chapter's name is the first of its
@@ -148,6 +102,7 @@ def render(notebooks, out, images=None, banner="", footer=""):
         images: folder that relative addresses of pictures in Markdown start from.
         banner: a sentence for the top of every page, or "".
         footer: a sentence for the bottom of every page.
+        links: further `(address, title)` of the site for the top of every page.
 
     Returns:
         Path of the front page.
@@ -165,15 +120,16 @@ def render(notebooks, out, images=None, banner="", footer=""):
     for name in names:
         own = rest if name == names[0] else _titles(notebooks[name])
         chapters.append({"file": f"{name}.html", "title": own[0] if own else name.lstrip("0123456789_").capitalize()})
-    shared = {"title": title, "chapters": chapters, "banner": banner, "footer": footer}
+    shared = {"title": title, "chapters": chapters, "banner": banner, "footer": footer, "links": links}
+    front = nbformat.from_dict(dict(first))
+    front.cells = _front(notebooks)
+    pages = {"index.html": _page(front, "index", dict(shared, chapter=None, previous=None, next=chapters[0]), images)}
     for number, name in enumerate(names):
         page = dict(shared, chapter=chapters[number], previous=chapters[number - 1] if number else None)
         page["next"] = chapters[number + 1] if number + 1 < len(names) else None
-        _write(notebooks[name], out / f"{name}.html", page, images)
-    front = nbformat.from_dict(dict(first))
-    front.cells = [cell for name in names for cell in notebooks[name].cells if _on_front(cell)]
-    page = dict(shared, chapter=None, previous=None, next=chapters[0])
-    _write(front, out / "index.html", page, images)
+        pages[f"{name}.html"] = _page(notebooks[name], name, page, images)
+    for name, text in references.connect(pages, front="index.html").items():
+        (out / name).write_text(text, encoding="utf-8")
     return out / "index.html"
 
 
@@ -181,9 +137,9 @@ def _plain(markdown):
     return html.escape(re.sub(r"[*`$]", "", markdown), quote=False)
 
 
-def _write(notebook, path, page, images):
+def _page(notebook, name, page, images):
     page["headings"] = []  # filled while the text is rendered, which the template does first
-    prose = _Prose(images or ".", page["headings"])
+    prose = Prose(images or ".", page["headings"], name)
     template = {"template_name": "html", "template_file": "page.html.j2", "extra_template_basedirs": [str(HERE)]}
     exporter = HTMLExporter(**template)
     exporter.register_preprocessor(_Clean, enabled=True)
@@ -191,10 +147,9 @@ def _write(notebook, path, page, images):
     exporter.register_filter("image", _image)
     exporter.environment.globals["page"] = page
     try:
-        text, _ = exporter.from_notebook_node(notebook)
+        return exporter.from_notebook_node(notebook)[0]
     except UserError as error:
-        raise UserError(f"{path.stem}: {error}") from None
-    path.write_text(text, encoding="utf-8")
+        raise UserError(f"{name}: {error}") from None
 
 
 class _Addresses(HTMLParser):

@@ -10,7 +10,7 @@ weights = None  # none, IMAGENET1K_V1 ..., or a file with a ResNet state dict
 device = "auto"  # auto, cpu or cuda
 
 # %%
-from lthdepth import figures, plots, tables
+from lthdepth import figures, plots, tables, viewer
 from lthdepth.experiments import Desk
 
 figures.style()
@@ -58,6 +58,13 @@ for study, records in found.items():
     maps = desk.predictions(records)
     caption = f"The same test frames through every arm ({study} runs, first seed), one scale in metres."
     figures.show(desk, plots.depth_maps(desk.summary(), maps), f"depth_{study}", caption, records)
+
+# %% [markdown]
+# Drag the borders, or move them with the arrow keys, to go between the dense network, a ticket and the truth. Depth and
+# error under the pointer stand below the picture.
+
+# %%
+viewer.show(desk, found)
 
 # %% [markdown]
 # ## Verdict

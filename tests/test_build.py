@@ -1,6 +1,7 @@
 """Notebook pairs, the papermill pipeline and the pages it renders."""
 
 import os
+import re
 import xml.etree.ElementTree as ElementTree
 from pathlib import Path
 
@@ -8,7 +9,7 @@ import nbformat
 import pytest
 from nbformat import v4
 
-from lthdepth import build, pages, pairs
+from lthdepth import build, pages, pairs, prose, references
 from lthdepth.errors import UserError
 
 ROOT = Path(__file__).parents[1]
@@ -109,7 +110,7 @@ def site(tmp_path_factory):
     verdict = v4.new_code_cell("", metadata={"tags": ["index"]})
     verdict.outputs = [v4.new_output("display_data", {"text/markdown": "## Verdict\nIt **holds**."})]
     text = "# Title\n## Abstract\nIn short.\n# One\nIn `code $x$`, $a<b$ and\n\n"
-    text += "$$\\frac{x^2}{2c} \\tag{1}$$\n\n![dot](dot.png)"
+    text += "$$\\frac{x^2}{2c} \\tag{1} \\label{eq-half}$$\n\n![dot](dot.png)"
     first = v4.new_notebook(cells=[v4.new_markdown_cell(text), hidden, code])
     second = v4.new_notebook(cells=[v4.new_markdown_cell("# Two\n## Same\n## Same"), verdict])
     (out / "dot.png").write_bytes(b"\x89PNG")
@@ -161,14 +162,39 @@ def test_front_page_has_title_abstract_tagged_cells_and_chapters(site):
     ],
 )
 def test_equations_of_the_paper_are_well_formed(latex):
-    tree = ElementTree.fromstring(pages.mathml(latex, "block"))
-    assert tree[0].get("display") == "block" and "\\" not in "".join(tree.itertext())
+    tree = ElementTree.fromstring(prose.mathml(latex, "block"))
+    assert tree.get("display") == "block" and "\\" not in "".join(tree.itertext())
+
+
+def test_numbers_run_through_the_pages_and_references_find_them():
+    figure = '<figure id="fig-{}"><img><figcaption>Words.</figcaption></figure>'
+    table = '<table id="tab-t"><caption>Words.</caption></table>'
+    items = "<ul>\n<li>Chen, Frankle: Tickets. CVPR 2021. arXiv 2012.06908</li>\n<li>Li &amp; Wu: X. 2020</li>\n</ul>"
+    first = f'<main>{figure.format("a")}<p>See <a href="#fig-c">here</a>, <a href="#fig-none">there</a>.</p>{table}'
+    last = f'<main>{figure.format("b")}{figure.format("c")}<p>As Chen et al. (2021), <code>Chen et al. (2021)</code>; chapter 1.</p>'
+    last += f'<a href="one.ipynb#x">y</a><h2 id="references">References</h2>{items}'
+    pages_ = references.connect({"index.html": f"<main>{figure.format('c')}", "one.html": first, "two.html": last}, "index.html")
+    assert "<figcaption><b>Figure 1.</b> Words." in pages_["one.html"] and "<caption><b>Table 1.</b> Words." in pages_["one.html"]
+    assert 'See <a href="two.html#fig-c">Figure 3</a>, there.' in pages_["one.html"]
+    assert "Figure 3." in pages_["index.html"]
+    assert 'As <a class="cite" href="#ref-chen-2021">Chen et al. (2021)</a>, <code>Chen et al. (2021)</code>' in pages_["two.html"]
+    assert '<a class="cite" href="one.html">chapter 1</a>' in pages_["two.html"] and 'href="one.html#x"' in pages_["two.html"]
+    assert '<li id="ref-li-2020">' in pages_["two.html"]
+
+
+def test_every_citation_of_the_notebooks_is_in_the_references_and_the_reverse():
+    text = "\n".join(re.sub(r"^# ?", "", path.read_text(), flags=re.MULTILINE) for path in sorted((ROOT / "notebooks").glob("*.py")))
+    body, _, listed = text.partition("## References")
+    listed = {(item.split()[0].strip(",:"), re.findall(r"\b(?:19|20)\d\d\b(?!\.\d)", item)[0]) for item in re.split(r"^- ", listed, flags=re.M)[1:]}
+    cited = set(re.findall(r"(\w+)(?: et al\.| & \w+) \(?((?:19|20)\d\d)\b", re.sub(r"\s+", " ", body)))
+    assert len(listed) > 4 and cited <= listed
+    assert listed - cited <= {("Martinez", "2021")}  # cited by the records of the runs that start from these weights
 
 
 @pytest.mark.parametrize("latex", [r"\frac{1", r"\nosuchcommand x", r"a & b"])
 def test_an_equation_that_cannot_be_set_is_named(latex):
     with pytest.raises(UserError, match="equation"):
-        pages.mathml(latex, "inline")
+        prose.mathml(latex, "inline")
 
 
 @pytest.mark.parametrize(
