@@ -89,18 +89,19 @@ class Views:
         self.mean = torch.tensor(MEAN if normalise else (0.0,) * 3, device=device).view(1, 3, 1, 1)
         self.std = torch.tensor(STD if normalise else (1.0,) * 3, device=device).view(1, 3, 1, 1)
 
-    def train(self, index, rows, config):
-        """Augmented inputs `(B, 3, H, W)`, normalised, and targets `(B, h, w)` in metres, 0 = invalid.
+    def plan(self, index, rows, config):
+        """What `train` needs to cut these frames, on the device: `(index, theta, zoom, gain)`, see `transforms`.
 
         Args:
-            index: int64 `(B,)`, frames.
+            index: int64 `(B,)`, frames; of a whole epoch at once, so that no step has to wait for a transfer.
             rows: `(B, 9)`, their rows of `draws`.
             config: strength of the augmentation.
         """
-        device = self.rgb.device
         theta, zoom, gain = transforms(rows, config, self.depth.shape[2] / self.depth.shape[1])
-        theta, zoom, gain = self.window * theta.to(device), zoom.to(device), gain.to(device)
-        index = torch.as_tensor(index, device=device)
+        return tuple(t.to(self.rgb.device) for t in (torch.as_tensor(index), self.window * theta, zoom, gain))
+
+    def train(self, index, theta, zoom, gain):
+        """Augmented inputs `(B, 3, H, W)`, normalised, and targets `(B, h, w)` in metres, 0 = invalid; see `plan`."""
         x = self._sample(self.rgb[index].float(), theta, self.size, "bilinear", "border")
         x = (x / 255 * gain[:, :, None, None]).clamp(max=1)
         # Nearest: an average across an object's edge is the depth of nothing.

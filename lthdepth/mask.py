@@ -82,25 +82,30 @@ def count(density, size):
 class Masking:
     """Holds a ticket's weights at exactly zero while the others train: weights, gradients and optimiser state.
 
-    A partly masked optimiser silently revives pruned weights: momentum and weight decay carry them.
+    The weights are zeroed once. From then on a zero gradient keeps them and their optimiser state at zero: momentum,
+    both moments and the decay of a zero weight that never saw a gradient are zero. So a step masks gradients alone,
+    and only of layers that lost weights; `check` proves it.
     """
 
     def __init__(self, ticket, encoder):
-        """Put the masks beside the parameters of `encoder` and zero what is pruned."""
+        """Put the masks beside the parameters of `encoder`, in the same memory order, and zero what is pruned."""
         parameters = dict(encoder.named_parameters())
-        self.parameters = [parameters[name] for name in ticket.masks]
-        self.masks = [m.to(p.device, p.dtype) for m, p in zip(ticket.masks.values(), self.parameters, strict=True)]
+        masks = {name: m for name, m in ticket.masks.items() if not m.all()}
+        self.parameters = [parameters[name] for name in masks]
+        self.masks = [torch.empty_like(p).copy_(m) for m, p in zip(masks.values(), self.parameters, strict=True)]
         self.weights()
 
     @torch.no_grad()
     def gradients(self):
         """Zero the gradients of pruned weights; call before the optimiser's step."""
-        torch._foreach_mul_([p.grad for p in self.parameters], self.masks)
+        if self.masks:
+            torch._foreach_mul_([p.grad for p in self.parameters], self.masks)
 
     @torch.no_grad()
     def weights(self):
-        """Zero the pruned weights; call after the optimiser's step."""
-        torch._foreach_mul_(self.parameters, self.masks)
+        """Zero the pruned weights."""
+        if self.masks:
+            torch._foreach_mul_(self.parameters, self.masks)
 
     @torch.no_grad()
     def check(self, optimiser=None):

@@ -2,7 +2,6 @@
 
 import math
 import time
-from contextlib import nullcontext
 
 import numpy as np
 import torch
@@ -11,9 +10,9 @@ from tqdm.auto import tqdm
 from . import augment, metrics
 from .errors import UserError
 from .files import write_atomic
-from .loss import LOSSES
 from .mask import Masking
 from .model import FCRN, initialise
+from .step import Step, autocast, optimiser, place, prepare, rate, restore
 
 GALLERY = 8  # test frames whose predicted depth is kept for pictures
 
@@ -35,27 +34,6 @@ def pick_device(name="auto"):
     if device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count():
         raise UserError(f"--device {name}: torch sees {torch.cuda.device_count()} CUDA devices here; say --device cpu.")
     return device
-
-
-def optimiser(config, model):
-    """SGD, AdamW or Adam over two groups, encoder and decoder, each with its own peak learning rate."""
-    groups = [
-        {"params": list(model.encoder.parameters()), "peak": config.lr_encoder},
-        {"params": model.decoder_parameters(), "peak": config.lr_decoder},
-    ]
-    if config.optimiser in ("adamw", "adam"):
-        kind = {"adamw": torch.optim.AdamW, "adam": torch.optim.Adam}[config.optimiser]
-        return kind(groups, betas=(config.momentum, 0.999), weight_decay=config.weight_decay)
-    return torch.optim.SGD(groups, lr=0.1, momentum=config.momentum, weight_decay=config.weight_decay)
-
-
-def rate(config, step, steps):
-    """Factor of the peak learning rate at a step: linear warm-up, then constant or decaying to 0 after the last step."""
-    warm = config.warmup * steps
-    if step < warm:
-        return (step + 1) / (warm + 1)
-    t = (step - warm) / (steps - warm)
-    return {"constant": 1.0, "linear": 1 - t, "cosine": (1 + math.cos(math.pi * t)) / 2}[config.schedule]
 
 
 def rows_of(frames, config):
@@ -83,7 +61,7 @@ def predict(model, views, index, config, size, batch=16):
     """Depth maps in metres at `size` (height, width) pixels, batch by batch: yields `(indices, (B, h, w) float32)`."""
     model.eval()
     for part in np.array_split(index, math.ceil(len(index) / batch)):
-        with torch.no_grad(), _autocast(config, views.rgb.device):
+        with torch.no_grad(), autocast(config, views.rgb.device):
             y = model(views.test(part))
         yield part, views.enlarge(y.float(), size)
 
@@ -117,11 +95,12 @@ def fit(config, frames, encoder, ticket, folder, device="cpu", deadline=None, ev
         UserError: the loss is not finite, or the data do not suffice.
     """
     device = torch.device(device)
+    prepare(device)
     rows = rows_of(frames, config)
     views = augment.Views(frames, config.height, config.width, device, config.normalise, config.crop)
-    model = initialise(FCRN(config.backbone), config.seed, encoder).to(device)
-    masking = Masking(ticket, model.encoder)
-    opt, loss_of = optimiser(config, model), LOSSES[config.loss]
+    model = place(initialise(FCRN(config.backbone), config.seed, encoder), device)
+    masking, opt = Masking(ticket, model.encoder), optimiser(config, model)
+    step = Step(config, model, masking, opt, views)
     per_epoch = len(rows["fit"]) // config.batch
     steps = per_epoch * config.epochs
     state = {"epoch": 0, "seconds": 0.0, "curves": {"train_loss": [], "validation_rms": []}, "best": None}
@@ -130,7 +109,7 @@ def fit(config, frames, encoder, ticket, folder, device="cpu", deadline=None, ev
     if checkpoint.exists():
         saved = torch.load(checkpoint, map_location=device, weights_only=True)
         model.load_state_dict(saved["model"])
-        opt.load_state_dict(saved["optimiser"])
+        restore(opt, saved["optimiser"])
         state = saved["state"]
         masking.check(opt)
 
@@ -141,27 +120,17 @@ def fit(config, frames, encoder, ticket, folder, device="cpu", deadline=None, ev
         model.train()
         u = augment.draws(config.seed, state["epoch"], len(frames.split))
         order = rows["fit"][np.argsort(u[rows["fit"], 0], kind="stable")] if config.shuffle else rows["fit"]
-        total = torch.zeros((), device=device)
-        for i in range(per_epoch):
-            index = order[i * config.batch : (i + 1) * config.batch]
-            for group in opt.param_groups:
-                group["lr"] = group["peak"] * rate(config, state["epoch"] * per_epoch + i, steps)
-            x, y = views.train(index, u[index], config)
-            with _autocast(config, device):
-                prediction = model(x)
-            loss = loss_of(prediction[:, 0].float(), y)
-            opt.zero_grad(set_to_none=True)
-            loss.backward()
-            masking.gradients()
-            opt.step()
-            masking.weights()
-            total += loss.detach()
+        order = order[: per_epoch * config.batch]
+        batches = zip(*(t.split(config.batch) for t in views.plan(order, u[order], config)), strict=True)
+        step.total.zero_()
+        for i, batch in enumerate(batches):
+            step(batch, rate(config, state["epoch"] * per_epoch + i, steps))
             bar.update()
-            if time.monotonic() - shown > 1:  # reading the loss waits for the device: once a second is enough
+            if device.type == "cpu" and time.monotonic() - shown > 1:  # reading the loss would make a GPU wait
                 shown = time.monotonic()
-                bar.set_postfix_str(_status(state, config, total.item() / (i + 1)), refresh=False)
+                bar.set_postfix_str(_status(state, config, step.total.item() / (i + 1)), refresh=False)
 
-        mean_loss = total.item() / per_epoch
+        mean_loss = step.total.item() / per_epoch
         if not math.isfinite(mean_loss):
             raise UserError(f"the loss of {config.arm} is {mean_loss} in epoch {state['epoch'] + 1}: lower the learning rate.")
         state["curves"]["train_loss"].append(mean_loss)
@@ -187,7 +156,6 @@ def fit(config, frames, encoder, ticket, folder, device="cpu", deadline=None, ev
 
     if state["best"] is not None:
         model.load_state_dict(state["best"])
-    masking.weights()
     masking.check()
     results = {
         "curves": state["curves"],
@@ -208,7 +176,7 @@ def fit(config, frames, encoder, ticket, folder, device="cpu", deadline=None, ev
         arrays["gallery"] = np.concatenate(
             [y.cpu().numpy() for _, y in predict(model, views, shown, config, views.target_size)]
         ).astype(np.float16)
-    write_atomic(folder / "weights.pt", {k: v.cpu() for k, v in model.state_dict().items()})
+    write_atomic(folder / "weights.pt", {k: v.cpu().contiguous() for k, v in model.state_dict().items()})
     return results, arrays
 
 
@@ -238,10 +206,6 @@ def floor(config, frames):
 def gallery_frames(test_rows):
     """The test frames whose depth maps are kept: evenly spaced through the test set, chosen before any result."""
     return test_rows[np.unique(np.linspace(0, len(test_rows) - 1, GALLERY + 2).round().astype(int)[1:-1])]
-
-
-def _autocast(config, device):
-    return torch.autocast(device.type, torch.bfloat16) if config.precision == "bfloat16" else nullcontext()
 
 
 def _patience_is_out(config, rms):

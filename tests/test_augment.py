@@ -21,6 +21,10 @@ def views(rgb, depth, height, width):
     return augment.Views(frames, height, width, "cpu")
 
 
+def cut(v, index, rows, config):
+    return v.train(*v.plan(index, rows, config))
+
+
 def row(**given):
     """One frame's uniform numbers: 0.5 (no zoom offset, no rotation, no mirror) where nothing is given."""
     return np.array([[given.get(name, 0.5) for name in augment.COLUMNS]])
@@ -55,7 +59,7 @@ def test_draws_are_uniform_and_columns_do_not_follow_each_other():
 def test_no_augmentation_is_plain_resizing():
     rgb, depth = noise()
     v = views(rgb, depth, 70, 100)
-    x, y = v.train(np.arange(3), np.concatenate([row()] * 3), PLAIN)
+    x, y = cut(v, np.arange(3), np.concatenate([row()] * 3), PLAIN)
     expected = F.interpolate(torch.tensor(rgb).float() / 255, (70, 100), mode="bilinear", align_corners=False)
     torch.testing.assert_close(unit(x), expected, rtol=0, atol=2e-4)
     torch.testing.assert_close(x, v.test(np.arange(3)), rtol=0, atol=1e-3)
@@ -77,9 +81,9 @@ def test_flip_mirrors_colour_and_depth():
     rgb, depth = noise()
     v, config = views(rgb, depth, 90, 130), PLAIN.replace(flip=True)
     index = np.arange(3)
-    plain_x, plain_y = v.train(index, np.concatenate([row(flip=0.7)] * 3), config)
-    x, y = v.train(index, np.concatenate([row(flip=0.2)] * 3), config)
-    same_x, same_y = v.train(index, np.concatenate([row(flip=0.2)] * 3), PLAIN)
+    plain_x, plain_y = cut(v, index, np.concatenate([row(flip=0.7)] * 3), config)
+    x, y = cut(v, index, np.concatenate([row(flip=0.2)] * 3), config)
+    same_x, same_y = cut(v, index, np.concatenate([row(flip=0.2)] * 3), PLAIN)
     torch.testing.assert_close(x, plain_x.flip(2 + 1), rtol=0, atol=2e-3)
     assert (y == plain_y.flip(2)).float().mean() > 0.99
     assert torch.equal(same_x, plain_x) and torch.equal(same_y, plain_y)  # flip=False never mirrors
@@ -94,7 +98,7 @@ def test_zoom_shows_a_window_of_1_over_s_and_divides_depth_by_s(x, y):
     rgb[0, 0], rgb[0, 1] = (255 * columns).round(), (255 * rows[:, None]).round()
     depth = (1 + np.arange(height)[:, None] * width + np.arange(width))[None]
     v = views(rgb, depth, 120, 160)
-    out, target = v.train([0], row(zoom=0.5, x=x, y=y), PLAIN.replace(scale=2 * s - 1))
+    out, target = cut(v, [0], row(zoom=0.5, x=x, y=y), PLAIN.replace(scale=2 * s - 1))
     left, top = (1 - 1 / s) * x, (1 - 1 / s) * y
     assert unit(out)[0, 0].numpy() == pytest.approx(np.broadcast_to(left + columns / s, (120, 160)), abs=0.01)
     assert unit(out)[0, 1].numpy() == pytest.approx(np.broadcast_to((top + rows / s)[:, None], (120, 160)), abs=0.01)
@@ -115,7 +119,7 @@ def test_rotation_turns_about_the_centre_in_a_frame_that_is_not_square(u, larges
     depth, rgb = np.ones((1, height, width)), np.zeros((1, 3, height, width))
     r, c = 20, 60  # a bright patch of 5x5 about this pixel, 5 m away
     depth[0, r - 2 : r + 3, c - 2 : c + 3], rgb[0, :, r - 2 : r + 3, c - 2 : c + 3] = 5, 255
-    x, y = views(rgb, depth, 2 * height, 2 * width).train([0], row(rotation=u), PLAIN.replace(rotation=float(largest)))
+    x, y = cut(views(rgb, depth, 2 * height, 2 * width), [0], row(rotation=u), PLAIN.replace(rotation=float(largest)))
     angle = math.radians(largest) * (2 * u - 1)
     dx, dy = c + 0.5 - width / 2, r + 0.5 - height / 2
     # With y downwards a positive angle turns the picture against the clock.
@@ -132,7 +136,7 @@ def test_rotation_turns_about_the_centre_in_a_frame_that_is_not_square(u, larges
 
 def test_what_rotation_brings_in_from_outside_has_no_depth():
     v = views(np.full((1, 3, 64, 64), 200), np.full((1, 64, 64), 3.0), 128, 128)
-    x, y = v.train([0], row(rotation=1.0), PLAIN.replace(rotation=45.0))
+    x, y = cut(v, [0], row(rotation=1.0), PLAIN.replace(rotation=45.0))
     corners = y[0][[0, 0, -1, -1], [0, -1, 0, -1]]
     assert (corners == 0).all()
     assert set(y.unique().tolist()) == {0, 3}
@@ -154,7 +158,7 @@ def test_colour_and_depth_stay_together_under_every_augmentation(size, seed):
     v = views(np.repeat(255 * pattern[None, None], 3, 1).round(), 1 + pattern[None], *size)
     rows = augment.draws(seed, 0, 1)
     config = PLAIN.replace(scale=1.8, rotation=25.0, flip=True)
-    x, y = v.train([0], rows, config)
+    x, y = cut(v, [0], rows, config)
     zoom = augment.transforms(rows, config, 96 / 64)[1].item()
     colour = F.interpolate(unit(x)[:, :1], y.shape[1:], mode="area")[0, 0]
     valid = y[0] > 0
@@ -180,7 +184,7 @@ def test_fine_detail_is_averaged_not_skipped():
 def test_colour_multiplies_each_channel_and_stops_at_white():
     rgb = np.zeros((1, 3, 32, 32)) + np.array([100, 100, 250]).reshape(1, 3, 1, 1)
     v = views(rgb, np.ones((1, 32, 32)), 32, 32)
-    x, y = v.train([0], row(red=0.0, green=0.75, blue=0.999), PLAIN.replace(colour=0.2))
+    x, y = cut(v, [0], row(red=0.0, green=0.75, blue=0.999), PLAIN.replace(colour=0.2))
     expected = [0.8 * 100 / 255, 1.1 * 100 / 255, 1.0]
     assert unit(x)[0, :, 9, 9].tolist() == pytest.approx(expected, abs=1e-5)
     assert (y == 1).all()
@@ -189,9 +193,9 @@ def test_colour_multiplies_each_channel_and_stops_at_white():
 def test_a_frame_is_augmented_alike_in_any_batch():
     rgb, depth = noise(5)
     v, config, u = views(rgb, depth, 64, 96), Config(), augment.draws(1, 2, 5)
-    x, y = v.train(np.arange(5), u, config)
+    x, y = cut(v, np.arange(5), u, config)
     order = np.array([4, 1])
-    some_x, some_y = v.train(order, u[order], config)
+    some_x, some_y = cut(v, order, u[order], config)
     torch.testing.assert_close(some_x, x[order], rtol=0, atol=1e-5)
     assert torch.equal(some_y, y[order])
 

@@ -323,7 +323,6 @@ def test_pruned_weights_and_their_optimiser_state_stay_zero_and_the_others_train
         assert (net.conv2.weight.grad[~keep] != 0).any()  # without the mask they would come back
         masking.gradients()
         opt.step()
-        masking.weights()
         assert (net.conv2.weight[~keep] == 0).all()
         tensors = [v for v in opt.state[net.conv2.weight].values() if v.shape == keep.shape]
         assert tensors and all((v[~keep] == 0).all() for v in tensors)
@@ -346,7 +345,6 @@ def test_check_finds_a_revived_weight_and_revived_momentum():
     net(torch.ones(1, 2, 8, 8)).sum().backward()
     masking.gradients()
     opt.step()
-    masking.weights()
     masking.check(opt)
     opt.state[net.conv2.weight]["momentum_buffer"][0, 0, 0, 0] = 1e-30
     masking.check()

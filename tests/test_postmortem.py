@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 from test_train import Watch, fit
 
-from lthdepth import augment, metrics, runs, train, weights
+from lthdepth import augment, metrics, runs, step, train, weights
 from lthdepth.config import PUBLISHED, PUBLISHED_CODE, Config
 from lthdepth.errors import UserError
 from lthdepth.loss import berhu_published
@@ -134,7 +134,7 @@ def test_without_normalisation_colours_are_scaled_to_0_1_and_no_more(frames):
     index, config = np.arange(3), TINY.replace(**PLAIN)
     expected = F.interpolate(torch.tensor(frames.rgb[:3]).float() / 255, (32, 32), mode="bilinear")
     torch.testing.assert_close(views.test(index), expected)
-    x, _ = views.train(index, np.full((3, 9), 0.5), config)
+    x, _ = views.train(*views.plan(index, np.full((3, 9), 0.5), config))
     torch.testing.assert_close(x, expected, rtol=0, atol=1e-4)
 
 
@@ -149,7 +149,7 @@ def test_the_crop_is_that_of_resizing_to_250_rows_and_cutting_out_228_by_304():
     resized = F.interpolate(torch.tensor(rgb).float() / 255, (250, round(250 * 4 / 3)), mode="bilinear")[0]
     left = (resized.shape[2] - 304) / 2
     cut = resized[:, 11 : 11 + 228, int(left) : int(left) + 304]
-    x, y = views.train(np.array([0]), np.full((1, 9), 0.5), Config(**PLAIN))
+    x, y = views.train(*views.plan(np.array([0]), np.full((1, 9), 0.5), Config(**PLAIN)))
     for found in (x[0], views.test(np.array([0]))[0]):
         assert (found - cut)[:2].abs().max() < 0.005  # half a column of 333, and 8 bits
     # Targets show the same window; all of it is valid.
@@ -184,7 +184,7 @@ def test_adam_adds_the_penalty_to_the_gradient_and_adamw_does_not():
     for name, moved in (("adam", w - 0.1 * w.sign()), ("adamw", w * (1 - 0.1 * 0.01))):
         model = type("Model", (), {"encoder": torch.nn.Module(), "decoder_parameters": lambda self: []})()
         model.encoder.w = torch.nn.Parameter(w.clone())
-        opt = train.optimiser(Config(optimiser=name, weight_decay=0.01), model)
+        opt = step.optimiser(Config(optimiser=name, weight_decay=0.01), model)
         opt.param_groups[0]["lr"] = 0.1
         model.encoder.w.grad = torch.zeros(2)  # a flat loss: only the decay moves the weights
         opt.step()

@@ -14,7 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import nn
 
-from lthdepth import arms, augment, mask, metrics, train, weights
+from lthdepth import arms, augment, mask, metrics, step, train, weights
 from lthdepth.config import Config
 from lthdepth.errors import UserError
 from lthdepth.model import FCRN
@@ -251,18 +251,18 @@ def test_frames_that_do_not_suffice_are_told(frames):
     st.integers(1, 500), st.floats(0, 0.99), st.sampled_from(["constant", "linear", "cosine"]), st.floats(0, 0.999)
 )  # fmt: skip
 def test_the_learning_rate_follows_its_closed_form(steps, warmup, schedule, at):
-    config, step, warm = Config(warmup=warmup, schedule=schedule), int(at * steps), warmup * steps
-    found = train.rate(config, step, steps)
-    t = (step - warm) / (steps - warm)
+    config, i, warm = Config(warmup=warmup, schedule=schedule), int(at * steps), warmup * steps
+    found = step.rate(config, i, steps)
+    t = (i - warm) / (steps - warm)
     decayed = {"constant": 1, "linear": 1 - t, "cosine": math.cos(math.pi * t / 2) ** 2}[schedule]
-    assert found == pytest.approx((step + 1) / (warm + 1) if step < warm else decayed, abs=1e-12)
+    assert found == pytest.approx((i + 1) / (warm + 1) if i < warm else decayed, abs=1e-12)
     assert 0 < found <= 1
 
 
 @pytest.mark.parametrize("schedule", ["linear", "cosine"])
 def test_the_learning_rate_rises_once_and_falls_towards_zero(schedule):
     config = Config(warmup=0.1, schedule=schedule)
-    rates = [train.rate(config, i, 1000) for i in range(1000)]
+    rates = [step.rate(config, i, 1000) for i in range(1000)]
     top = int(np.argmax(rates))
     assert top == 100 and rates[100] == 1
     assert (np.diff(rates[:101]) > 0).all() and (np.diff(rates[100:]) < 0).all()
@@ -273,7 +273,7 @@ def test_each_group_has_its_peak_and_every_parameter_a_group():
     model = FCRN("resnet18")
     for kind, optimiser in (("sgd", torch.optim.SGD), ("adamw", torch.optim.AdamW)):
         config = TINY.replace(optimiser=kind, momentum=0.8, weight_decay=0.03)
-        opt = train.optimiser(config, model)
+        opt = step.optimiser(config, model)
         assert isinstance(opt, optimiser)
         encoder, decoder = opt.param_groups
         assert (encoder["peak"], decoder["peak"]) == (config.lr_encoder, config.lr_decoder)
