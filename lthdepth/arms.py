@@ -1,27 +1,25 @@
 """What the arms of the study start from: a ticket, and the encoder weights under it."""
 
-import math
-
 import torch
 
 from . import ticketfile, tickets
-from .config import level
-from .errors import UserError
+from .config import level, rounds
 from .mask import prunable
 from .model import FCRN, initialise
 
 
-def start(config, initial, given=None, parent=None):
+def start(config, initial, given=None, parent=None, origin=None):
     """Ticket and initial encoder of a run.
 
     Args:
         config: `Config` of any arm but the floor.
         initial: `weights.Initial`.
-        given: ticket of the arm "file".
-        parent: folder of the finished run that `parent_of` names, where it names one.
+        given: ticket of the arms "file" and "logits".
+        parent, origin: folders of the finished runs that `parent_of` and `origin_of` name, where they name one.
 
     Returns:
-        `(ticket, state)`: a `mask.Ticket` and a torchvision state dict without `fc`. Pruned weights in it are not zeroed.
+        `(ticket, state)`: a `mask.Ticket`, and a torchvision state dict without `fc` or (arm "finetuned") one of a whole
+        FCRN. Pruned weights in it are not zeroed.
 
     Raises:
         UserError: the density keeps nothing.
@@ -47,10 +45,15 @@ def start(config, initial, given=None, parent=None):
             return ticket, permuted(state, ticket, config.seed)
         case "imp" if parent is not None:
             ticket, _ = ticketfile.load(parent / "ticket.npz")
-            trained = torch.load(parent / "weights.pt", map_location="cpu", weights_only=True)
-            trained = {k: trained[f"encoder.{k}"] for k in weights}
+            trained = {k: v for k, v in _trained(parent).items() if k in weights}
+            if origin is not None:
+                state = torch.load(origin / f"epoch-{config.rewind}.pt", map_location="cpu", weights_only=True)
             return tickets.iterate(ticket, trained, config.density), state  # rewound: only the ticket comes from training
-        case "file":
+        case "finetuned":
+            ticket = tickets.magnitude(prunable(_trained(parent)), config.density)
+            ticket.history[-1]["of"] = "the dense run's trained encoder"
+            return ticket, torch.load(parent / "weights.pt", map_location="cpu", weights_only=True)
+        case "file" | "logits":
             return given, state
         case _:
             return tickets.dense(weights), state
@@ -59,17 +62,35 @@ def start(config, initial, given=None, parent=None):
 def parent_of(config):
     """The configuration whose trained weights a run's ticket is drawn from; None for the arms that need none.
 
-    A run of iterative magnitude pruning at 0.8^k follows from the one at 0.8^(k-1), and the first from the dense run.
+    A run of iterative magnitude pruning at 0.8^k follows from the one at 0.8^(k-1), and the first from the dense run;
+    pruning after fine-tuning follows from the dense run. Raises UserError for a density that is no 0.8^k.
     """
+    if config.arm == "finetuned":
+        return _dense(config)
     if config.arm != "imp" or config.density == 1:
         return None
-    k = round(math.log(config.density) / math.log(0.8))
-    if k < 1 or not math.isclose(config.density, level(k), rel_tol=1e-9):
-        raise UserError(f"the arm imp prunes 20 % a round: its density must be 0.8^k, not {config.density}.")
-    before = config.replace(density=level(k - 1))
-    if config.round_epochs:
-        before = before.replace(epochs=config.round_epochs)
-    return before if k > 1 else before.replace(arm="dense", density=1.0, round_epochs=0)
+    k = rounds(config.density)
+    return config.replace(density=level(k - 1), epochs=config.round_epochs or config.epochs) if k > 1 else _dense(config)
+
+
+def origin_of(config):
+    """The dense run to whose epoch `config.rewind` the arm imp rewinds; None where it rewinds to the pre-trained weights.
+
+    Its encoder is taken, batch-norm statistics included, and nothing else: the decoder starts from the seed and the
+    learning-rate schedule from its beginning, so that every arm trains the same decoder for as many epochs.
+    """
+    return _dense(config) if config.rewind and config.density < 1 else None
+
+
+def _dense(config):
+    """The dense run from which the tickets of a run follow."""
+    return config.replace(arm="dense", density=1.0, epochs=config.round_epochs or config.epochs, round_epochs=0, rewind=0)
+
+
+def _trained(folder):
+    """The encoder of a finished run: torchvision's names."""
+    saved = torch.load(folder / "weights.pt", map_location="cpu", weights_only=True)
+    return {k.removeprefix("encoder."): v for k, v in saved.items() if k.startswith("encoder.")}
 
 
 def permuted(state, ticket, seed):

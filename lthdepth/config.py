@@ -15,12 +15,20 @@ ARMS = {
     "random": "random",  # as many, drawn uniformly
     "imp": "IMP",  # iterative magnitude pruning on the task, rewound to the pre-trained weights
     "shuffled": "layer-shuffled",  # as many weights in every layer as one-shot magnitude, at random places
-    "uniform": "uniform",  # the same density in every layer, the largest weights of each
+    "uniform": "uniform",  # the same density in every layer, the profile of Gale et al. (2019), and the largest weights of each
     "erk": "ERK",  # Erdős–Rényi-kernel densities, the largest weights of each layer
     "reinit": "re-initialised",  # the one-shot magnitude ticket over a random encoder
     "permuted": "permuted values",  # the one-shot magnitude ticket, its values in another order
+    "logits": "IMP on logits",  # iterative magnitude pruning on the pre-training function: match the dense network's logits
+    "finetuned": "pruned after fine-tuning",  # the largest weights of the dense run's encoder, trained on from there
+    "frozen": "frozen encoder",  # the whole pre-trained encoder, neither its weights nor its batch-norm statistics trained
+    "resnet18": "small dense ResNet-18",  # a smaller network, whole, with pre-trained weights of its own
+    "resnet34": "small dense ResNet-34",
     "file": "from file",  # read from a mask file
 }
+
+WHOLE = ("floor", "dense", "frozen", "resnet18", "resnet34")  # the arms that prune nothing
+SMALL = ("resnet18", "resnet34")  # the arms that are named after their backbone
 
 # Raised by hand when the numbers that a given Config produces change on purpose; old records are then no longer found.
 SCIENCE_VERSION = 1
@@ -40,7 +48,8 @@ class Config:
     # The ticket
     arm: str = "dense"  # one of ARMS
     density: float = 1.0  # kept fraction of the prunable encoder weights, in (0, 1]
-    round_epochs: int = 0  # of the earlier rounds of the arm imp; 0: as many as the run itself
+    round_epochs: int = 0  # of the earlier rounds of the arm imp (0: as many as the run itself); of every round of logits (0: 10)
+    rewind: int = 0  # the arm imp starts from the encoder of its dense run after this epoch; 0: from the pre-trained weights
     seed: int = 0  # decoder initialisation, frame order, augmentation, random tickets
     # The network
     backbone: str = "resnet50"  # resnet18 | resnet34 | resnet50
@@ -67,6 +76,7 @@ class Config:
     holdout: bool = True  # keep the validation scenes out of training and score them after every epoch
     patience: int = 0  # stop after this many epochs without a better validation rms and keep the best; 0: never
     test: bool = True  # score the test frames, once, at the end
+    recalibrate: int = 0  # training frames from which batch-norm statistics are taken anew before every scoring; 0: never
     # Defects of the published code, each a switch; the defaults are without them
     split: str = "official"  # official | index: the first 1200 of 1449 frames (or as large a part) train, the rest test
     normalise: bool = True  # colours by ImageNet's mean and deviation; false: only scaled to [0, 1]
@@ -85,7 +95,10 @@ class Config:
             ("arm", self.arm in ARMS, f"one of {', '.join(ARMS)}"),
             ("density", 0 < self.density <= 1, "in (0, 1]: the fraction of weights that is kept"),
             ("round_epochs", self.round_epochs >= 0, "0 or more"),
-            ("round_epochs", self.arm == "imp" or not self.round_epochs, "0 for every arm but imp"),
+            ("round_epochs", self.arm in ("imp", "logits") or not self.round_epochs, "0 for every arm but imp and logits"),
+            ("rewind", 0 <= self.rewind <= (self.round_epochs or self.epochs), "0, or an epoch of the dense run"),
+            ("rewind", self.arm == "imp" or not self.rewind, "0 for every arm but imp"),
+            ("rewind", not (self.rewind and self.patience), "0 with patience: the dense run may stop before that epoch"),
             ("seed", 0 <= self.seed < 2**63, "a non-negative integer"),
             ("backbone", self.backbone in ("resnet18", "resnet34", "resnet50"), "resnet18, resnet34 or resnet50"),
             ("height", 32 <= self.height <= 4096, "between 32 and 4096 pixels"),
@@ -109,7 +122,9 @@ class Config:
             ("split", self.split in ("official", "index"), "official or index"),
             ("last_batch", self.last_batch >= 0, "0 or more"),
             ("last_batch", self.test or not self.last_batch, "0 without test: there is nothing to score"),
-            ("density", self.arm not in ("floor", "dense") or self.density == 1, f"1 for the arm {self.arm}"),
+            ("recalibrate", self.recalibrate == 0 or self.recalibrate >= self.batch, "0, or at least one batch of frames"),
+            ("density", self.arm not in WHOLE or self.density == 1, f"1 for the arm {self.arm}"),
+            ("backbone", self.arm not in SMALL or self.backbone == self.arm, f"{self.arm} for the arm of that name"),
         ]
         for name, good, wanted in checks:
             if not good:
@@ -167,6 +182,14 @@ def _read(name, kind, text):
 def level(k):
     """Density after `k` rounds that each prune 20 % of what is left: 0.8^k (Chen et al. 2021; k = 18 is 1.80 %)."""
     return 4**k / 5**k  # one correctly rounded division: the float is part of a run's key, on every machine
+
+
+def rounds(density):
+    """The number k of rounds that lead to a density of 0.8^k. Raises UserError for any other density."""
+    k = round(math.log(density) / math.log(0.8))
+    if not math.isclose(density, level(k), rel_tol=1e-9):
+        raise UserError(f"iterative pruning takes 20 % a round: the density must be 0.8^k, not {density}.")
+    return k
 
 
 # The published setting: Laina's network as the paper under test says it was trained (its code had defects besides).

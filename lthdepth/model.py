@@ -66,7 +66,7 @@ class FCRN(nn.Module):
         return [p for name, p in self.named_parameters() if not name.startswith("encoder.")]
 
 
-def initialise(model, seed, encoder=None):
+def initialise(model, seed, state=None):
     """Fill every parameter as a function of `seed`: He-normal convolutions, unit batch norm, zero bias.
 
     The decoder's values do not depend on what the encoder gets, so all arms of one seed share them.
@@ -74,7 +74,7 @@ def initialise(model, seed, encoder=None):
     Args:
         model: an `FCRN`, changed in place.
         seed: integer.
-        encoder: state dict of torchvision's ResNet (without `fc`), or None for a random encoder.
+        state: state dict of torchvision's ResNet (without `fc`) for the encoder, or of a whole FCRN; None: all from the seed.
     """
     with torch.no_grad():
         for part, module in (("encoder", model.encoder), ("decoder", model)):
@@ -94,6 +94,6 @@ def initialise(model, seed, encoder=None):
                         m.bias.zero_()
                 elif isinstance(m, nn.BatchNorm2d):
                     m.reset_parameters()
-    if encoder is not None:
-        model.encoder.load_state_dict(encoder)
+    if state is not None:
+        (model if "predict.weight" in state else model.encoder).load_state_dict(state)
     return model

@@ -9,7 +9,8 @@ from .config import ARMS
 from .runs import label
 
 COLOURS = {"floor": "0.45", "dense": "black", "omp": "#0072B2", "random": "#D55E00", "imp": "#009E73", "shuffled": "#CC79A7", "uniform": "#56B4E9",
-           "erk": "#8C6BB1", "reinit": "#E69F00", "permuted": "#7F5B2E", "file": "#B2182B"}  # fmt: skip
+           "erk": "#8C6BB1", "reinit": "#E69F00", "permuted": "#7F5B2E", "file": "#B2182B", "logits": "#17BECF", "finetuned": "#A6761D",
+           "frozen": "#666699", "resnet18": "#F781BF", "resnet34": "#984EA3"}  # fmt: skip
 DEPTH = "viridis"
 
 

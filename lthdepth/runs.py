@@ -18,8 +18,8 @@ import numpy as np
 import torch
 import torchvision
 
-from . import __version__, arms, mask, ticketfile, train
-from .config import ARMS, SCIENCE_VERSION, Config
+from . import __version__, arms, mask, photos, pretraining, ticketfile, train
+from .config import ARMS, SCIENCE_VERSION, WHOLE, Config
 from .errors import UserError
 from .files import write_atomic
 from .model import FCRN
@@ -32,7 +32,7 @@ def key(config, data, init, ticket=""):
 
     Args:
         config: `Config`; data, init: fingerprints of the frames and of the initial weights.
-        ticket: fingerprint of the ticket where it came from a file; a drawn ticket follows from the rest.
+        ticket: fingerprint of what a ticket follows from beside these: the file's, or `pretraining.fingerprint`.
     """
     if config.arm == "floor":  # it knows neither network nor optimiser: only the protocol and the data count
         config, init = config.floor(), "none"
@@ -43,7 +43,7 @@ def key(config, data, init, ticket=""):
 def label(record):
     """Short name of a run's arm, with its density."""
     name = ARMS[record["arm"]]
-    return name if record["arm"] in ("floor", "dense") else f"{name} {100 * record['density']:.3g} %"
+    return name if record["arm"] in WHOLE else f"{name} {100 * record['density']:.3g} %"
 
 
 class Store:
@@ -113,7 +113,16 @@ class Store:
         write_atomic(self.recorded / "runs.jsonl", text)
 
 
-def run(config, frames, initial, store, device="cpu", study="", ticket=None, deadline=None, every=0.0, progress=True, keep=False):
+def key_of(config, frames, initial, ticket=None, unlabelled=None):
+    """`key` of a configuration with its data, weights, ticket and photos at hand; arguments as `run`."""
+    mark = ticket.fingerprint if ticket else ""
+    if config.arm == "logits":
+        mark = pretraining.fingerprint(initial, unlabelled or _training_photos(config, frames))
+    return key(config, frames.fingerprint, initial.fingerprint, mark)
+
+
+def run(config, frames, initial, store, device="cpu", study="", ticket=None, deadline=None, every=0.0, progress=True,
+        keep=False, snapshot=0, unlabelled=None):  # fmt: skip
     """The record of a configuration: found in the store, or made now, continuing a run that was stopped.
 
     Args:
@@ -122,9 +131,11 @@ def run(config, frames, initial, store, device="cpu", study="", ticket=None, dea
         ticket: `mask.Ticket` of the arm "file"; other arms draw their own.
         device, deadline, every, progress: as `train.fit`.
         keep: make the run again where only its record is here, and not the trained weights.
+        snapshot: the same for the encoder after this epoch, as `train.fit`.
+        unlabelled: `photos.Photos` for the tickets of the arm logits; None: the training frames.
 
     A run of iterative magnitude pruning needs the weights of the round before, which is a run of its own: those that
-    are missing here are made first.
+    are missing here are made first. The rounds of the arm logits are no runs; their tickets lie in `logits-*` of the store.
 
     Raises:
         UserError: as `train.fit`; the weights are of another backbone; the arm "file" without a ticket, or the reverse.
@@ -133,15 +144,24 @@ def run(config, frames, initial, store, device="cpu", study="", ticket=None, dea
         raise UserError(f"the weights {initial.name} are of a {initial.backbone}, the backbone is {config.backbone}.")
     if (config.arm == "file") != (ticket is not None):
         raise UserError("the arm file needs a mask file, and only that arm takes one.")
-    name = key(config, frames.fingerprint, initial.fingerprint, ticket.fingerprint if ticket else "")
+    if config.arm == "logits":
+        unlabelled = unlabelled or _training_photos(config, frames)
+    name = key_of(config, frames, initial, ticket, unlabelled)
     folder = store.local / name
     record = store.get(name)
-    if record and not (keep and not (folder / "weights.pt").exists()):
+    needed = ["weights.pt"] * keep + [f"epoch-{snapshot}.pt"] * bool(snapshot)
+    if record and all((folder / file).exists() for file in needed):
         return record
-    parent = None
+    origin = parent = None
+    if before := arms.origin_of(config):
+        made = run(before, frames, initial, store, device, study, None, deadline, every, progress, True, config.rewind)
+        origin = store.local / made["key"]
     if before := arms.parent_of(config):
-        made = run(before, frames, initial, store, device, study, None, deadline, every, progress, keep=True)
+        made = run(before, frames, initial, store, device, study, None, deadline, every, progress, True)
         parent = store.local / made["key"]
+    if config.arm == "logits":
+        rounds = store.local / pretraining.chain(config, initial, unlabelled)
+        ticket = pretraining.draw(config, initial, unlabelled, rounds, device, deadline, progress)
     folder.mkdir(parents=True, exist_ok=True)
     record = {"key": name, "study": study, "arm": config.arm, "density": config.density, "seed": config.seed}
     record["config"] = dataclasses.asdict(config)
@@ -151,9 +171,9 @@ def run(config, frames, initial, store, device="cpu", study="", ticket=None, dea
         results, arrays = train.floor(config, frames)
         record["densities"] = None
     else:
-        ticket, state = arms.start(config, initial, ticket, parent)
+        ticket, state = arms.start(config, initial, ticket, parent, origin)
         ticketfile.save(ticket, folder / "ticket.npz", config.backbone, initial.fingerprint)
-        results, arrays = train.fit(config, frames, state, ticket, folder, device, deadline, every, progress)
+        results, arrays = train.fit(config, frames, state, ticket, folder, device, deadline, every, progress, snapshot)
         record["densities"] = mask.densities(ticket, FCRN(config.backbone), config.height, config.width)
         record["ticket"] = {"fingerprint": ticket.fingerprint, "history": ticket.history, "layers": ticket.layers()}
     arrays |= {f"{split}/frames": train.rows_of(frames, config)[split] for split in ("validation", "test")}
@@ -182,6 +202,10 @@ def environment(device):
         "dirty": bool(_git("status", "--porcelain", "--", "lthdepth")),
         "date": time.strftime("%Y-%m-%d", time.gmtime()),
     }
+
+
+def _training_photos(config, frames):
+    return photos.of_frames(frames, train.rows_of(frames, config)["fit"])
 
 
 def _git(*words):

@@ -7,6 +7,7 @@ order are kept.
 import numpy as np
 import torch
 
+from .errors import UserError
 from .mask import Ticket, count
 
 
@@ -34,20 +35,21 @@ def random(weights, density, seed):
     return _split(keep, weights, [{"drawn": "random", "density": density, "seed": seed}])
 
 
-def iterate(ticket, weights, density):
+def iterate(ticket, weights, density, after="training"):
     """One round of iterative magnitude pruning: the survivors of `ticket` with the largest trained |w| (Frankle & Carbin 2019).
 
     Args:
         ticket: of the round before.
         weights: `{name: tensor}` after training under it.
         density: what to keep of all prunable weights, at most the density of `ticket`.
+        after: what the weights learned, for the history.
 
     Returns:
         A ticket nested in `ticket`.
     """
     scores = np.concatenate([np.where(m.numpy().ravel(), _magnitudes(weights[k]), -1) for k, m in ticket.masks.items()])
     kept = min(count(density, scores.size), ticket.kept)
-    history = [*ticket.history, {"drawn": "magnitude after training", "density": density, "parent": ticket.fingerprint}]
+    history = [*ticket.history, {"drawn": f"magnitude after {after}", "density": density, "parent": ticket.fingerprint}]
     return _split(_largest(scores, kept), weights, history)
 
 
@@ -59,7 +61,11 @@ def shuffled(ticket, seed):
 
 
 def uniform(weights, density):
-    """The same density in every layer, the largest magnitudes of each."""
+    """The same density in every layer, the largest magnitudes of each.
+
+    This is also the layer-wise profile of the ResNet-50s that Gale et al. (2019) pruned while they trained on ImageNet: the
+    published masks keep the same share of each of the 52 layers, to a weight or two in a thousand.
+    """
     shares = {k: 1.0 for k in weights}
     return _layerwise(weights, _allocate(weights, shares, density), [{"drawn": "uniform", "density": density}])
 
@@ -78,12 +84,13 @@ def profiled(weights, profile, density):
 
     Args:
         weights: `{name: tensor}`.
-        profile: ticket of a network with the same layers, whose places mean nothing here.
+        profile: `{name: kept fraction}` of the other network.
         density: kept fraction of all weights.
+
+    Raises:
+        UserError: the layers of which the profile keeps something do not hold that many weights.
     """
-    shares = {name: kept / size for name, kept, size in profile.layers()}
-    history = [{"drawn": "layer-wise profile", "density": density, "profile": profile.fingerprint}]
-    return _layerwise(weights, _allocate(weights, shares, density), history)
+    return _layerwise(weights, _allocate(weights, profile, density), [{"drawn": "layer-wise profile", "density": density}])
 
 
 def overlap(one, two):
@@ -100,7 +107,10 @@ def _allocate(weights, shares, density):
     total = count(density, sizes.sum())
     full = np.zeros(len(sizes), bool)
     while True:  # a layer that would get more than it has is full; the others share what is left
-        scale = (total - sizes[full].sum()) / (wanted * sizes)[~full].sum() if (~full).any() else 0
+        rest = (wanted * sizes)[~full].sum()
+        if not rest and total > sizes[full].sum():
+            raise UserError(f"density {density} is more than there is in the layers that the layer-wise profile keeps.")
+        scale = (total - sizes[full].sum()) / rest if rest else 0
         exact = np.where(full, sizes, scale * wanted * sizes)
         over = ~full & (exact > sizes)
         if not over.any():

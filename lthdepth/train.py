@@ -5,6 +5,7 @@ import time
 
 import numpy as np
 import torch
+from torch import nn
 from tqdm.auto import tqdm
 
 from . import augment, metrics
@@ -75,17 +76,41 @@ def evaluate(model, views, index, config):
     return {p: torch.cat([f[p] for f in found]).cpu().numpy() for p in metrics.PROTOCOLS}
 
 
-def fit(config, frames, encoder, ticket, folder, device="cpu", deadline=None, every=0.0, progress=True):
+@torch.no_grad()
+def recalibrate(model, views, index, config):
+    """Take batch-norm statistics anew: their mean over batches of `config.recalibrate` plain training frames, evenly spaced.
+
+    Running averages lag behind the weights, most of all after pruning. Nothing is done where the setting is 0, nor to
+    the encoder of the arm frozen.
+    """
+    if not config.recalibrate:
+        return
+    model.train()
+    model.encoder.train(config.arm != "frozen")
+    norms = {m: m.momentum for m in model.modules() if isinstance(m, nn.BatchNorm2d) and m.training}
+    for m in norms:
+        m.reset_running_stats()
+        m.momentum = None  # a plain mean over all batches
+    chosen = index[np.linspace(0, len(index) - 1, min(config.recalibrate, len(index))).round().astype(int)]
+    for part in np.array_split(chosen, max(1, len(chosen) // config.batch)):
+        with autocast(config, views.rgb.device):
+            model(views.test(part))
+    for m, momentum in norms.items():
+        m.momentum = momentum
+
+
+def fit(config, frames, start, ticket, folder, device="cpu", deadline=None, every=0.0, progress=True, snapshot=0):
     """Train a configuration, continuing from the checkpoint in `folder` where there is one.
 
     Args:
         config: `Config` of any arm but the floor.
-        frames: `data.Frames`; encoder: initial state dict of it, torchvision's without `fc`; ticket: `mask.Ticket`.
+        frames: `data.Frames`; start: initial state dict, as `model.initialise`; ticket: `mask.Ticket`.
         folder: existing folder for `checkpoint.pt` and, at the end, `weights.pt`.
         device: torch device.
         deadline: `time.monotonic()` at which to stop after a checkpoint; None: never.
         every: seconds between checkpoints; 0 writes one after every epoch.
         progress: show a bar.
+        snapshot: epoch after which the encoder is also written to `epoch-<snapshot>.pt`; 0: none.
 
     Returns:
         `(results, arrays)`: the measured part of a record, and `{"test/full": (N, 7), ..., "gallery": (8, h, w)}`.
@@ -98,16 +123,17 @@ def fit(config, frames, encoder, ticket, folder, device="cpu", deadline=None, ev
     prepare(device)
     rows = rows_of(frames, config)
     views = augment.Views(frames, config.height, config.width, device, config.normalise, config.crop)
-    model = place(initialise(FCRN(config.backbone), config.seed, encoder), device)
+    model = place(initialise(FCRN(config.backbone), config.seed, start), device)
+    model.encoder.requires_grad_(config.arm != "frozen")
     masking, opt = Masking(ticket, model.encoder), optimiser(config, model)
     step = Step(config, model, masking, opt, views)
     per_epoch = len(rows["fit"]) // config.batch
     steps = per_epoch * config.epochs
     state = {"epoch": 0, "seconds": 0.0, "curves": {"train_loss": [], "validation_rms": []}, "best": None}
 
-    checkpoint = folder / "checkpoint.pt"
-    if checkpoint.exists():
-        saved = torch.load(checkpoint, map_location=device, weights_only=True)
+    checkpoint, snapped = folder / "checkpoint.pt", folder / f"epoch-{snapshot}.pt"
+    saved = torch.load(checkpoint, map_location=device, weights_only=True) if checkpoint.exists() else None
+    if saved and (not snapshot or snapped.exists() or saved["state"]["epoch"] < snapshot):
         model.load_state_dict(saved["model"])
         restore(opt, saved["optimiser"])
         state = saved["state"]
@@ -118,6 +144,7 @@ def fit(config, frames, encoder, ticket, folder, device="cpu", deadline=None, ev
     written = shown = started = time.monotonic()
     while state["epoch"] < config.epochs and not _patience_is_out(config, state["curves"]["validation_rms"]):
         model.train()
+        model.encoder.train(config.arm != "frozen")  # in evaluation mode batch norm keeps its statistics
         u = augment.draws(config.seed, state["epoch"], len(frames.split))
         order = rows["fit"][np.argsort(u[rows["fit"], 0], kind="stable")] if config.shuffle else rows["fit"]
         order = order[: per_epoch * config.batch]
@@ -135,11 +162,14 @@ def fit(config, frames, encoder, ticket, folder, device="cpu", deadline=None, ev
             raise UserError(f"the loss of {config.arm} is {mean_loss} in epoch {state['epoch'] + 1}: lower the learning rate.")
         state["curves"]["train_loss"].append(mean_loss)
         if len(rows["validation"]):
+            recalibrate(model, views, rows["fit"], config)
             rms = metrics.summarise(evaluate(model, views, rows["validation"], config)["full"])["pooled"]["rms"]
             state["curves"]["validation_rms"].append(rms)
             if (config.patience or config.last_batch) and rms == min(state["curves"]["validation_rms"]):
                 state["best"] = {k: v.to("cpu", copy=True) for k, v in model.state_dict().items()}
         state["epoch"] += 1
+        if state["epoch"] == snapshot:
+            write_atomic(snapped, {k: v.cpu() for k, v in model.encoder.state_dict().items()})
         bar.set_postfix_str(_status(state, config, mean_loss))
 
         now = time.monotonic()
@@ -157,6 +187,7 @@ def fit(config, frames, encoder, ticket, folder, device="cpu", deadline=None, ev
     if state["best"] is not None:
         model.load_state_dict(state["best"])
     masking.check()
+    recalibrate(model, views, rows["fit"], config)
     results = {
         "curves": state["curves"],
         "epochs_run": state["epoch"],

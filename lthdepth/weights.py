@@ -26,6 +26,7 @@ KNOWN = {
         "68.2 % top-1",
     ),
 }
+NAMED = r"DEFAULT|IMAGENET\w*"  # names of torchvision's weights
 LARGEST = 2**30  # bytes a packed file may unpack to
 
 
@@ -34,7 +35,8 @@ class Initial:
     """Initial weights of an encoder.
 
     state: torchvision state dict without `fc`, float32, or None for a random encoder drawn from the run's seed.
-    name, description: what they are; fingerprint: hash of names, shapes and values, independent of the file format.
+    classifier: `{"fc.weight", "fc.bias"}` of the same network, or None where the source has none.
+    name, description: what they are; fingerprint: hash of names, shapes and values of `state`, independent of the file format.
     """
 
     state: dict | None
@@ -42,6 +44,7 @@ class Initial:
     description: str
     fingerprint: str
     backbone: str | None  # the architecture they fit; None: any
+    classifier: dict | None = None
 
     def summary(self):
         """The part that goes into a record."""
@@ -74,7 +77,7 @@ def load(source, backbone=None):
     """
     if source in (None, "none"):
         return NONE
-    if re.fullmatch(r"DEFAULT|IMAGENET\w*", str(source)):
+    if re.fullmatch(NAMED, str(source)):
         return _torchvision(str(source), backbone or "resnet50")
     path = Path(source)
     state = _read(path)
@@ -82,7 +85,7 @@ def load(source, backbone=None):
     named = isinstance(state, dict) and all(isinstance(k, str) and isinstance(v, torch.Tensor) for k, v in state.items())
     if not named or not state:
         raise UserError(f"{path} holds no state dict (names and tensors); give a ResNet checkpoint.")
-    state = {k: v for k, v in state.items() if not k.startswith("fc.")}
+    state, classifier = _parts(state)
     found = _architecture(state)
     if found is None:
         raise UserError(f"{path} does not fit torchvision's resnet18, resnet34 or resnet50; check what it was saved from.")
@@ -93,7 +96,23 @@ def load(source, backbone=None):
     state = {k: v.float() if v.is_floating_point() else v for k, v in state.items()}
     mark = fingerprint(state)
     name, description = KNOWN.get(mark, (path.name.split(".")[0], f"{found} from the file {path.name}"))
-    return Initial(state, name, description, mark, found)
+    return Initial(state, name, description, mark, found, classifier)
+
+
+def fitting(sources, backbone):
+    """The first of several sources (as `load`) with weights of a backbone, loaded; None where none has."""
+    for source in sources:
+        found = load(source, backbone if re.fullmatch(NAMED, str(source)) else None)
+        if found.backbone in (None, backbone):
+            return found
+    return None
+
+
+def _parts(state):
+    """A ResNet's state dict without its classifier, and the classifier, None where there is none that is whole."""
+    classifier = {k: v.float() for k, v in state.items() if k in ("fc.weight", "fc.bias") and torch.isfinite(v).all()}
+    encoder = {k: v for k, v in state.items() if not k.startswith("fc.")}
+    return encoder, classifier if len(classifier) == 2 else None
 
 
 def _torchvision(name, backbone):
@@ -108,10 +127,10 @@ def _torchvision(name, backbone):
         raise UserError(
             f"could not download torchvision's {name} for {backbone} ({error}); get {enum.url} by hand and give the file."
         ) from None
-    state = {k: v for k, v in state.items() if not k.startswith("fc.")}
+    state, classifier = _parts(state)
     top1 = enum.meta["_metrics"]["ImageNet-1K"]["acc@1"]
     description = f"torchvision {backbone} {name}, {top1} % top-1"
-    return Initial(state, f"torchvision-{name}", description, fingerprint(state), backbone)
+    return Initial(state, f"torchvision-{name}", description, fingerprint(state), backbone, classifier)
 
 
 def _read(path):

@@ -13,6 +13,8 @@ nan, inf = float("nan"), float("inf")
 OUT_OF_RANGE = {
     "arm": ["lottery", "", "DENSE"],
     "round_epochs": [-1, 3],
+    "rewind": [-1, 2, 100],
+    "recalibrate": [-1, 3],
     "density": [0.0, -0.5, 1.01, nan, inf],
     "seed": [-1, 2**63],
     "backbone": ["resnet101", "vgg16", ""],

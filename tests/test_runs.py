@@ -15,7 +15,7 @@ from lthdepth.errors import UserError
 from lthdepth.model import FCRN
 
 OTHER = {
-    "arm": "omp", "density": 0.5, "round_epochs": 3, "seed": 7, "backbone": "resnet18", "height": 114, "width": 152, "optimiser": "adamw",
+    "arm": "omp", "density": 0.5, "round_epochs": 3, "rewind": 2, "recalibrate": 32, "seed": 7, "backbone": "resnet18", "height": 114, "width": 152, "optimiser": "adamw",
     "lr_encoder": 3e-4, "lr_decoder": 1e-3, "momentum": 0.8, "weight_decay": 1e-4, "warmup": 0.05, "schedule": "linear",
     "batch": 8, "epochs": 5, "loss": "l1", "precision": "bfloat16", "scale": 1.2, "rotation": 3.0, "flip": False,
     "colour": 0.1, "holdout": False, "patience": 3, "test": False, "split": "index", "normalise": False, "shuffle": False,

@@ -1,12 +1,15 @@
 """Drawing tickets: every control changes what it claims and keeps what it claims."""
 
+import tempfile
+from pathlib import Path
+
 import numpy as np
 import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lthdepth import arms, mask, ticketfile, tickets, weights
+from lthdepth import arms, levels, mask, ticketfile, tickets, weights
 from lthdepth.config import Config, level
 from lthdepth.errors import UserError
 
@@ -40,11 +43,8 @@ def test_layerwise_tickets_have_exact_totals_and_keep_the_largest_of_each_layer(
     total = round(density * size(w))
     if not total:
         return
-    profile = tickets.random(w, 0.5, seed) if size(w) > 1 else tickets.dense(w)
-    drawn = [tickets.uniform(w, density), tickets.erk(w, density)]
-    if all(kept for _, kept, _ in profile.layers()):
-        drawn.append(tickets.profiled(w, profile, density))
-    for ticket in drawn:
+    profile = dict(zip(w, np.random.default_rng(seed).uniform(0.01, 1, len(w)), strict=True))
+    for ticket in (tickets.uniform(w, density), tickets.erk(w, density), tickets.profiled(w, profile, density)):
         assert ticket.kept == total
         for name, m in ticket.masks.items():
             magnitudes = w[name].abs()
@@ -93,18 +93,112 @@ def test_overlap_by_hand():
     assert found["a"] == found["all"] == pytest.approx(1 / 3) and np.isnan(found["b"])
 
 
-def test_profile_of_real_pruned_networks_is_followed(shared, pqf):
-    w = mask.prunable(pqf.state)
-    profile = ticketfile.read(shared("masks/extended_magnitude_pruning_0.96.npz"), w)
-    drawn = tickets.profiled(w, profile, profile.density)
-    for (_, wanted, n), (_, kept, _) in zip(profile.layers(), drawn.layers(), strict=True):
-        assert abs(kept - wanted) <= 1 + 1e-6 * n
+@given(shapes, st.integers(0, 99), st.floats(0.05, 0.5))
+def test_a_profile_is_followed_up_to_full_layers(shapes, seed, density):
+    """Layers that are not full get counts in proportion to their share, to within one weight."""
+    w = network([(6, 6, 3, 3), *shapes], seed)
+    profile = dict(zip(w, np.random.default_rng(seed).uniform(0.2, 1, len(w)), strict=True))
+    layers = tickets.profiled(w, profile, density).layers()
+    scales = [((kept - 1) / (profile[k] * n), (kept + 1) / (profile[k] * n)) for k, kept, n in layers if kept < n]
+    if scales:
+        assert max(low for low, _ in scales) <= min(high for _, high in scales) + 1e-9
 
 
-def test_all_19_levels_of_one_shot_shuffled_and_random_tickets_of_real_weights(pqf):
+def test_a_profile_with_empty_layers_leaves_them_empty_and_asks_no_more_than_there_is():
+    w = network([(4, 4, 1, 1), (4, 4, 1, 1)], 0)
+    names = list(w)
+    found = tickets.profiled(w, {names[0]: 0.0, names[1]: 0.3}, 0.5)
+    assert [kept for _, kept, _ in found.layers()] == [0, 16]
+    with pytest.raises(UserError, match="profile"):
+        tickets.profiled(w, {names[0]: 0.0, names[1]: 0.3}, 0.6)
+
+
+@pytest.mark.parametrize("sparsity", ["0.8", "0.91", "0.96", "0.98"])
+def test_the_profile_of_published_pruned_networks_is_uniform(shared, pqf, sparsity):
+    """Which is why it is no arm of its own: `uniform` keeps as many of every layer, to a thousandth or one weight."""
     w = mask.prunable(pqf.state)
-    for k in (0, 4, 9, 18):
+    published = ticketfile.read(shared(f"masks/extended_magnitude_pruning_{sparsity}.npz"), w)
+    ours = tickets.uniform(w, published.density)
+    for (_, wanted, _), (_, kept, _) in zip(published.layers(), ours.layers(), strict=True):
+        assert abs(kept - wanted) <= 1 + 1e-3 * wanted
+
+
+@given(shapes, st.integers(0, 99), densities)
+def test_random_keeps_the_total_and_depends_on_shapes_and_seed_alone(shapes, seed, density):
+    w, other = network([(6, 6, 3, 3), *shapes], seed), network([(6, 6, 3, 3), *shapes], seed + 1)
+    one = tickets.random(w, density, seed)
+    assert one.kept == round(density * size(w)) and one.size == size(w)
+    assert one.fingerprint == tickets.random(other, density, seed).fingerprint
+    if 0.1 < one.density < 0.9:
+        assert one.fingerprint != tickets.random(w, density, seed + 1).fingerprint
+
+
+@given(shapes, st.integers(0, 99), densities)
+def test_permuting_moves_kept_values_within_their_layer_and_nothing_else(shapes, seed, density):
+    w = network([(6, 6, 3, 3), *shapes], seed) | {"bn1.weight": torch.arange(5.0)}
+    ticket = tickets.magnitude({k: v for k, v in w.items() if v.ndim == 4}, density)
+    before = {k: v.clone() for k, v in w.items()}
+    found = arms.permuted(w, ticket, seed)
+    assert all(torch.equal(w[k], v) for k, v in before.items())  # a copy was changed
+    assert torch.equal(found["bn1.weight"], w["bn1.weight"])
+    for name, m in ticket.masks.items():
+        assert torch.equal(found[name][~m], w[name][~m])
+        assert torch.equal(found[name][m].sort().values, w[name][m].sort().values)
+    first = ticket.masks["layer0.weight"]
+    if first.sum() > 20:
+        assert not torch.equal(found["layer0.weight"], w["layer0.weight"])
+
+
+@given(shapes, st.integers(0, 99), densities)
+def test_a_ticket_file_of_any_shapes_keeps_every_bit(shapes, seed, density):
+    w = network([(6, 6, 3, 3), *shapes], seed)
+    ticket = tickets.shuffled(tickets.magnitude(w, density), seed)
+    with tempfile.TemporaryDirectory() as folder:
+        ticketfile.save(ticket, Path(folder) / "t.npz")
+        found = ticketfile.read(Path(folder) / "t.npz", w)
+    assert found.fingerprint == ticket.fingerprint and found.history == ticket.history
+
+
+def trained_on(x, y, start, ticket):
+    """Weights of a linear layer after gradient descent under a ticket, and the squared error that is left."""
+    w, m = start.clone(), ticket.masks["w"]
+    for _ in range(60):
+        w = (w - 0.2 * (x @ (w * m).T - y).T @ x / len(x)) * m
+    return w, float(((x @ w.T - y) ** 2).mean())
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_imp_finds_a_planted_ticket_and_random_and_one_shot_pruning_do_not(seed):
+    """Targets made by a sparse layer, noise added: the places of its weights are the known answer."""
+    torch.manual_seed(seed)
+    start, x = torch.randn(10, 20), torch.randn(200, 20)
+    answer = tickets.random({"w": start}, level(8), seed).masks["w"]
+    target = answer * (1 + torch.rand(10, 20)) * torch.randn(10, 20).sign()
+    y = x @ target.T + 0.1 * torch.randn(200, 10)
+    ticket = tickets.dense({"w": start})
+    for k in range(1, 9):  # every round from the same start
+        after, _ = trained_on(x, y, start, ticket)
+        ticket = tickets.iterate(ticket, {"w": after}, level(k))
+    assert torch.equal(ticket.masks["w"], answer)
+    _, error = trained_on(x, y, start, ticket)
+    for other in (tickets.magnitude({"w": start}, level(8)), *(tickets.random({"w": start}, level(8), s + 100) for s in range(5))):
+        assert trained_on(x, y, start, other)[1] > 20 * error
+
+
+def test_the_record_of_all_19_levels_says_what_real_weights_and_counts_say(pqf):
+    w = mask.prunable(pqf.state)
+    recorded = {(t["arm"], t["k"]): t for t in levels.load()["tickets"]}
+    assert len(recorded) == 3 * 19
+    for k in range(19):
+        kept = round(level(k) * 23_445_504)
+        for arm in ("omp", "shuffled", "random"):
+            t = recorded[arm, k]
+            assert t["kept"] == kept and t["prunable"] == pytest.approx(kept / 23_445_504)
+            assert t["encoder"] == pytest.approx((kept + 9408) / 23_454_912)
+        assert recorded["omp", k]["mac"] == recorded["shuffled", k]["mac"]
+    for k in (4, 18):
         one = tickets.magnitude(w, level(k))
+        assert one.fingerprint == recorded["omp", k]["fingerprint"]
         assert one.kept == round(level(k) * 23_445_504) == tickets.shuffled(one, 0).kept == tickets.random(w, level(k), 0).kept
 
 
@@ -145,6 +239,10 @@ def test_imp_descends_round_by_round_to_the_dense_run():
         config = arms.parent_of(config)
     assert [(c.arm, c.density) for c in chain] == [("imp", level(3)), ("imp", level(2)), ("imp", level(1)), ("dense", 1.0)]
     assert all(c.epochs == 9 and c.seed == 5 for c in chain)
+    late = Config(arm="imp", density=level(2), epochs=9, rewind=2)
+    assert arms.parent_of(late).rewind == 2  # a chain of its own: other rewound weights, other trained weights
+    assert arms.origin_of(late) == arms.parent_of(arms.parent_of(late)) == chain[-1].replace(seed=0)
+    assert arms.origin_of(chain[0]) is None
     short = Config(arm="imp", density=level(2), epochs=9, round_epochs=2)
     assert [arms.parent_of(short).epochs, arms.parent_of(arms.parent_of(short)).epochs] == [2, 2]
     with pytest.raises(UserError, match="0.8"):

@@ -6,10 +6,13 @@ Heavy imports wait inside `run`, so that help is quick.
 TASKS = ("data", "train", "ticket", "sweep", "show", "build", "pairs", "bench")
 
 
-def sources(p, needed):
-    """The options --data, --weights and --device of a task's parser; `needed`: --data must be given."""
+def sources(p, needed, action="store"):
+    """The options --data, --weights and --device of a task's parser.
+
+    needed: --data must be given; action: of --weights, "append" where it may be given several times.
+    """
     p.add_argument("--data", required=needed, metavar="SOURCE", help="rooms, rooms:N, a cache .h5 or the official .mat")
-    p.add_argument("--weights", metavar="SOURCE", help="none, IMAGENET1K_V1 ..., or a file .pth/.pth.xz/.safetensors")
+    p.add_argument("--weights", metavar="SOURCE", action=action, help="none, IMAGENET1K_V1 ..., or a file .pth/.pth.xz/.safetensors")
     p.add_argument("--device", default="auto", help="auto (default), cpu, cuda, cuda:N")
 
 

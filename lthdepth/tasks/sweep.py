@@ -1,5 +1,6 @@
 """Train every missing run of a study; finished ones are kept, stopped ones continued."""
 
+import functools
 import time
 
 from . import line, sources
@@ -7,7 +8,8 @@ from . import line, sources
 
 def arguments(p):
     p.add_argument("study", help="quick, recipe, pilot or paper")
-    sources(p, True)
+    sources(p, True, "append")
+    p.add_argument("--photos", metavar="SOURCE", help="unlabelled photos for the arm logits: a folder or .h5 (default: training frames)")
     p.add_argument("--budget", type=float, metavar="SECONDS", help="stop cleanly after this time")
     p.add_argument("--every", type=float, default=0.0, metavar="SECONDS", help="least time between two checkpoints")
     p.add_argument("--publish", action="store_true", help="copy the study's finished runs into results/ at the end")
@@ -16,31 +18,39 @@ def arguments(p):
 
 def run(args):
     from .. import data as frames_of
-    from .. import experiments, runs, weights
+    from .. import experiments, photos, runs, weights
     from ..train import Stopped, pick_device
 
     deadline = time.monotonic() + args.budget if args.budget else None
-    device, initial = pick_device(args.device), weights.load(args.weights)
-    study = experiments.study(args.study, initial.backbone or "resnet18")
+    device, sources = pick_device(args.device), args.weights or [None]
+    main = weights.load(sources[0])
+    study = experiments.study(args.study, main.backbone or "resnet18")
     frames, store = frames_of.load(args.data), runs.Store()
+    unlabelled = photos.load(args.photos) if args.photos else None
     if study.name == "quick" and frames.name != "rooms":
         frames = frames.subset(*experiments.QUICK_FRAMES)
     print(f"{study.title}: {len(study.configs)} runs")
+    fitting, names, late = functools.cache(functools.partial(weights.fitting, sources)), [], False
     for config in study.configs:
-        name = runs.key(config, frames.fingerprint, initial.fingerprint)
+        initial = main if config.arm == "floor" else fitting(config.backbone)
+        title = f"{config.arm:7} {100 * config.density:6.2f} %  seed {config.seed}"
+        if initial is None or (config.arm == "logits" and initial.classifier is None):
+            wanted = "ImageNet weights with their classifier (fc)" if initial else f"weights of a {config.backbone}"
+            print(f"{'left out':16}  {title}  needs {wanted}: give --weights once more")
+            continue
+        name = runs.key_of(config, frames, initial, None, unlabelled)
+        names.append(name)
         if args.dry_run:
             known = store.get(name)
-            print(line(known) if known else f"{name}  {config.arm:7} {100 * config.density:6.2f} %  seed {config.seed}  missing")
-            continue
-        if deadline and time.monotonic() > deadline:
-            print("the time is up; run it again to continue")
-            break
-        try:
-            record = runs.run(config, frames, initial, store, device, study.name, deadline=deadline, every=args.every)
-        except Stopped as stop:
-            print(stop)
-            break
-        print(line(record), flush=True)
+            print(line(known) if known else f"{name}  {title}  missing")
+        elif not late:
+            try:
+                if deadline and time.monotonic() > deadline:
+                    raise Stopped("the time is up; run it again to continue")
+                record = runs.run(config, frames, initial, store, device, study.name, None, deadline, args.every, unlabelled=unlabelled)
+                print(line(record), flush=True)
+            except Stopped as stop:
+                print(stop)
+                late = True
     if args.publish:
-        names = [runs.key(c, frames.fingerprint, initial.fingerprint) for c in study.configs]
         store.publish([n for n in names if (store.local / n / "record.json").exists()], study.name)

@@ -1,4 +1,4 @@
-"""Draw a ticket, show or verify a ticket file, or convert a mask file into one."""
+"""Draw a ticket, show or verify a ticket file, convert a mask file into one, or record the 19 levels of Chen et al."""
 
 from pathlib import Path
 
@@ -8,13 +8,17 @@ DENSITIES = {"prunable": "of the prunable weights", "encoder": "of the encoder",
 
 
 def arguments(p):
-    p.add_argument("action", choices=("draw", "show", "verify", "convert"))
-    p.add_argument("file", type=Path, help="the ticket file (draw: to write; convert: the mask file to read)")
+    p.add_argument("action", choices=("draw", "show", "verify", "convert", "levels"))
+    p.add_argument("file", type=Path, help="the ticket file (draw: to write; convert: the mask file to read; levels: the .json to write)")
     p.add_argument("--out", type=Path, metavar="FILE.npz", help="convert: the ticket file to write")
-    p.add_argument("--weights", metavar="SOURCE", help="draw, verify, convert: encoder weights (default: random resnet50)")
-    p.add_argument("--arm", default="omp", help="draw: omp (default), random, shuffled, uniform or erk")
+    p.add_argument("--weights", metavar="SOURCE", help="draw, verify, convert, levels: encoder weights (default: random resnet50)")
+    p.add_argument("--arm", default="omp", help="draw: omp (default), random, shuffled, uniform, erk or logits")
     p.add_argument("--density", type=float, default=0.8**18, help="draw: kept fraction of the prunable weights (default 0.8^18)")
-    p.add_argument("--seed", type=int, default=0, help="draw: of the random arms")
+    p.add_argument("--seed", type=int, default=0, help="draw: of the random arms, and of the crops of logits")
+    p.add_argument("--photos", metavar="SOURCE", help="draw, arm logits: a folder or .h5 of unlabelled photos")
+    p.add_argument("--round-epochs", type=int, default=0, help="draw, arm logits: passes over the photos a round (default 10)")
+    p.add_argument("--precision", default="float32", help="draw, arm logits: float32 (default) or bfloat16")
+    p.add_argument("--device", default="auto", help="draw, arm logits: auto (default), cpu, cuda, cuda:N")
     p.add_argument("--picture", type=Path, metavar="FILE.png", help="show: also draw the layer-wise densities")
 
 
@@ -25,17 +29,22 @@ def run(args):
 
     initial = weights.load(args.weights)
     backbone = initial.backbone or "resnet50"
+    if args.action == "levels":
+        return _levels(initial, args)
     if args.action == "draw":
-        config = Config(arm=args.arm, density=args.density, seed=args.seed, backbone=backbone)
-        if config.arm not in ("omp", "random", "shuffled", "uniform", "erk"):
+        config = Config(arm=args.arm, density=args.density, seed=args.seed, backbone=backbone, precision=args.precision)
+        if config.arm not in ("omp", "random", "shuffled", "uniform", "erk", "logits"):
             raise UserError(f"a ticket of the arm {config.arm} is not drawn from weights alone; `sweep` or `train` makes it.")
-        found, _ = arms.start(config, initial)
-        _save_ticket(ticketfile, found, args.file, backbone, initial.fingerprint)
+        _is_free(args.file)
+        found = _on_logits(config.replace(round_epochs=args.round_epochs), initial, args) if config.arm == "logits" else None
+        found, _ = arms.start(config, initial, found)
+        ticketfile.save(found, args.file, backbone, initial.fingerprint)
     elif args.action == "convert":
         if not args.out:
             raise UserError("convert needs --out FILE.npz, the ticket file to write.")
         found = ticketfile.read(args.file, mask.prunable(initial.state or FCRN(backbone).encoder.state_dict()))
-        _save_ticket(ticketfile, found, args.out, backbone, initial.fingerprint if args.weights else "")
+        _is_free(args.out)
+        ticketfile.save(found, args.out, backbone, initial.fingerprint if args.weights else "")
         args.file = args.out
     found, meta = ticketfile.load(args.file)
     if args.action == "verify":
@@ -46,7 +55,7 @@ def run(args):
         return print(f"{args.file}: whole, fits {meta['backbone'] or backbone}, keeps {found.kept:,} of {found.size:,} weights")
     d = mask.densities(found, FCRN(meta["backbone"] or backbone), 228, 304)
     print(f"{args.file}: {meta['backbone'] or backbone}, fingerprint {found.fingerprint}, from weights {meta['init'] or 'unknown'}")
-    print("drawn: " + "; ".join(", ".join(f"{k} {v}" for k, v in step.items()) for step in found.history))
+    print("drawn: " + "\n       ".join(", ".join(f"{k} {v}" for k, v in step.items()) for step in found.history))
     print(f"keeps {found.kept:,} of {found.size:,}: " + ", ".join(f"{100 * d[k]:.2f} % {t}" for k, t in DENSITIES.items()))
     for name, kept, size in found.layers():
         print(f"  {name:34} {kept:9,} of {size:9,}  {100 * kept / size:7.3f} %{'  (empty)' if not kept else ''}")
@@ -57,9 +66,37 @@ def run(args):
         plots.layers([record]).savefig(args.picture, dpi=160)
 
 
-def _save_ticket(ticketfile, found, path, backbone, init):
+def _levels(initial, args):
+    """Draw, check and record one-shot, layer-shuffled and random tickets at 0.8^0 ... 0.8^18."""
+    from .. import levels
+    from ..files import write_atomic
+
+    if initial.state is None or args.file.suffix != ".json":
+        raise UserError("levels needs --weights SOURCE and the name of a .json to write.")
+    record = levels.measure(initial, args.seed)
+    write_atomic(args.file, record)
+    print(levels.table(record).to_string(index=False))
+    print(levels.asked(record))
+
+
+def _on_logits(config, initial, args):
+    """The ticket of the arm logits; its rounds are kept among the runs, and a stopped one continues."""
+    from .. import photos, pretraining, runs
+    from ..train import pick_device
+
+    if not args.photos:
+        raise UserError("the arm logits needs --photos: a folder or an .h5 of unlabelled photos.")
+    device, unlabelled = pick_device(args.device), photos.load(args.photos)
+    folder = runs.Store().local / pretraining.chain(config, initial, unlabelled)
+    print(f"{len(unlabelled.rgb):,} photos; the ticket of every round is kept in {folder}", flush=True)
+    return pretraining.draw(config, initial, unlabelled, folder, device)
+
+
+def _is_free(path):
+    """Refuse to write a ticket over anything but a ticket."""
+    from .. import ticketfile
+
     if path.suffix != ".npz":
         raise UserError(f"{path}: a ticket file is named .npz.")
     if path.exists():
-        ticketfile.load(path)  # only a ticket is ever replaced by another
-    ticketfile.save(found, path, backbone, init)
+        ticketfile.load(path)
