@@ -96,7 +96,7 @@ class Config:
             ("density", 0 < self.density <= 1, "in (0, 1]: the fraction of weights that is kept"),
             ("round_epochs", self.round_epochs >= 0, "0 or more"),
             ("round_epochs", self.arm in ("imp", "logits") or not self.round_epochs, "0 for every arm but imp and logits"),
-            ("rewind", 0 <= self.rewind <= (self.round_epochs or self.epochs), "0, or an epoch of the dense run"),
+            ("rewind", 0 <= self.rewind <= max(0, self.round_epochs or self.epochs), "0, or an epoch of the dense run"),
             ("rewind", self.arm == "imp" or not self.rewind, "0 for every arm but imp"),
             ("rewind", not (self.rewind and self.patience), "0 with patience: the dense run may stop before that epoch"),
             ("seed", 0 <= self.seed < 2**63, "a non-negative integer"),

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 
 from . import data, runs, summary, weights
-from .config import PUBLISHED, TUNED, Config, level
+from .config import PUBLISHED, SMALL, TUNED, Config, level
 from .errors import UserError
 from .train import pick_device
 
@@ -11,7 +11,8 @@ from .train import pick_device
 LIGHT = {"scale": 1.0, "rotation": 0.0, "colour": 0.0}
 
 # Fingerprints of the data and weights behind the recorded runs, so that their records are found without either.
-RECORDED = {"data": "b3adc48063dbcbce", "init": "a0191640fee0f955"}  # NYU at half resolution; pqf
+# "logits" is `pretraining.fingerprint` of the arm of that name: pqf's classifier and one ImageNet photo of each class.
+RECORDED = {"data": "b3adc48063dbcbce", "init": "a0191640fee0f955", "logits": "db099977a78df6ab"}  # NYU at half resolution; pqf
 
 
 @dataclass(frozen=True)
@@ -105,8 +106,11 @@ class Desk:
         self.study = study(profile, self.initial.backbone or "resnet18") if profile == "quick" else study(profile)
 
     def record(self, config):
-        """The record of a configuration; None where it is missing and cannot be trained here."""
-        if self.live:
+        """The record of a configuration; None where it is missing and cannot be trained here.
+
+        The arm logits and small networks need sources that only `sweep` takes; here they are looked up.
+        """
+        if self.live and config.arm not in ("logits", *SMALL):
             return runs.run(
                 config, self.frames, self.initial, self.store, self.device, self.study.name, every=CHECKPOINT
             )
@@ -146,4 +150,4 @@ class Desk:
         return found
 
     def _find(self, config):
-        return self.store.get(runs.key(config, RECORDED["data"], RECORDED["init"]))
+        return self.store.get(runs.key(config, RECORDED["data"], RECORDED["init"], RECORDED["logits"] if config.arm == "logits" else ""))

@@ -10,7 +10,7 @@ weights = None  # none, IMAGENET1K_V1 ..., or a file with a ResNet state dict
 device = "auto"  # auto, cpu or cuda
 
 # %%
-from lthdepth import figures, mask, plots, tables, tickets
+from lthdepth import figures, levels, mask, plots, tables, tickets
 from lthdepth.config import level
 from lthdepth.experiments import Desk
 from lthdepth.model import FCRN
@@ -45,6 +45,13 @@ figures.say(
     f"ticket leaves {100 * d['mac']:.1f} % of its multiply-adds. The "
     f"“1.88 %” of the study under test follows from none of these counts."
 )
+
+# %%
+if desk.profile == "paper":
+    recorded = levels.load()
+    figures.say(levels.asked(recorded))
+    caption = f"What 18 rounds leave, in the four senses ({recorded['weights']['name']} weights; multiply-adds at 228×304)."
+    figures.show_table(desk, levels.table(recorded), "levels_table", caption)
 
 # %%
 found = {study: desk.records(study) for study in desk.studies()}
