@@ -11,7 +11,7 @@ from pathlib import Path
 import nbformat
 import papermill
 
-from . import pages, pairs
+from . import pages, pairs, provenance
 from .errors import UserError
 
 ROOT = Path(__file__).parents[1]
@@ -61,7 +61,8 @@ def build(profile, data=None, weights=None, device="auto", notebooks=None, out=N
     for source in sources:
         executed[source.stem] = _execute(source, out / "notebooks" / f"{source.stem}.ipynb", parameters)
     quick = f"Quick build on {_name(data)}: a demonstration, not the paper’s result."
-    banner = quick if profile == "quick" else ""
+    shown = out / "figures" if profile == "quick" else ROOT / "figures"
+    banner = " ".join([quick] * (profile == "quick") + [provenance.banner(shown)]).strip()
     footer = f"Built on {date.today():%-d %B %Y} from the {profile} profile."
     index = pages.render(executed, out / "html", images=notebooks, banner=banner, footer=footer)
     print(f"  done in {_clock(time.monotonic() - started)}; read it at {index.as_uri()}", flush=True)

@@ -1,6 +1,8 @@
 """The paper's grids of runs, by name, and the desk from which notebooks ask for their records."""
 
+from collections import Counter
 from dataclasses import dataclass
+from functools import cached_property
 
 from . import data, runs, summary, weights
 from .config import PUBLISHED, SMALL, TUNED, Config, level
@@ -10,9 +12,8 @@ from .train import pick_device
 # Only mirroring: for runs of a few hundred steps, too short to profit from more.
 LIGHT = {"scale": 1.0, "rotation": 0.0, "colour": 0.0}
 
-# Fingerprints of the data and weights behind the recorded runs, so that their records are found without either.
-# "logits" is `pretraining.fingerprint` of the arm of that name: pqf's classifier and one ImageNet photo of each class.
-RECORDED = {"data": "b3adc48063dbcbce", "init": "a0191640fee0f955", "logits": "db099977a78df6ab"}  # NYU at half resolution; pqf
+# `pretraining.fingerprint` of the recorded runs of the arm "logits": pqf's classifier and one ImageNet photo of each class.
+LOGITS = "db099977a78df6ab"
 
 
 @dataclass(frozen=True)
@@ -102,7 +103,6 @@ class Desk:
         self.initial = weights.load(weights_source) if self.live else None
         if profile == "quick" and self.frames.name != "rooms":
             self.frames = self.frames.subset(*QUICK_FRAMES)
-        self._summary = None
         self.study = study(profile, self.initial.backbone or "resnet18") if profile == "quick" else study(profile)
 
     def record(self, config):
@@ -114,7 +114,7 @@ class Desk:
             return runs.run(
                 config, self.frames, self.initial, self.store, self.device, self.study.name, every=CHECKPOINT
             )
-        return self._find(config)
+        return self._find(config, self.study.name)
 
     def records(self, name=None, arms=None):
         """Records of a study (default: the profile's own) in its order, None for a missing one.
@@ -126,28 +126,56 @@ class Desk:
         own = name in (None, self.study.name)
         configs = self.study.configs if own else study(name).configs
         configs = [c for c in configs if arms is None or c.arm in arms]
-        return [self.record(c) if own else self._find(c) for c in configs]
+        return [self.record(c) if own else self._find(c, name) for c in configs]
 
     def studies(self):
         """Names of the studies this profile shows, its own first."""
         return ("quick",) if self.profile == "quick" else ("paper", "pilot")
 
+    @cached_property
+    def _known(self):
+        return self.store.records()
+
+    def basis(self, name):
+        """The data and initial weights behind a study's recorded runs, since a run's key depends on both.
+
+        Where runs with several sets are recorded, the set with the most runs counts; where the study has none yet, the
+        set with the most runs of all studies made for the paper.
+
+        Returns:
+            `(data, init, others)`: fingerprints, None where nothing is recorded; number of the study's runs with others.
+        """
+        trained = [r for r in self._known.values() if r["arm"] != "floor" and r["study"] in STUDIES[1:]]
+        own = [r for r in trained if r["study"] == name]
+        sets = Counter((r["data"]["fingerprint"], r["init"]["fingerprint"]) for r in own or trained)
+        if not sets:
+            return None, None, 0
+        (chosen, most), *_ = sets.most_common(1)
+        return *chosen, len(own) - most if own else 0
+
     def summary(self):
         """The `summary.Summary` of the data: of the frames at hand, or of the recorded NYU Depth V2."""
-        if self._summary is None:
-            live = self.frames is not None and (self.profile == "quick" or self.frames.fingerprint != RECORDED["data"])
-            path = self.store.recorded / "nyu_summary.h5"
-            self._summary = summary.summarise(self.frames) if live else summary.load(path)
-        return self._summary
+        return self._shown
+
+    @cached_property
+    def _shown(self):
+        path = self.store.recorded / "nyu_summary.h5"
+        if self.profile == "quick":
+            return summary.summarise(self.frames)
+        recorded = summary.load(path)
+        same = self.frames is None or self.frames.fingerprint == recorded.description["fingerprint"]
+        return recorded if same else summary.summarise(self.frames)
 
     def predictions(self, records):
-        """Depth maps of the gallery by column title `{label: (8, h, w)}`, one a record that has them."""
+        """Depth maps of the gallery by column title `{label: (8, h, w)}`, one a record that has them for these frames."""
         found = {}
         for r in records:
-            maps = self.store.arrays(r["key"]).get("gallery") if r else None
-            if maps is not None:
-                found.setdefault(runs.label(r), maps)
+            if r and r["data"]["name"] == self.summary().description["name"]:
+                maps = self.store.arrays(r["key"]).get("gallery")
+                if maps is not None:
+                    found.setdefault(runs.label(r), maps)
         return found
 
-    def _find(self, config):
-        return self.store.get(runs.key(config, RECORDED["data"], RECORDED["init"], RECORDED["logits"] if config.arm == "logits" else ""))
+    def _find(self, config, name):
+        data_mark, init_mark, _ = self.basis(name)
+        return data_mark and self._known.get(runs.key(config, data_mark, init_mark, LOGITS if config.arm == "logits" else ""))

@@ -5,25 +5,27 @@ import hashlib
 import html
 import io
 import json
-from pathlib import Path
+import os
+from collections import Counter
 
-import matplotlib
 import matplotlib.pyplot as plt
-import pandas as pd
-import seaborn as sns
 from IPython.display import HTML, Markdown, display
+from PIL import Image
+from PIL.PngImagePlugin import PngInfo
 
-from . import __version__, tables
-from .errors import UserError
+from . import provenance, tables
 from .experiments import study
 from .files import write_atomic
 from .runs import ROOT
 
+DPI = 160  # of bitmaps
+
 
 def style():
     """The one look of all figures: seaborn's, without chart junk, colour-blind safe."""
-    sns.set_theme("notebook", "ticks", "colorblind", rc={"axes.spines.top": False, "axes.spines.right": False})
-    plt.rcParams.update({"figure.dpi": 100, "savefig.dpi": 160, "svg.hashsalt": "lthdepth", "figure.constrained_layout.use": True})
+    plt.style.use([f"seaborn-v0_8-{part}" for part in ("ticks", "notebook", "colorblind")])
+    plt.rcParams.update({"axes.spines.top": False, "axes.spines.right": False, "figure.dpi": 100})
+    plt.rcParams.update({"figure.constrained_layout.use": True, "pdf.fonttype": 42})
 
 
 def say(text):
@@ -64,23 +66,29 @@ def show(desk, figure, name, caption, records=(), note=None):
     elif studies := {r["study"] for r in records if r and r["arm"] != "floor"} - {desk.study.name}:
         title = "; ".join(study(name).title for name in sorted(studies))
         figure.suptitle(title, x=0.01, ha="left", fontsize=8, color="0.35")
-    source = _source(desk, name, caption, records)
-    path, png = folder(desk) / f"{name}.png", io.BytesIO()
-    figure.savefig(png, metadata={"Software": None, "Description": json.dumps(source)})
-    write_atomic(path, png.getvalue())
-    pdf = io.BytesIO()
-    figure.savefig(pdf, format="pdf", metadata={"CreationDate": None, "Creator": None, "Producer": None})
-    write_atomic(path.with_suffix(".pdf"), pdf.getvalue())
+    caption = _counted(caption, records)
+    path, png = folder(desk) / name, io.BytesIO()
+    figure.savefig(png, dpi=DPI, metadata={"Software": None})
+    shown = png.getvalue()
+    if sidecar := _keep(path, desk, provenance.source(desk, name, caption, records), shown):
+        said, info, pdf = provenance.text(sidecar), PngInfo(), io.BytesIO()
+        info.add_text("Description", said, zip=True)
+        Image.open(png).convert("RGB").save(png := io.BytesIO(), "PNG", pnginfo=info, dpi=(DPI, DPI), optimize=True)
+        write_atomic(path.with_suffix(".png"), png.getvalue())
+        about = {"CreationDate": None, "Creator": None, "Producer": None, "Title": name, "Subject": caption, "Keywords": said}
+        figure.savefig(pdf, format="pdf", metadata=about)
+        write_atomic(path.with_suffix(".pdf"), pdf.getvalue())
+        write_atomic(path.with_suffix(".json"), said)
     plt.close(figure)
-    write_atomic(path.with_suffix(".json"), source | {"sha256": hashlib.sha256(png.getvalue()).hexdigest()})
-    _display(png.getvalue(), "png", name, caption)
+    _display(path.with_suffix(".png").read_bytes(), "png", name, caption)
 
 
 def show_animation(desk, gif, name, caption):
     """Save and display an animation (bytes of a GIF) as `show` does a figure."""
-    path = folder(desk) / f"{name}.gif"
-    write_atomic(path, gif)
-    write_atomic(path.with_suffix(".json"), _source(desk, name, caption, ()) | {"sha256": hashlib.sha256(gif).hexdigest()})
+    path = folder(desk) / name
+    if sidecar := _keep(path, desk, provenance.source(desk, name, caption, ()), gif):
+        write_atomic(path.with_suffix(".gif"), gif)
+        write_atomic(path.with_suffix(".json"), provenance.text(sidecar))
     _display(gif, "gif", name, caption)
 
 
@@ -91,14 +99,17 @@ def show_table(desk, table, name, caption, records=()):
         desk, name, caption, records: as `show`.
         table: pandas DataFrame of texts, ready to print; its index is not shown.
     """
+    caption = _counted(caption, records)
     marked = f"Quick run on {desk.frames.name}, not a result. {caption}" if desk.profile == "quick" else caption
     path = folder(desk) / name
     body = table_html(table, marked, name)
-    write_atomic(path.with_suffix(".md"), f"{tables.markdown(table)}\n\n{marked}\n")
-    write_atomic(path.with_suffix(".csv"), table.to_csv(index=False))
-    write_atomic(path.with_suffix(".tex"), table.style.hide(axis="index").format(escape="latex").to_latex(caption=marked, hrules=True))
-    write_atomic(path.with_suffix(".html"), body + "\n")
-    write_atomic(path.with_suffix(".json"), _source(desk, name, caption, records))
+    if sidecar := _keep(path, desk, provenance.source(desk, name, caption, records), body.encode()):
+        latex = table.style.hide(axis="index").format(escape="latex")
+        write_atomic(path.with_suffix(".md"), f"{tables.markdown(table)}\n\n{marked}\n")
+        write_atomic(path.with_suffix(".csv"), table.to_csv(index=False))
+        write_atomic(path.with_suffix(".tex"), latex.to_latex(caption=marked, label=f"tab:{name}", hrules=True))
+        write_atomic(path.with_suffix(".html"), body + "\n")
+        write_atomic(path.with_suffix(".json"), provenance.text(sidecar))
     display(HTML(body))
 
 
@@ -116,50 +127,32 @@ def table_html(table, caption, name):
     return f'<table id="tab-{name}">\n<caption>{html.escape(caption)}</caption>\n<thead>{head}</thead>\n<tbody>{body}</tbody>\n</table>'
 
 
-def explain(path):
-    """Say in plain words where a figure or table came from, out of its sidecar.
+def _keep(path, desk, source, content):
+    """Whether the files of `path` already show just this content; else a complete sidecar for new ones, to be written last.
 
-    Raises:
-        UserError: no such file, or no sidecar beside it.
+    So a figure that comes out as before keeps its files, and a build leaves no trace in version control.
     """
-    path = Path(path)
-    sidecar = path.with_suffix(".json")
-    if not path.exists():
-        raise UserError(f"no file {path}.")
-    if not sidecar.exists():
-        raise UserError(f"{path} has no sidecar {sidecar.name}: it was not made by a build.")
+    digest = hashlib.sha256(content).hexdigest()
+    fresh = source | {"content": digest}
     try:
-        s = json.loads(sidecar.read_text())
-        s["caption"], s["profile"], s["lthdepth"], s["matplotlib"], s["data"], s["init"], s["runs"]
-    except (ValueError, KeyError, TypeError):
-        raise UserError(f"{sidecar} is damaged or of another program; build the paper again.") from None
-    lines = [f"{path.name}: {s['caption']}", f"profile {s['profile']}, drawn with lthdepth {s['lthdepth']}, matplotlib {s['matplotlib']}"]
-    lines += [f"data {d['name']}, fingerprint {d['fingerprint']}" for d in s["data"]]
-    lines += [f"initial weights {i['name']} ({i['description']}), fingerprint {i['fingerprint']}" for i in s["init"]]
-    lines += [f"run {r['key']}: {r['study']}, {r['arm']} {100 * r['density']:.2f} %, seed {r['seed']}, commit {r['commit']}"
-              f"{' with local changes' if r['dirty'] else ''}, {r['device']}, {r['seconds']:.0f} s" for r in s["runs"]]  # fmt: skip
-    lines += ["`python -m lthdepth show KEY` prints a run's whole record." if s["runs"] else "No trained run went into it."]
-    return "\n".join(lines)
+        old = json.loads(path.with_suffix(".json").read_text())
+    except (OSError, ValueError):
+        old = {}
+    files = [file for file in path.parent.glob(f"{path.name}.*") if file.suffix != ".tmp"]
+    if {k: old.get(k) for k in fresh} == fresh and len(files) > 1:
+        for file in files:
+            os.utime(file)
+        return None
+    return fresh | {"drawn": provenance.drawn(desk)}
 
 
-def _source(desk, name, caption, records):
-    records = [r for r in records if r]
-    kept = ("key", "study", "arm", "density", "seed", "commit", "dirty", "device", "seconds")
-    return {
-        "name": name,
-        "caption": caption,
-        "profile": desk.profile,
-        "command": f"./build.sh --profile {desk.profile}",
-        "lthdepth": __version__,
-        "matplotlib": matplotlib.__version__,
-        "data": _distinct([r["data"] for r in records] or [desk.summary().description], ("name", "fingerprint")),
-        "init": _distinct([r["init"] for r in records if r["arm"] != "floor"], ("name", "description", "fingerprint")),
-        "runs": [{k: r[k] for k in kept} for r in records],
-    }
-
-
-def _distinct(rows, names):
-    return pd.DataFrame(rows, columns=list(names)).drop_duplicates().to_dict("records")
+def _counted(caption, records):
+    """The caption with the number of runs behind each arm and density, where it does not say so itself."""
+    sizes = Counter((r["arm"], r["density"]) for r in records if r and r["arm"] != "floor").values()
+    if not sizes or "n = " in caption or "first seed" in caption:
+        return caption
+    low, high = min(sizes), max(sizes)
+    return f"{caption} n = {low if low == high else f'{low} to {high}'} {'run' if high == 1 else 'runs'} each."
 
 
 def _display(data, kind, name, caption):

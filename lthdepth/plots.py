@@ -3,7 +3,6 @@
 import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
-import seaborn as sns
 
 from .config import ARMS
 from .runs import label
@@ -173,6 +172,8 @@ def strip(records, metric="rms"):
         return None
     table["run"] = [label({"arm": a, "density": d}) for a, d in zip(table.arm, table.density, strict=True)]
     figure, ax = plt.subplots(figsize=(6.4, 0.5 + 0.36 * table.run.nunique()))
+    import seaborn as sns  # slow to import, and only this figure needs it
+
     sns.stripplot(table, x=metric, y="run", hue="arm", palette=COLOURS, ax=ax, legend=False, size=7, jitter=False, alpha=0.7)
     ax.set(xlabel={"rms": "test rms (m), pooled"}.get(metric, metric), ylabel="")
     ax.grid(axis="x", alpha=0.4)

@@ -100,6 +100,16 @@ def progress(name, records):
     return f"**{study(name).title}**: {done} of {len(records)} runs recorded." + (" The others are not run yet." if done < len(records) else "")
 
 
+def basis(desk, name, records):
+    """On what data and from what weights a study's runs were made, as a sentence; "" where there is none."""
+    r = next((r for r in records if r and r["arm"] != "floor"), None)
+    if r is None:
+        return ""
+    others = desk.basis(name)[2] if desk.profile == "paper" else 0
+    text = f"Made on {r['data']['name']} (fingerprint {r['data']['fingerprint']}) from the weights {r['init']['name']} ({r['init']['fingerprint']})."
+    return text + (f" {others} more recorded {'run' if others == 1 else 'runs'} of this study, on other data or weights, are left out." if others else "")
+
+
 def gate(records):
     """Whether the dense network is good enough for a claim about pruning: `(passed, sentence)`; None without both rows."""
     table = plots.tidy(records)

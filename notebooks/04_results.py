@@ -19,7 +19,7 @@ found = {study: desk.records(study) for study in desk.studies()}
 
 # %%
 for study, records in found.items():
-    figures.say(tables.progress(study, records))
+    figures.say(f"{tables.progress(study, records)} {tables.basis(desk, study, records)}")
 
 # %% [markdown]
 # ## The comparison

@@ -1,5 +1,7 @@
 """What the paper shows: tables, figures, README and the pruning schematic, against records and definitions."""
 
+import hashlib
+import html
 import io
 import json
 import os
@@ -12,7 +14,7 @@ import pandas as pd
 import pytest
 from PIL import Image
 
-from lthdepth import animation, data, experiments, figures, plots, runs, summary, tables
+from lthdepth import animation, data, experiments, figures, plots, provenance, runs, summary, tables
 from lthdepth.errors import UserError
 
 RECORDED = runs.Store(runs.ROOT / "no-local-runs", runs.ROOT / "results")
@@ -34,7 +36,7 @@ def record(arm="dense", density=1.0, seed=0, rms=0.6, study="paper"):
 def desk(tmp_path, monkeypatch):
     monkeypatch.setattr(figures, "ROOT", tmp_path)
     frames = SimpleNamespace(name="rooms")
-    fake = SimpleNamespace(profile="quick", frames=frames, study=SimpleNamespace(name="quick"))
+    fake = SimpleNamespace(profile="quick", frames=frames, device="cpu", study=SimpleNamespace(name="quick"))
     fake.summary = lambda: SimpleNamespace(description={"name": "rooms", "fingerprint": "f"})
     return fake
 
@@ -51,7 +53,19 @@ def test_committed_tables_and_pictures_follow_from_committed_records():
     for sidecar in sidecars:
         source = json.loads(sidecar.read_text())
         for used in source["runs"]:
-            assert known[used["key"]]["commit"] == used["commit"], sidecar.name
+            assert {k: known[used["key"]][k] for k in used} == used, sidecar.name
+        if (png := sidecar.with_suffix(".png")).exists():
+            assert Image.open(png).text["Description"] == sidecar.read_text(), png.name
+            assert sidecar.with_suffix(".pdf").exists()
+        elif (page := sidecar.with_suffix(".html")).exists():
+            assert hashlib.sha256(page.read_bytes().strip()).hexdigest() == source["content"], page.name
+            cells = {html.unescape(c) for c in re.findall(r"<t[dh](?: [^>]*)?>(.*?)</t[dh]>", page.read_text())}
+            if not sidecar.with_suffix(".csv").read_text().strip():
+                continue  # nothing recorded for it yet
+            table = pd.read_csv(sidecar.with_suffix(".csv"), dtype=str, keep_default_na=False)
+            assert cells == set(table.columns) | set(table.values.flat), page.name
+            assert sidecar.with_suffix(".md").read_text().startswith(tables.markdown(table))
+            assert sidecar.with_suffix(".tex").exists()
     for name in ("paper", "pilot"):
         records = experiments.Desk("paper", store=RECORDED).records(name)
         text = (runs.ROOT / "figures" / f"comparison_table_{name}.md").read_text()
@@ -122,8 +136,58 @@ def test_a_figure_of_a_quick_run_is_marked_and_knows_its_runs(desk, tmp_path, ca
     assert "dense01.0" in image.text["Description"]
     assert [r["key"] for r in json.loads((folder / "try.json").read_text())["runs"]] == ["dense01.0"]
     assert (folder / "try.pdf").read_bytes().startswith(b"%PDF")
-    text = figures.explain(folder / "try.png")
-    assert "dense01.0" in text and "A caption." in text and "weights" in text
+    text = provenance.explain(folder / "try.png")
+    assert "dense01.0" in text and "A caption." in text and "weights" in text and "build.sh --profile quick" in text
+    assert image.text["Description"] == (folder / "try.json").read_text()  # the file says of itself what its sidecar says
+    sidecar = json.loads((folder / "try.json").read_text())
+    assert {"device", "versions", "commit", "dirty", "date"} <= sidecar["drawn"].keys()
+    (folder / "try.json").unlink()
+    assert provenance.explain(folder / "try.png") == text
+
+
+def test_what_comes_out_as_before_keeps_its_files_and_anything_new_replaces_them(desk, tmp_path, monkeypatch):
+    folder = tmp_path / "build" / "quick" / "figures"
+
+    def draw(rms=0.6, caption="Same.", table="0.6"):
+        figures.show(desk, plots.strip([record(rms=rms)]), "one", caption, [record(rms=rms)])
+        figures.show_table(desk, pd.DataFrame([{"rms": table}]), "tab", caption)
+        return {path.name: path.read_bytes() for path in folder.iterdir()}
+
+    monkeypatch.setattr(runs, "environment", lambda device: {"versions": {}, "commit": "first", "dirty": False, "device": "", "date": ""})
+    first = draw()
+    monkeypatch.setattr(runs, "environment", lambda device: {"versions": {}, "commit": "later", "dirty": False, "device": "", "date": ""})
+    os.utime(folder / "one.png", (1, 1))
+    assert draw() == first and (folder / "one.png").stat().st_mtime > 1  # touched, or it would be dropped as an old one
+    assert {name for name, content in draw(rms=0.7).items() if content != first[name]} == {"one.png", "one.pdf", "one.json"}
+    assert {name.partition(".")[0] for name, content in draw(rms=0.7, table="0.7").items() if content != first[name]} == {"one", "tab"}
+    assert json.loads((folder / "tab.json").read_text())["drawn"]["commit"] == "later"
+
+
+def test_captions_state_how_many_runs_stand_behind_a_point():
+    rows = [record(seed=s) for s in range(3)] + [record("omp", 0.5), record("floor")]
+    assert figures._counted("A caption.", rows) == "A caption. n = 1 to 3 runs each."
+    assert figures._counted("A caption.", rows[:3]) == "A caption. n = 3 runs each."
+    assert figures._counted("A caption.", [record("floor"), None]) == "A caption."
+
+
+def test_a_change_of_code_is_told_from_a_change_of_comments():
+    was = 'def f(x):\n    """Old."""\n    return x  # one\n'
+    assert provenance._code(was) == provenance._code('def f(x):\n    """New."""\n    return x\n')
+    assert provenance._code(was) != provenance._code("def f(x):\n    return -x\n")
+
+
+def test_runs_of_a_commit_before_the_code_changed_are_told(monkeypatch):
+    monkeypatch.setattr(provenance, "_differ", lambda commit: {"train.py"} if commit == "old" else set())
+    used = [record() | {"commit": c} for c in ("old", "old", "new")]
+    assert "2 of the 3 runs" in provenance._changed(used) and "train.py" in provenance._changed(used)
+    assert provenance._changed(used[2:]) == "" and provenance._changed([]) == ""
+
+
+def test_the_command_of_a_record_makes_a_run_of_the_same_key():
+    for made in RECORDED.records().values():
+        settings = [word for word in provenance.command(made).split() if "=" in word]
+        config = experiments.Config.parse(settings, experiments.TUNED)
+        assert runs.key(config, made["data"]["fingerprint"], made["init"]["fingerprint"]) == made["key"]
 
 
 def test_the_same_figure_is_written_twice_as_the_same_bytes(desk, tmp_path):
@@ -175,11 +239,11 @@ def test_transfer_draws_the_mean_over_seeds_at_every_density():
 def test_explain_refuses_a_file_without_a_sidecar(tmp_path):
     (tmp_path / "x.png").write_bytes(b"")
     with pytest.raises(UserError, match="no sidecar"):
-        figures.explain(tmp_path / "x.png")
+        provenance.explain(tmp_path / "x.png")
     for text in ("garbage", "{}", "3"):
         (tmp_path / "x.json").write_text(text)
         with pytest.raises(UserError, match="damaged"):
-            figures.explain(tmp_path / "x.png")
+            provenance.explain(tmp_path / "x.png")
 
 
 def test_the_readme_explains_a_figure_that_is_there():
@@ -226,3 +290,24 @@ def test_prose_of_the_notebooks_types_no_result():
     for path in (runs.ROOT / "notebooks").glob("*.py"):
         prose = "".join(line for line in path.read_text().splitlines(True) if line.startswith("# "))
         assert not re.search(r"\b(rms|rel|δ1)\s*(of|=|is|:)?\s*\d\.\d", prose), path.name
+
+
+def test_runs_on_other_data_show_once_they_are_the_most(tmp_path):
+    """A replicator's data and weights have other fingerprints; nobody types them anywhere."""
+    store, lines = runs.Store(tmp_path / "runs", tmp_path / "results"), []
+    for config in experiments.study("pilot").configs[:3]:
+        for mark, wanted in (("theirs", ("dense", "floor")), ("mine", ("dense", "omp", "random", "floor"))):
+            if config.arm in wanted:
+                key = runs.key(config, mark, f"{mark}-weights")
+                lines.append(record(config.arm, config.density) | {"key": key, "study": "pilot", "config": {}, "data": {"name": "nyu", "fingerprint": mark}})
+                lines[-1]["init"] = {"name": "w", "description": "", "fingerprint": f"{mark}-weights"}
+    store.recorded.mkdir()
+    (store.recorded / "runs.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
+    desk = experiments.Desk("paper", store=store)
+    assert desk.basis("pilot") == ("mine", "mine-weights", 1)
+    assert [bool(r) for r in desk.records("pilot")] == [True, True, True, False]
+    assert {r["data"]["fingerprint"] for r in desk.records("pilot") if r} == {"mine"}
+    assert "1 more recorded run" in tables.basis(desk, "pilot", desk.records("pilot"))
+    assert desk.basis("paper")[:2] == ("mine", "mine-weights")  # none of its own yet
+    assert desk.records("paper", arms=["floor"])[0]["data"]["fingerprint"] == "mine"
+    assert experiments.Desk("paper", store=runs.Store(tmp_path / "x", tmp_path / "x")).records("pilot") == [None] * 4

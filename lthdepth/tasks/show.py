@@ -16,7 +16,7 @@ def run(args):
     from .. import runs
 
     if args.what and Path(args.what).suffix:
-        from ..figures import explain
+        from ..provenance import explain
 
         return print(explain(Path(args.what)))
     store = runs.Store()

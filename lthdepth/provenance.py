@@ -1,0 +1,167 @@
+"""Where a figure or table came from: its sidecar, the same in plain words, and whether the code has moved on since."""
+
+import ast
+import json
+import subprocess
+from pathlib import Path
+
+import matplotlib
+import pandas as pd
+from PIL import Image, UnidentifiedImageError
+
+from . import runs
+from .config import SCIENCE_VERSION, TUNED
+from .errors import UserError
+
+# What decides the numbers of a run: a change here can make recorded results differ from what the code would give.
+SCIENCE = ("arms", "augment", "config", "convert", "data", "furniture", "loss", "mask", "metrics", "model", "rooms", "tickets", "train", "weights")
+
+
+def source(desk, name, caption, records):
+    """What a sidecar says, but for how it was drawn (`drawn`) and the file's hash.
+
+    Args:
+        desk: `experiments.Desk`; name, caption: of the figure; records: those that went into it, None for a missing one.
+    """
+    records = [r for r in records if r]
+    kept = ("key", "study", "arm", "density", "seed", "commit", "dirty", "device", "seconds")
+    return {
+        "name": name,
+        "caption": caption,
+        "profile": desk.profile,
+        "command": f"./build.sh --profile {desk.profile}",
+        "data": _distinct([r["data"] for r in records] or [desk.summary().description], ("name", "fingerprint")),
+        "init": _distinct([r["init"] for r in records if r["arm"] != "floor"], ("name", "description", "fingerprint")),
+        "runs": [{k: r[k] for k in kept} for r in records],
+    }
+
+
+def drawn(desk):
+    """By what a figure was drawn: device, versions, commit, dirty flag, date."""
+    made = runs.environment(desk.device)
+    made["versions"] |= {"matplotlib": matplotlib.__version__, "pandas": pd.__version__}
+    return made
+
+
+def text(sidecar):
+    """A sidecar as JSON: a line a run."""
+    rows = ",".join(f"\n  {json.dumps(r)}" for r in sidecar["runs"])
+    head = json.dumps({k: v for k, v in sidecar.items() if k != "runs"}, indent=1).removesuffix("\n}")
+    return f'{head},\n "runs": [{rows}]\n}}\n'
+
+
+def read(path):
+    """The sidecar of a figure or table, from beside it or, failing that, from inside a PNG.
+
+    Raises:
+        UserError: no such file, nothing said of it, or damaged.
+    """
+    path, sidecar = Path(path), Path(path).with_suffix(".json")
+    if not path.exists():
+        raise UserError(f"no file {path}.")
+    try:
+        said = sidecar.read_text() if sidecar.exists() else getattr(Image.open(path), "text", {}).get("Description")
+        if said is None:
+            raise UserError(f"{path} has no sidecar {sidecar.name} and says nothing of itself: it was not made by a build.")
+        s = json.loads(said)
+        s["caption"], s["profile"], s["drawn"]["versions"], s["data"], s["init"], s["runs"]
+        return s
+    except UnidentifiedImageError:
+        raise UserError(f"{path} has no sidecar {sidecar.name}: it was not made by a build.") from None
+    except (ValueError, KeyError, TypeError):
+        raise UserError(f"{sidecar} is damaged or of another program; build the paper again.") from None
+
+
+def explain(path, store=None):
+    """Say in plain words where a figure or table came from.
+
+    Raises:
+        UserError: as `read`.
+    """
+    s, known = read(path), (store or runs.Store()).records()
+    lines = [f"{Path(path).name}: {s['caption']}", ""]
+    trained = [r for r in s["runs"] if r["arm"] != "floor"]
+    if s["runs"]:
+        hours = sum(r["seconds"] for r in s["runs"]) / 3600
+        lines.append(f"It shows {len(s['runs'])} recorded runs, {hours:.1f} hours of computing on {_listed(r['device'] for r in s['runs'])}.")
+        missing = [r["key"] for r in s["runs"] if r["key"] not in known]
+        there = f"here but for {', '.join(missing)}" if missing else "all here"
+        lines.append(f"Their records are {there}; `python -m lthdepth show KEY` prints one.")
+    else:
+        lines.append("No trained run went into it, only the data.")
+    lines += [f"Data: {d['name']}, fingerprint {d['fingerprint']}." for d in s["data"]]
+    lines += [f"Initial weights: {i['name']} ({i['description']}), fingerprint {i['fingerprint']}." for i in s["init"]]
+    d = s["drawn"]
+    versions = ", ".join(f"{name} {version}" for name, version in d["versions"].items())
+    lines.append(f"Drawn on {d['date']} by {s['command']} at commit {_commit(d)} on {d['device']}; {versions}.")
+    if changed := _changed(s["runs"]):
+        lines.append(changed)
+    if s["runs"]:
+        lines += ["", "key               study    arm        kept      seed  commit         wall time"]
+        for r in s["runs"]:
+            time = f"{r['seconds']:.0f} s" if r["seconds"] < 600 else f"{r['seconds'] / 60:.0f} min"
+            lines.append(f"{r['key']}  {r['study']:8} {r['arm']:8} {100 * r['density']:6.2f} %  {r['seed']:4}  {_commit(r):14} {time}")
+    if again := next((known[r["key"]] for r in trained if r["key"] in known), None):
+        lines += ["", f"To make the run {again['key']} again: {command(again)}"]
+    return "\n".join(lines)
+
+
+def command(record):
+    """The command that makes a record's run again."""
+    changes = [f"{k}={v}" for k, v in record["config"].items() if v != getattr(TUNED, k, v)]
+    weights = "" if record["init"]["name"] == "none" else " --weights FILE"
+    return f"python -m lthdepth train --data {'rooms' if record['data']['name'] == 'rooms' else 'FILE'}{weights} {' '.join(changes)}".strip()
+
+
+def banner(folder):
+    """A sentence for the top of the pages where code has changed since the runs of the sidecars in `folder`; or ""."""
+    used = {r["key"]: r for path in Path(folder).glob("*.json") for r in json.loads(path.read_text())["runs"]}
+    return _changed(used.values())
+
+
+def _changed(used):
+    used, moved, stale = list(used), set(), 0
+    for commit in {r["commit"] for r in used if r["commit"]}:
+        files = _differ(commit)
+        moved |= files
+        stale += bool(files) * sum(r["commit"] == commit for r in used)
+    if not moved:
+        return ""
+    return (
+        f"The code that trains has changed since {'the run' if len(used) == 1 else f'{stale} of the {len(used)} runs'} shown here "
+        f"({', '.join(sorted(moved))}). The results are those of the code they were recorded with; the science version is {SCIENCE_VERSION} "
+        "then and now, which says that the change is not meant to alter them."
+    )
+
+
+def _differ(commit):
+    """The files of SCIENCE whose code, comments and docstrings aside, is not what it was at a commit; none if unknown."""
+    paths = [f"lthdepth/{name}.py" for name in SCIENCE]
+    named = _git("diff", "--name-only", commit, "--", *paths)
+    return {Path(p).name for p in (named or "").split() if _code(_git("show", f"{commit}:{p}")) != _code((runs.ROOT / p).read_text())}
+
+
+def _code(text):
+    tree = ast.parse(text or "")
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef) and ast.get_docstring(node) is not None:
+            node.body = node.body[1:]
+    return ast.dump(tree)
+
+
+def _git(*words):
+    done = subprocess.run(["git", *words], cwd=runs.ROOT, capture_output=True, text=True, check=False)
+    return done.stdout if done.returncode == 0 else None
+
+
+def _commit(made):
+    return f"{made['commit']}{'+' if made['dirty'] else ''}" if made["commit"] else "unknown"
+
+
+def _listed(names):
+    names = sorted(set(names))
+    return ", ".join(names[:-1]) + (" and " if len(names) > 1 else "") + names[-1]
+
+
+def _distinct(rows, names):
+    return pd.DataFrame(rows, columns=list(names)).drop_duplicates().to_dict("records")
