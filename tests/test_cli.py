@@ -13,6 +13,7 @@ import pytest
 import torch
 import torchvision
 from conftest import TINY
+from PIL import Image
 
 from lthdepth import runs
 from lthdepth.__main__ import main
@@ -259,3 +260,38 @@ def test_no_file_of_another_kind_is_overwritten(elsewhere, capsys):
         assert main(words) == 2, words
     assert capsys.readouterr().err.count("lthdepth: ") == 5
     assert all((elsewhere / name).read_bytes() == content for name, content in kept.items())
+
+
+def test_a_ticket_with_an_empty_layer_is_shown_and_drawn_as_such(elsewhere, capsys):
+    state = torchvision.models.resnet18(weights=None).state_dict()
+    masks = {f"{k}_mask": torch.ones(w.shape) for k, w in state.items() if w.ndim == 4 and k != "conv1.weight"}
+    masks["layer4.0.downsample.0.weight_mask"].zero_()
+    torch.save(masks, "m.pt")
+    torch.save(state, "r18.pth")
+    assert main(["ticket", "convert", "m.pt", "--weights", "r18.pth", "--out", "a.npz"]) == 0
+    assert main(["ticket", "show", "a.npz", "--picture", "a.png"]) == 0
+    assert [line.split()[0] for line in capsys.readouterr().out.splitlines() if "(empty)" in line][-1] == "layer4.0.downsample.0.weight"
+    assert (elsewhere / "a.png").stat().st_size > 1000
+
+
+def test_a_ticket_on_logits_is_drawn_from_photos_and_its_mistakes_get_a_sentence(elsewhere, capsys):
+    net = torchvision.models.resnet18(weights=None)
+    torch.save({k: v for k, v in net.state_dict().items() if not k.startswith("fc.")}, "headless.pth")
+    torch.save(net.state_dict(), "r18.pth")
+    (elsewhere / "photos").mkdir()
+    for i in range(2):
+        Image.fromarray(np.full((40, 60, 3), 90 * i + 50, np.uint8)).save(f"photos/{i}.png")
+    logits = ["ticket", "draw", "t.npz", "--arm", "logits", "--density", "0.8", "--round-epochs", "1", "--device", "cpu"]
+    for words in (
+        [*logits, "--weights", "headless.pth", "--photos", "photos"],
+        [*logits, "--weights", "r18.pth"],
+        [*logits, "--weights", "r18.pth", "--photos", "absent"],
+        [*logits, "--weights", "r18.pth", "--photos", "photos", "--density", "0.5"],
+        ["ticket", "draw", "t.npz", "--weights", "r18.pth", "--density", "1e-9"],
+        ["ticket", "levels", "t.json"],
+    ):
+        assert main(words) == 2, words
+    assert sum("lthdepth: " in line for line in capsys.readouterr().err.splitlines()) == 6 and not (elsewhere / "t.npz").exists()
+    words = [*logits, "--weights", "r18.pth", "--photos", "photos"]
+    assert main(words) == 0
+    assert "magnitude after matching logits" in capsys.readouterr().out and list(elsewhere.glob("runs/logits-*/mask-1.npz"))
