@@ -63,7 +63,7 @@ def run(args):
         from .. import plots
 
         record = {"arm": "file", "density": found.density, "ticket": {"layers": found.layers()}}
-        plots.layers([record]).savefig(args.picture, dpi=160)
+        plots.layers([record]).savefig(args.picture, dpi=160, bbox_inches="tight")
 
 
 def _levels(initial, args):
