@@ -42,9 +42,16 @@ def study(name, backbone="resnet50"):
     """A `Study` by name; `backbone` matters to "quick" alone. Raises UserError for an unknown name."""
     base = TUNED.replace(backbone=backbone)
     if name == "quick":
-        batch = 8 if backbone == "resnet18" else 16  # a step of a larger network costs more than its images do
-        base = base.replace(height=72, width=96, epochs=7, batch=batch, lr_encoder=1e-4, lr_decoder=3e-3, **LIGHT)
-        configs = _arms(base, [level(6), level(18)], ["omp", "random"], [0])
+        epochs = 5 if backbone == "resnet18" else 4  # a step of a larger network takes longer
+        base = base.replace(height=60, width=80, epochs=epochs, batch=8, lr_decoder=3e-3, **LIGHT)
+        high, low = level(4), level(18)
+        configs = [
+            Config(arm="floor", holdout=base.holdout),
+            base,
+            *(base.replace(arm=arm, density=low) for arm in ("omp", "shuffled", "random")),
+            *(base.replace(arm=arm, density=high) for arm in ("omp", "random")),
+            base.replace(arm="imp", density=high, round_epochs=1),
+        ]
         return Study(name, "Quick: a small network trained here", tuple(configs))
     if name == "recipe":
         small = base.replace(height=60, width=80, epochs=2, holdout=True, test=False)
@@ -58,13 +65,24 @@ def study(name, backbone="resnet50"):
         return Study(name, "Recipe: settings compared on the validation scenes, 60×80, 2 epochs", tuple(configs))
     if name == "pilot":
         base = base.replace(height=114, width=152, epochs=6, **LIGHT)
-        configs = _arms(base, [level(18)], ["omp", "random"], [0])
-        return Study(name, "Pilot: 114×152, 6 epochs", tuple(configs))
+        arms = ["omp", "random", "shuffled"]
+        configs = [
+            *_arms(base, [level(18)], arms, [0]),
+            *_arms(base, [level(6), level(12)], arms, [0]),
+            *_arms(base, [level(18)], arms, [1]),
+            base.replace(arm="imp", density=level(18), round_epochs=1),
+        ]
+        return Study(name, "Pilot: 114×152, 6 epochs", tuple(dict.fromkeys(configs)))
     if name == "paper":
         base = base.replace(epochs=100, precision="bfloat16")
         levels = [level(k) for k in (3, 6, 9, 12, 15, 17, 18)]
-        arms = ["omp", "shuffled", "random", "imp"]
-        configs = [*_arms(base, levels, arms, range(3)), *_arms(base, [level(18)], arms, range(3, 6))]
+        arms = ["omp", "shuffled", "random", "imp", "logits"]
+        configs = [
+            *_arms(base, levels, arms, range(3)),
+            *_arms(base, [level(18)], arms, range(3, 6)),
+            *_arms(base, [level(18)], ["reinit", "permuted", "uniform", "finetuned"], range(3)),
+            *(base.replace(arm="frozen", seed=seed) for seed in range(3)),
+        ]
         return Study(name, "Paper: 228×304, 100 epochs", tuple(dict.fromkeys(configs)))
     raise UserError(f"unknown study {name!r}; the studies are {', '.join(STUDIES)}.")
 
@@ -72,7 +90,7 @@ def study(name, backbone="resnet50"):
 STUDIES = ("quick", "recipe", "pilot", "paper")
 PROFILES = ("quick", "paper")
 CHECKPOINT = 60.0  # least seconds between two checkpoints: shorter epochs are quicker trained again than written
-QUICK_FRAMES = (96, 48)  # train and test frames that a quick run takes of a larger data set
+QUICK_FRAMES = (320, 48)  # train and test frames that a quick run takes of a larger data set
 
 
 class Desk:

@@ -98,7 +98,7 @@ def test_a_dry_sweep_trains_nothing(elsewhere, capsys, monkeypatch):
     monkeypatch.setattr(runs, "run", None)
     assert main(["sweep", "quick", "--data", "rooms:24", "--dry-run"]) == 0
     lines = capsys.readouterr().out.splitlines()
-    assert len(lines) == 1 + 6 and all("missing" in line for line in lines[1:])
+    assert len(lines) == 1 + 8 and all("missing" in line for line in lines[1:])
     assert not (elsewhere / "runs").exists()
 
 
