@@ -115,7 +115,7 @@ class Views:
         return (x / 255 - self.mean) / self.std
 
     def enlarge(self, y, size):
-        """Network outputs `(B, 1, h, w)` as maps of whole frames, `(B, *size)`; around a crop its border is repeated."""
+        """Network outputs `(B, 1, h, w)` as maps of whole frames `(B, *size)`; around a crop its border is repeated."""
         return self._resize(y, size, 1 / self.window)[:, 0]
 
     def _resize(self, images, size, window):

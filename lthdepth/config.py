@@ -141,7 +141,8 @@ class Config:
 
     def floor(self):
         """The mean depth map under the same protocol: trained on the same frames, scored on the same pixels."""
-        return Config(arm="floor", **{name: getattr(self, name) for name in ("holdout", "test", "split", "last_batch", "crop")})
+        protocol = ("holdout", "test", "split", "last_batch", "crop")
+        return Config(arm="floor", **{name: getattr(self, name) for name in protocol})
 
     def replace(self, **changes):
         """This configuration with some fields changed. Raises UserError for a name that is no field."""
@@ -205,5 +206,6 @@ PUBLISHED_CODE = PUBLISHED.replace(
     split="index", normalise=False, scale=1.0, rotation=0.0, flip=False, colour=0.0, shuffle=False, last_batch=50,
     loss="berhu-published", crop=True, holdout=False,
 )  # fmt: skip
+PUBLISHED_FLOOR = Config(arm="floor", split="index", last_batch=50, holdout=False)  # the mean depth map beside its rows
 
 SETTINGS = {"published": PUBLISHED, "published-code": PUBLISHED_CODE, "tuned": TUNED}

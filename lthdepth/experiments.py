@@ -4,7 +4,7 @@ from collections import Counter
 from dataclasses import dataclass
 from functools import cached_property
 
-from . import data, runs, summary, weights
+from . import data, defects, runs, summary, weights
 from .config import PUBLISHED, SMALL, TUNED, Config, level
 from .errors import UserError
 from .train import pick_device
@@ -14,6 +14,9 @@ LIGHT = {"scale": 1.0, "rotation": 0.0, "colour": 0.0}
 
 # `pretraining.fingerprint` of the recorded runs of the arm "logits": pqf's classifier and one ImageNet photo of each class.
 LOGITS = "db099977a78df6ab"
+
+# The full size: the paper's runs, and those of the post-mortem around its dense ones.
+FULL = {"epochs": 100, "precision": "bfloat16"}
 
 
 @dataclass(frozen=True)
@@ -74,7 +77,7 @@ def study(name, backbone="resnet50"):
         ]
         return Study(name, "Pilot: 114×152, 6 epochs", tuple(dict.fromkeys(configs)))
     if name == "paper":
-        base = base.replace(epochs=100, precision="bfloat16")
+        base = base.replace(**FULL)
         levels = [level(k) for k in (3, 6, 9, 12, 15, 17, 18)]
         arms = ["omp", "shuffled", "random", "imp", "logits"]
         configs = [
@@ -84,10 +87,25 @@ def study(name, backbone="resnet50"):
             *(base.replace(arm="frozen", seed=seed) for seed in range(3)),
         ]
         return Study(name, "Paper: 228×304, 100 epochs", tuple(dict.fromkeys(configs)))
+    if name in POSTMORTEMS:
+        return Study(name, POSTMORTEMS[name], defects.configs(postmortem(name)))
     raise UserError(f"unknown study {name!r}; the studies are {', '.join(STUDIES)}.")
 
 
-STUDIES = ("quick", "recipe", "pilot", "paper")
+def postmortem(name):
+    """The rows of a post-mortem, `[(row, Config)]` as `defects.grid`: around the paper's dense runs, or the recipe's best."""
+    if name == "postmortem":
+        return defects.grid(TUNED.replace(**FULL), range(2))
+    base = TUNED.replace(height=60, width=80, epochs=2, holdout=True, test=False, **LIGHT)
+    alone = ("no normalisation", "no shuffling", "loss", "crop", "no augmentation", "weight decay 0.01")
+    return defects.grid(base, [0], alone, code=False)
+
+
+POSTMORTEMS = {
+    "postmortem": "Post-mortem: 228×304, each defect alone in 100 epochs, two seeds",
+    "postmortem-small": "Post-mortem, small: 60×80, 2 epochs, validation scenes, one seed",
+}
+STUDIES = ("quick", "recipe", "pilot", "paper", *POSTMORTEMS)
 PROFILES = ("quick", "paper")
 CHECKPOINT = 60.0  # least seconds between two checkpoints: shorter epochs are quicker trained again than written
 QUICK_FRAMES = (320, 48)  # train and test frames that a quick run takes of a larger data set
@@ -132,7 +150,7 @@ class Desk:
             return runs.run(
                 config, self.frames, self.initial, self.store, self.device, self.study.name, every=CHECKPOINT
             )
-        return self._find(config, self.study.name)
+        return self.find(config)
 
     def records(self, name=None, arms=None):
         """Records of a study (default: the profile's own) in its order, None for a missing one.
@@ -144,7 +162,7 @@ class Desk:
         own = name in (None, self.study.name)
         configs = self.study.configs if own else study(name).configs
         configs = [c for c in configs if arms is None or c.arm in arms]
-        return [self.record(c) if own else self._find(c, name) for c in configs]
+        return [self.record(c) if own else self.find(c, name) for c in configs]
 
     def studies(self):
         """Names of the studies this profile shows, its own first."""
@@ -194,6 +212,7 @@ class Desk:
                     found.setdefault(runs.label(r), maps)
         return found
 
-    def _find(self, config, name):
-        data_mark, init_mark, _ = self.basis(name)
+    def find(self, config, name=None):
+        """The recorded run of a configuration on the data and weights of a study (default: the profile's own), or None."""
+        data_mark, init_mark, _ = self.basis(name or self.study.name)
         return data_mark and self._known.get(runs.key(config, data_mark, init_mark, LOGITS if config.arm == "logits" else ""))

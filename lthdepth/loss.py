@@ -26,10 +26,10 @@ def l1(prediction, target):
 def berhu_published(prediction, target):
     """The loss of the published code, defects and all; shapes as `berhu`. For the post-mortem only.
 
-    With d = |prediction - target| over the valid pixels and c = 0.2 max(prediction - target) over *all* pixels, signed, so
-    that c may be 0 or less: the mean over the d and, once more, the d^2 of the pixels with d > c. It is no reverse Huber
-    function: at d = c it jumps, far errors count as d + d^2, which adds metres to square metres, and their number
-    dilutes the mean. No valid pixel gives 0.
+    With d = |prediction - target| over the valid pixels and c = 0.2 max(prediction - target) over *all* pixels, signed,
+    so that c may be 0 or less: the mean over the d and, once more, the d^2 of the pixels with d > c. It is no reverse
+    Huber function: at d = c it jumps, far errors count as d + d^2, which adds metres to square metres, and their
+    number dilutes the mean. No valid pixel gives 0.
     """
     valid = target > 0
     d = torch.where(valid, prediction - target, 0).abs()

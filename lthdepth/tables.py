@@ -5,6 +5,7 @@ from pathlib import Path
 import pandas as pd
 
 from . import plots
+from .config import PUBLISHED_FLOOR
 from .experiments import study
 from .runs import label
 
@@ -41,11 +42,17 @@ def scores(records, average="pooled", crop="full"):
     return pd.DataFrame(rows)
 
 
-def comparison(records):
-    """The paper's table: published rows, then ours by arm and density, each with its protocol."""
+def comparison(records, floor=None):
+    """The paper's table: published rows, then ours by arm and density, each with its protocol.
+
+    floor: record of `config.PUBLISHED_FLOOR`, which belongs beside the published rows; None leaves it out.
+    """
     rows = []
     for p in published().itertuples():
         rows.append({"model": p.model, **{h: f"{getattr(p, m):.3f}" for m, h in HEADINGS.items()}, "runs": "–", "protocol": p.protocol})
+    if floor:
+        row = scores([floor]).iloc[0] | {"model": "mean depth map, scored as the paper under test was"}
+        rows.append({**row, "protocol": f"its last {floor['test']['frames']} validation frames, pooled, at {floor['data']['height']} rows"})
     ours = scores(records)
     if not ours.empty:
         ours["model"], ours["protocol"] = "ours: " + ours.model, protocol(records)
@@ -161,7 +168,7 @@ def results(desk):
         records = desk.records(name)
         parts.append(progress(name, records))
         if any(r and r["arm"] != "floor" for r in records):
-            parts.append(markdown(comparison(records)))
+            parts.append(markdown(comparison(records, desk.find(PUBLISHED_FLOOR))))
     return "\n\n".join(parts)
 
 

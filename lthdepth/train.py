@@ -54,7 +54,10 @@ def rows_of(frames, config):
         raise UserError(f"{len(rows['fit'])} training frames do not fill a batch of {config.batch}; set a smaller batch.")
     for name, wanted in (("validation", config.holdout), ("test", config.test)):
         if wanted and not len(rows[name]):
-            raise UserError(f"the data set {frames.name} has no {name} frames under split={config.split}, and the configuration asks for them.")
+            raise UserError(
+                f"the data set {frames.name} has no {name} frames under split={config.split}, and the configuration "
+                "asks for them."
+            )
     return rows
 
 

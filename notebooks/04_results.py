@@ -11,6 +11,7 @@ device = "auto"  # auto, cpu or cuda
 
 # %%
 from lthdepth import figures, plots, tables, viewer
+from lthdepth.config import PUBLISHED_FLOOR
 from lthdepth.experiments import Desk
 
 figures.style()
@@ -30,7 +31,8 @@ for study, records in found.items():
 # %% tags=["index"]
 for study, records in found.items():
     caption = f"Published results and ours ({study} runs)."
-    figures.show_table(desk, tables.comparison(records), f"comparison_table_{study}", caption, records)
+    floor = desk.find(PUBLISHED_FLOOR)
+    figures.show_table(desk, tables.comparison(records, floor), f"comparison_table_{study}", caption, [*records, floor])
 
 # %%
 for study, records in found.items():

@@ -10,8 +10,8 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 from test_train import Watch, fit
 
-from lthdepth import augment, metrics, runs, step, train, weights
-from lthdepth.config import PUBLISHED, PUBLISHED_CODE, Config
+from lthdepth import augment, defects, experiments, metrics, postmortem, runs, step, train, weights
+from lthdepth.config import PUBLISHED, PUBLISHED_CODE, PUBLISHED_FLOOR, TUNED, Config
 from lthdepth.errors import UserError
 from lthdepth.loss import berhu_published
 
@@ -231,3 +231,95 @@ def test_the_floor_of_the_published_frames_on_nyu(nyu_depth, last, rel, rms, rms
     assert image["rms"] == pytest.approx(rms_image, abs=0.01)
     found = [pooled[k] for k in ("rel", "rms", "delta1", "delta2", "delta3")]
     assert found == pytest.approx([rel, rms, *delta], abs=0.01)
+
+
+# The grid and what is shown of it
+
+
+def test_every_defect_alone_changes_what_the_published_code_has_and_nothing_else():
+    alone = {"weight decay 0.01": {"optimiser"}, "240 small steps": {"weight_decay"}}  # where a defect differs alone
+    every = set()
+    for name, changes in defects.DEFECTS.items():
+        differs = {f for f, v in changes.items() if v != getattr(PUBLISHED_CODE, f)}
+        assert differs == alone.get(name, set()), name
+        assert TUNED.replace(**changes) != TUNED
+        every |= changes.keys()
+    # Nothing that separates the published code from the sound setting is left without a switch.
+    fields = [f for f in PUBLISHED_CODE.__dataclass_fields__ if getattr(TUNED, f) != getattr(PUBLISHED_CODE, f)]
+    assert set(fields) <= every
+
+
+def test_the_grid_turns_on_one_defect_at_a_time_around_the_papers_dense_runs():
+    rows = experiments.postmortem("postmortem")
+    paper = experiments.study("paper").configs
+    for seed in (0, 1):
+        mine = {row: c for row, c in rows if c.seed == seed}
+        assert mine[defects.SOUND] in paper and mine[defects.SOUND].arm == "dense"
+        for name, changes in defects.DEFECTS.items():
+            assert mine[name] == mine[defects.SOUND].replace(**changes)
+        assert mine[defects.TOGETHER] == PUBLISHED_CODE.replace(seed=seed)
+    configs = experiments.study("postmortem").configs
+    assert all(c.floor() in configs for _, c in rows) and PUBLISHED_FLOOR in configs
+
+
+def made_up(rms, floor, seed=0, delta1=0.7):
+    def record(name, rms, delta1):
+        scores = {"rel": rms / 4, "rms": rms, "log10": 0.1, "delta1": delta1, "delta2": 0.9, "delta3": 0.95}
+        both = {"full": {"pooled": scores, "per_image": scores}, "frames": 50}
+        return {"key": f"{name}{rms}{seed}", "seed": seed, "arm": name, "density": 1.0, "test": both, "data": {"height": 240}}
+
+    return record("dense", rms, delta1), record("floor", floor, 0.4)
+
+
+def a_grid():
+    """Sound 0.6 and 0.7 of a floor of 1.2; one defect half-way to its own floor of 1.4; another not run."""
+    return [
+        (defects.SOUND, *made_up(0.6, 1.2)),
+        (defects.TOGETHER, *made_up(1.4, 1.4)),
+        ("split by index", *made_up(1.4 * 0.7708333333, 1.4)),
+        ("loss", None, made_up(1, 1.2)[1]),
+        (defects.SOUND, *made_up(0.7, 1.2, seed=1)),
+    ]
+
+
+def test_the_way_to_the_floor_is_measured_against_each_rows_own_floor():
+    table = postmortem.table(a_grid()).set_index("defect")
+    assert list(table.index) == [defects.SOUND, "split by index", "loss", defects.TOGETHER]
+    assert list(table["way to the floor"]) == ["0 %", "50 %", "–", "100 %"]
+    assert table.loc[defects.SOUND, "rms (m)"] == f"0.650 ± {np.std([0.6, 0.7], ddof=1):.3f}"
+    assert table.loc["loss", "rms (m)"] == "not run yet" and table.loc["loss", "runs"] == 0
+    assert len(postmortem.used(a_grid())) == 7  # two of the four records of the sound rows are one floor
+
+
+def test_the_figure_shows_each_run_relative_to_its_floor_and_says_what_is_missing():
+    drawn = postmortem.figure(a_grid(), made_up(1, 1.262)[1])
+    rms, _, delta1 = drawn.axes
+    dots = {line.get_ydata()[0]: line.get_xdata() for line in rms.lines if line.get_marker() in ("o", "D")}
+    assert dots[0] == pytest.approx([0.5, 0.7 / 1.2]) and dots[1] == pytest.approx([0.7708333333])
+    assert 2 not in dots and any(t.get_text() == "not run yet" for t in rms.texts)
+    assert dots[4] == pytest.approx([1.239 / 1.262]) and dots[5] == pytest.approx([1.407 / 1.262])
+    first = next(line for line in delta1.lines if line.get_marker() == "o")
+    assert first.get_xdata() == pytest.approx([0.5, 0.5])  # (1 - 0.7) / (1 - 0.4)
+    assert postmortem.figure([(defects.SOUND, *made_up(0.6, 1.2)), ("loss", None, None)]) is None
+    assert postmortem.figure([]) is None
+
+
+def test_a_build_without_any_record_says_so(store):
+    desk = experiments.Desk("paper", store=store)
+    found = postmortem.grid(desk)
+    assert set(postmortem.table(found)["rms (m)"]) == {"not run yet"} and postmortem.used(found) == []
+    assert postmortem.reading(None) is None and len(postmortem.against_floor(None)) == 2
+
+
+def test_the_published_rows_are_read_against_the_floor_of_their_own_frames():
+    scores = {"rel": 0.328, "rms": 1.262, "delta1": 0.417, "delta2": 0.736, "delta3": 0.917}
+    floor = {"test": {"full": {"pooled": scores, "per_image": {**scores, "rms": 1.179}}}}
+    text = postmortem.reading(floor)
+    assert "dense network rms -1.8 %, rel -0.9 %, 1 − δ1 -1.9 %" in text and "sparse network rms +11.5 %" in text
+    table = postmortem.against_floor(floor)
+    assert list(table["rms (m)"]) == ["1.239", "1.407", "1.262", "1.179"]
+
+
+def test_the_index_split_is_told_from_the_list_of_frames():
+    text = postmortem.index_split()
+    assert "other 249 are all of a living room or a dining room" in text and "8 frames of a dining room" in text

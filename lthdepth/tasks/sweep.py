@@ -7,7 +7,7 @@ from . import line, sources
 
 
 def arguments(p):
-    p.add_argument("study", help="quick, recipe, pilot or paper")
+    p.add_argument("study", help="quick, recipe, pilot, paper, postmortem or postmortem-small")
     sources(p, True, "append")
     p.add_argument("--photos", metavar="SOURCE", help="unlabelled photos for the arm logits: a folder or .h5 (default: training frames)")
     p.add_argument("--budget", type=float, metavar="SECONDS", help="stop cleanly after this time")
@@ -53,4 +53,6 @@ def run(args):
                 print(stop)
                 late = True
     if args.publish:
-        store.publish([n for n in names if (store.local / n / "record.json").exists()], study.name)
+        known = store.records()  # a run that studies share stays filed under the first
+        made = [n for n in names if (store.local / n / "record.json").exists()]
+        store.publish([n for n in made if known[n]["study"] in (study.name, "own")], study.name)
