@@ -125,7 +125,7 @@ def figure(found, published_floor=None):
         ax.axvline(start, color=plots.COLOURS["dense"], lw=1)
         for y, (row, part) in enumerate(points.items()):
             if part.empty:
-                ax.annotate("not run yet", (0.98, y), xycoords=("axes fraction", "data"), ha="right", va="center", fontsize=7, color="0.5")
+                ax.text(0.4, y, "not run yet", transform=ax.get_yaxis_transform(), ha="center", va="center", fontsize=7, color="0.5")
                 continue
             values, marker = part[f"{metric}/floor"], "D" if row in PUBLISHED else "o"
             colour = "#D55E00" if row in PUBLISHED else "#0072B2"
