@@ -313,4 +313,4 @@ def test_runs_on_other_data_show_once_they_are_the_most(tmp_path):
     assert "1 more recorded run" in tables.basis(desk, "pilot", desk.records("pilot"))
     assert desk.basis("paper")[:2] == ("mine", "mine-weights")  # none of its own yet
     assert desk.records("paper", arms=["floor"])[0]["data"]["fingerprint"] == "mine"
-    assert experiments.Desk("paper", store=runs.Store(tmp_path / "x", tmp_path / "x")).records("pilot") == [None] * 4
+    assert experiments.Desk("paper", store=runs.Store(tmp_path / "x", tmp_path / "x")).records("pilot") == [None] * 16
