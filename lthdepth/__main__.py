@@ -26,7 +26,12 @@ def parser():
 
 def main(words=None):
     """Run one task. Returns the exit status: 0, 2 for a person's mistake, 130 when interrupted."""
-    args = parser().parse_args(words)
+    top = parser()
+    args, rest = top.parse_known_args(words)
+    if rest:  # settings may stand on both sides of an option
+        if not hasattr(args, "settings") or any(word.startswith("-") for word in rest):
+            top.error(f"unrecognized arguments: {' '.join(rest)}")
+        args.settings += rest
     signal.signal(signal.SIGTERM, lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
     try:
         args.run(args)

@@ -4,6 +4,7 @@ import torch
 
 from . import ticketfile, tickets
 from .config import level, rounds
+from .files import read_tensors
 from .mask import prunable
 from .model import FCRN, initialise
 
@@ -47,12 +48,12 @@ def start(config, initial, given=None, parent=None, origin=None):
             ticket, _ = ticketfile.load(parent / "ticket.npz")
             trained = {k: v for k, v in _trained(parent).items() if k in weights}
             if origin is not None:
-                state = torch.load(origin / f"epoch-{config.rewind}.pt", map_location="cpu", weights_only=True)
+                state = read_tensors(origin / f"epoch-{config.rewind}.pt")
             return tickets.iterate(ticket, trained, config.density), state  # rewound: only the ticket comes from training
         case "finetuned":
             ticket = tickets.magnitude(prunable(_trained(parent)), config.density)
             ticket.history[-1]["of"] = "the dense run's trained encoder"
-            return ticket, torch.load(parent / "weights.pt", map_location="cpu", weights_only=True)
+            return ticket, read_tensors(parent / "weights.pt")
         case "file" | "logits":
             return given, state
         case _:
@@ -89,7 +90,7 @@ def _dense(config):
 
 def _trained(folder):
     """The encoder of a finished run: torchvision's names."""
-    saved = torch.load(folder / "weights.pt", map_location="cpu", weights_only=True)
+    saved = read_tensors(folder / "weights.pt")
     return {k.removeprefix("encoder."): v for k, v in saved.items() if k.startswith("encoder.")}
 
 

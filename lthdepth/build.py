@@ -11,8 +11,11 @@ from pathlib import Path
 import nbformat
 import papermill
 
+from . import data as frames_of
 from . import pages, pairs, provenance
+from . import weights as weights_of
 from .errors import UserError
+from .train import pick_device
 
 ROOT = Path(__file__).parents[1]
 
@@ -34,7 +37,7 @@ def build(profile, data=None, weights=None, device="auto", notebooks=None, out=N
         Path of the front page.
 
     Raises:
-        UserError: a pair that disagrees, no notebooks, or a `UserError` that a cell raised.
+        UserError: a pair that disagrees, no notebooks, data or weights that are not there, or a `UserError` that a cell raised.
         papermill.PapermillExecutionError: any other error in a cell.
     """
     notebooks = Path(notebooks or ROOT / "notebooks").resolve()
@@ -44,6 +47,10 @@ def build(profile, data=None, weights=None, device="auto", notebooks=None, out=N
             f"{problems[0]} The .py is the source: `python -m lthdepth pairs --write` makes the .ipynb anew from "
             "it (an edit made only in the .ipynb would be lost; saving it once in JupyterLab brings it over)."
         )
+    if data is not None:  # a mistake must cost nothing: the earlier build is still there
+        frames_of.check(data)
+    weights_of.check(weights)
+    pick_device(device)
     sources = sorted(notebooks.glob("*.py"))
     if not sources:
         raise UserError(f"no notebooks in {notebooks}.")

@@ -12,7 +12,8 @@ from PIL import Image
 from tqdm.auto import tqdm
 
 from .errors import UserError
-from .hdf5 import dataset, open_h5, replacing
+from .files import replacing
+from .hdf5 import dataset, open_h5
 
 NYU_CSV = Path(__file__).with_name("nyu_frames.csv")
 NYU_FRAMES = 1449
@@ -58,21 +59,16 @@ def convert(mat, cache, splits=None, progress=True):
         depths = dataset(file, "depths", (None, None, None), "float32", "float64")
         n, width, height = depths.shape
         images = dataset(file, "images", (n, 3, width, height), "uint8")
-        if width % 2 or height % 2:
-            raise UserError(f"{mat} has frames of {width} x {height} pixels: both sides must be even.")
+        if width % 2 or height % 2 or max(width, height) > 8192:
+            raise UserError(f"{mat} has frames of {width} x {height} pixels: both sides must be even, at most 8192.")
         scenes = _scenes(file, n)
         train = _official_split(mat, scenes) if splits is None else _read_splits(Path(splits), n)
-        try:
-            cache.parent.mkdir(parents=True, exist_ok=True)
-            with replacing(cache) as part, h5py.File(part, "w") as out:
-                out["trainNdxs"] = np.flatnonzero(train).astype(np.int32)
-                out["testNdxs"] = np.flatnonzero(~train).astype(np.int32)
-                out.create_dataset("scenes", data=scenes, dtype=h5py.string_dtype())
-                out.attrs["source"] = source_stamp(mat)
-                _write_frames(out, images, depths, progress and f"converting {mat.name}")
-        except OSError as error:
-            raise UserError(f"{cache} cannot be written ({error}): free some space or use another "
-                            "folder.") from None
+        with replacing(cache) as part, h5py.File(part, "w") as out:
+            out["trainNdxs"] = np.flatnonzero(train).astype(np.int32)
+            out["testNdxs"] = np.flatnonzero(~train).astype(np.int32)
+            out.create_dataset("scenes", data=scenes, dtype=h5py.string_dtype())
+            out.attrs["source"] = source_stamp(mat)
+            _write_frames(out, images, depths, progress and f"converting {mat.name}")
 
 
 def source_stamp(mat):
@@ -180,7 +176,9 @@ def _read_splits(path, n):
     if not path.is_file():
         raise UserError(f"There is no split file {path}: check its name and folder.")
     try:
-        if path.suffix == ".json":
+        if path.stat().st_size > 2**20:
+            raise ValueError
+        if path.suffix.lower() == ".json":
             lists = json.loads(path.read_text())
             # an empty list has no type of its own
             train, test = (np.array(lists[name] or np.empty(0, int)) for name in ("train", "test"))

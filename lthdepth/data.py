@@ -12,8 +12,8 @@ into validation until they hold at least 10 % of the train frames. On NYU that i
 
 import hashlib
 import io
+import os
 import re
-import zipfile
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -25,10 +25,12 @@ from tqdm.auto import tqdm
 from . import furniture, rooms
 from .convert import NYU_FRAMES, convert, nyu_table, source_stamp, train_mask
 from .errors import UserError
-from .hdf5 import dataset, open_h5, replacing
+from .files import locked, read_arrays, replacing
+from .hdf5 import dataset, open_h5
 
-DATA_DIR = Path("data")
+DATA_DIR = Path(__file__).parents[1] / "data"  # of the repository, wherever a command is given: downloads and caches
 SPLITS = ("train", "validation", "test")
+LARGEST_DEPTH = 1e4  # metres that a code may stand for
 ROOMS = 240
 ROOM_VIEWS = 4
 # 60 % train, 10 % validation, 30 % test. The first three differ: three rooms already have every split.
@@ -95,7 +97,7 @@ def load(source, progress=True):
 
     Args:
         source: `rooms` or `rooms:N` (N synthetic frames, built in), a cache `.h5`, or the official `.mat`,
-            which is converted once to data/<stem>_half.h5.
+            which is converted once to a cache in `DATA_DIR`.
         progress: show a progress bar.
 
     Returns:
@@ -104,18 +106,40 @@ def load(source, progress=True):
     Raises:
         UserError: the source is unknown, missing, damaged or of another layout.
     """
-    number = re.fullmatch(r"rooms(?::(\d{1,6}))?", str(source))
-    if number:
-        return _rooms(int(number[1] or ROOMS))
+    check(source)
+    if number := _number_of_rooms(source):
+        return _rooms(number)
     path = Path(source)
-    if path.suffix == ".mat":
-        cache = DATA_DIR / f"{path.stem}_half.h5"
-        if not _made_from(cache, path):
-            convert(path, cache, progress=progress)
+    if path.suffix.lower() == ".mat":
+        cache = cache_of(path)
+        with locked(cache):  # two processes need it at once: the second waits
+            if not _made_from(cache, path):
+                convert(path, cache, progress=progress)
         return read_cache(cache, progress)
-    if path.suffix in (".h5", ".hdf5"):
-        return read_cache(path, progress)
-    raise UserError(f"Unknown data source {source}: say rooms, rooms:N, a cache .h5 or the official .mat.")
+    return read_cache(path, progress)
+
+
+def check(source):
+    """Refuses what `load` cannot read, as far as that can be told at once. Raises UserError."""
+    number = _number_of_rooms(source)
+    if number is None and Path(source).suffix.lower() not in (".mat", ".h5", ".hdf5"):
+        raise UserError(f"Unknown data source {source}: say rooms, rooms:N, a cache .h5 or the official .mat.")
+    if number is None:
+        with open_h5(source):
+            pass
+    elif number < 3 * ROOM_VIEWS:
+        raise UserError(f"rooms:{number} is too small for three splits: ask for at least rooms:{3 * ROOM_VIEWS}.")
+
+
+def _number_of_rooms(source):
+    found = re.fullmatch(r"rooms(?::(\d{1,6}))?", str(source))
+    return int(found[1] or ROOMS) if found else None
+
+
+def cache_of(mat):
+    """Where the half-resolution cache of a `.mat` lies: named after the file and its folder, for names repeat."""
+    mat = Path(mat).resolve()
+    return DATA_DIR / f"{mat.stem}_{hashlib.sha256(os.fsencode(mat)).hexdigest()[:8]}_half.h5"
 
 
 def carve(scene, train):
@@ -152,8 +176,12 @@ def read_cache(path, progress=True):
     with open_h5(path) as file:
         codes = dataset(file, "depths", (None, None, None), "uint8", "uint16")
         n, width, height = codes.shape
+        needed, memory = 7 * n * width * height, os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+        if needed > memory:
+            raise UserError(f"{path} needs {needed / 1e9:.1f} GB of memory, this machine has {memory / 1e9:.1f}: "
+                            "take fewer frames or another machine.")
         images = dataset(file, "images_png" if "images_png" in file else "images_jpeg", (n,), "object")
-        train, test = (dataset(file, name, (None,), "int32", "int64", "uint16", "uint32")[:]
+        train, test = (dataset(file, name, (None,), "int32", "int64", "uint16", "uint32")[: n + 1]
                        for name in ("trainNdxs", "testNdxs"))
         train = train_mask(train, test, n, path)
         name, split, scene = _split(file, n, train)
@@ -164,6 +192,10 @@ def read_cache(path, progress=True):
         for i in tqdm(range(n), desc=label, unit="frame", disable=not progress, leave=False):
             rgb[i] = _decode(images[i], width, height, f"frame {i} of {path}")
             depth[i] = metres[codes[i].T]
+    measured = depth.reshape(n, -1).any(1)
+    for part in np.unique(split):
+        if not measured[split == part].any():
+            raise UserError(f"{path} has no valid depth in its {part} frames: nothing can be learnt or scored.")
     return Frames(rgb, depth, split, scene, name)
 
 
@@ -177,7 +209,11 @@ def _metres(codes):
     if not (np.isfinite(scale) and scale > 0 and np.isfinite(offset) and offset >= 0):
         raise UserError(f"{codes.file.filename} gives scale {scale} and offset {offset} for its depths: "
                         "the scale must be a positive number of metres, the offset at least 0.")
-    return ((np.arange(np.iinfo(codes.dtype).max + 1) + offset) * scale).astype(np.float32)
+    metres = (np.arange(np.iinfo(codes.dtype).max + 1) + offset) * scale
+    if metres[-1] > LARGEST_DEPTH:
+        raise UserError(f"{codes.file.filename} gives scale {scale} for its depths, up to {metres[-1]:.2g} m: "
+                        "the scale must be in metres.")
+    return metres.astype(np.float32)
 
 
 def _split(file, n, train):
@@ -221,20 +257,17 @@ def _made_from(cache, mat):
 
 def _rooms(n):
     """Frames of n synthetic rooms, rendered once and kept under a name that changes with the renderer."""
-    if n < 3 * ROOM_VIEWS:
-        raise UserError(f"rooms:{n} is too small for three splits: ask for at least rooms:{3 * ROOM_VIEWS}.")
     source = hashlib.sha256(b"".join(Path(m.__file__).read_bytes() for m in (rooms, furniture))).hexdigest()[:12]
     path = DATA_DIR / f"rooms_{n}x{ROOM_VIEWS}_{source}.npz"
     try:
-        with np.load(path) as file:
-            rgb, depth, room = file["rgb"], file["depth"], file["room"]
-    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile):
+        found = read_arrays(path)
+        rgb, depth, room = found["rgb"], found["depth"], found["room"]
+    except (UserError, KeyError):
         rgb, depth, room = rooms.render(n, views=ROOM_VIEWS)
         try:
-            DATA_DIR.mkdir(parents=True, exist_ok=True)
-            with replacing(path) as part, open(part, "wb") as file:
+            with locked(path), replacing(path) as part, open(part, "wb") as file:
                 np.savez(file, rgb=rgb, depth=depth, room=room)
-        except OSError:
+        except UserError:
             pass  # no place to keep them: they are rendered again next time
     split = np.array(ROOM_SPLIT)[room % len(ROOM_SPLIT)]
     return Frames(rgb, depth, split, np.array([f"room_{k:04d}" for k in room]), "rooms")

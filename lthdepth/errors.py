@@ -1,4 +1,6 @@
-"""The one exception that is a person's to fix."""
+"""What is a person's to fix, told in a sentence."""
+
+import sys
 
 
 class UserError(Exception):
@@ -7,3 +9,8 @@ class UserError(Exception):
     Its message is one sentence that says what is wrong, where, and what to do. The command line prints it and
     exits with status 2, without a traceback; every other exception is a bug and keeps its traceback.
     """
+
+
+def warn(sentence):
+    """Say on stderr what a person should know although the work goes on."""
+    print(f"\rlthdepth: {sentence}", file=sys.stderr, flush=True)

@@ -6,8 +6,8 @@ from functools import cached_property
 
 from . import data, defects, runs, summary, weights
 from .config import PUBLISHED, SMALL, TUNED, Config, level
-from .errors import UserError
-from .train import pick_device
+from .errors import UserError, warn
+from .train import Diverged, pick_device
 
 # Only mirroring: for runs of a few hundred steps, too short to profit from more.
 LIGHT = {"scale": 1.0, "rotation": 0.0, "colour": 0.0}
@@ -142,15 +142,16 @@ class Desk:
         self.study = study(profile, self.initial.backbone or "resnet18") if profile == "quick" else study(profile)
 
     def record(self, config):
-        """The record of a configuration; None where it is missing and cannot be trained here.
+        """The record of a configuration; None where it is missing and cannot be trained here, or diverged.
 
         The arm logits and small networks need sources that only `sweep` takes; here they are looked up.
         """
-        if self.live and config.arm not in ("logits", *SMALL):
-            return runs.run(
-                config, self.frames, self.initial, self.store, self.device, self.study.name, every=CHECKPOINT
-            )
-        return self.find(config)
+        if not self.live or config.arm in ("logits", *SMALL):
+            return self.find(config)
+        try:
+            return runs.run(config, self.frames, self.initial, self.store, self.device, self.study.name, every=CHECKPOINT)
+        except Diverged as error:  # no result, and no reason to lose the others
+            return warn(error)
 
     def records(self, name=None, arms=None):
         """Records of a study (default: the profile's own) in its order, None for a missing one.

@@ -1,7 +1,5 @@
-"""HDF5 files read with every fault told in a sentence, and written whole or not at all."""
+"""HDF5 files read with every fault told in a sentence."""
 
-import os
-import tempfile
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -65,13 +63,15 @@ def dataset(file, name, shape, *dtypes):
         dtypes: names of the dtypes allowed (`"object"` for strings, references and variable lengths).
 
     Raises:
-        UserError: it is missing, damaged, or of another shape or dtype.
+        UserError: it is missing, damaged, of another shape or dtype, or lies in another file.
     """
     try:
         found = file[name] if name in file else None
         if not isinstance(found, h5py.Dataset):
             raise UserError(f"{file.filename} has no dataset {name}: it is not in the expected layout.")
         actual, dtype = found.shape, str(found.dtype)
+        if found.file.filename != file.filename or found.external or found.is_virtual:
+            raise UserError(f"{file.filename} keeps {name} in another file, which is not read: give one whole file.")
     except (KeyError, RuntimeError, TypeError, ValueError):
         raise UserError(f"{file.filename} is damaged at {name}: copy or download it again.") from None
     fits = actual is not None and len(actual) == len(shape) and all(
@@ -81,18 +81,3 @@ def dataset(file, name, shape, *dtypes):
         raise UserError(f"{file.filename} holds {name} as {dtype} {actual}, not as {' or '.join(dtypes)} of "
                         f"{wanted}: it is not in the expected layout.")
     return found
-
-
-@contextmanager
-def replacing(path):
-    """Yields the path of a new file that takes the place of `path`, safe on disk, unless an error comes."""
-    handle, part = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-    try:
-        os.close(handle)
-        yield Path(part)
-        with open(part, "rb+") as file:
-            os.fsync(file.fileno())
-        os.chmod(part, 0o644)  # mkstemp makes it readable by its owner alone
-        os.replace(part, path)
-    finally:
-        Path(part).unlink(missing_ok=True)

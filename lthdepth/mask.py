@@ -116,7 +116,7 @@ class Masking:
         """
         for p, m in zip(self.parameters, self.masks, strict=True):
             held = [p] + [v for v in optimiser.state[p].values() if torch.is_tensor(v) and v.shape == p.shape] if optimiser else [p]
-            if any(torch.count_nonzero(v * (1 - m)) for v in held):
+            if any(torch.count_nonzero(torch.where(m == 0, v, 0)) for v in held):
                 raise RuntimeError("a pruned weight is not zero: the mask was not applied")
 
 

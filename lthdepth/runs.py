@@ -6,23 +6,19 @@ is published. Per-image error sums and a few predicted depth maps lie beside it 
 
 import dataclasses
 import hashlib
-import io
 import json
-import platform
-import subprocess
-import time
 from pathlib import Path
 
 import h5py
 import numpy as np
-import torch
-import torchvision
 
-from . import __version__, arms, mask, photos, pretraining, ticketfile, train
+from . import arms, checkpoint, mask, photos, pretraining, ticketfile, train
 from .config import ARMS, SCIENCE_VERSION, WHOLE, Config
 from .errors import UserError
-from .files import write_atomic
+from .files import locked, read_arrays, replacing, write_atomic
+from .hdf5 import open_h5
 from .model import FCRN
+from .record import environment, parse, sealed
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -50,7 +46,7 @@ class Store:
     """Finished runs: those made here (`local`) and those committed with the paper (`recorded`).
 
     Raises:
-        UserError: a record does not read.
+        UserError: a record does not read, or is not what was written.
     """
 
     def __init__(self, local=ROOT / "runs", recorded=ROOT / "results"):
@@ -60,14 +56,18 @@ class Store:
         """All finished records by key; one made here goes before a committed one."""
         found = {}
         lines = self.recorded / "runs.jsonl"
-        if lines.exists():
-            for number, line in enumerate(lines.read_text().splitlines(), 1):
-                record = _parse(line, f"{lines}, line {number}")
-                found[record["key"]] = record
+        for number, line in enumerate(_bytes(lines).splitlines(), 1):
+            record = parse(line, f"{lines}, line {number}")
+            found[record["key"]] = record
         for path in sorted(self.local.glob("*/record.json")):
-            record = _parse(path.read_text(), path)
+            record = parse(_bytes(path), path)
             found[record["key"]] = record | {"study": found.get(record["key"], record)["study"]}
         return found
+
+    def failed(self):
+        """Runs made here that diverged, by key: what they were and the `reason`. They are no results."""
+        paths = sorted(self.local.glob("*/failed.json"))
+        return {path.parent.name: parse(_bytes(path), path) for path in paths}
 
     def get(self, name):
         """The record of a key, or None. A unique beginning of a key is enough."""
@@ -80,11 +80,10 @@ class Store:
         """Arrays of a finished run: error sums `(N, 7)` under "test/full" ..., predictions under "gallery"."""
         path = self.local / name / "arrays.npz"
         if path.exists():
-            with np.load(path) as file:
-                return {k: file[k] for k in file.files}
+            return read_arrays(path)
         path, found = self.recorded / "arrays.h5", {}
         if path.exists():
-            with h5py.File(path) as file:
+            with open_h5(path) as file:
                 if name in file:
                     file[name].visititems(lambda k, v: found.update({k: v[()]}) if isinstance(v, h5py.Dataset) else None)
         return found
@@ -94,23 +93,22 @@ class Store:
 
         Error sums are stored as float32, depth maps as float16. Both files are written anew and then replaced.
         """
-        made, kept = self.records(), Store(self.recorded / "nothing", self.recorded)
-        lines, arrays = kept.records(), {}
-        for name in names:
-            if not (self.local / name / "record.json").exists():
-                raise UserError(f"no finished run {name} in {self.local}; `python -m lthdepth show` lists them.")
-            lines[name] = made[name] | {"study": study}
-            for k, v in self.arrays(name).items():
-                small = {"gallery": np.float16}.get(k, np.float32) if v.dtype.kind == "f" else v.dtype
-                arrays.setdefault(name, {})[k] = v.astype(small)
-        buffer = io.BytesIO()
-        with h5py.File(buffer, "w") as file:
-            for name in sorted(lines):
-                for k, v in sorted((arrays.get(name) or kept.arrays(name)).items()):
-                    file.create_dataset(f"{name}/{k}", data=v, compression="gzip", shuffle=True)
-        write_atomic(self.recorded / "arrays.h5", buffer.getvalue())
-        text = "".join(json.dumps(r) + "\n" for r in sorted(lines.values(), key=order))
-        write_atomic(self.recorded / "runs.jsonl", text)
+        with locked(self.recorded / "runs.jsonl"):
+            made, kept = self.records(), Store(self.recorded / "nothing", self.recorded)
+            lines, arrays = kept.records(), {}
+            for name in names:
+                if not (self.local / name / "record.json").exists():
+                    raise UserError(f"no finished run {name} in {self.local}; `python -m lthdepth show` lists them.")
+                lines[name] = made[name] | {"study": study}
+                for k, v in self.arrays(name).items():
+                    small = {"gallery": np.float16}.get(k, np.float32) if v.dtype.kind == "f" else v.dtype
+                    arrays.setdefault(name, {})[k] = v.astype(small)
+            with replacing(self.recorded / "arrays.h5") as part, h5py.File(part, "w") as file:
+                for name in sorted(lines):
+                    for k, v in sorted((arrays.get(name) or kept.arrays(name)).items()):
+                        file.create_dataset(f"{name}/{k}", data=v, compression="gzip", shuffle=True, fletcher32=True)
+            text = "".join(json.dumps(r) + "\n" for r in sorted(lines.values(), key=order))
+            write_atomic(self.recorded / "runs.jsonl", text)
 
 
 def key_of(config, frames, initial, ticket=None, unlabelled=None):
@@ -122,7 +120,7 @@ def key_of(config, frames, initial, ticket=None, unlabelled=None):
 
 
 def run(config, frames, initial, store, device="cpu", study="", ticket=None, deadline=None, every=0.0, progress=True,
-        keep=False, snapshot=0, unlabelled=None):  # fmt: skip
+        keep=False, snapshot=0, unlabelled=None, wait=True):  # fmt: skip
     """The record of a configuration: found in the store, or made now, continuing a run that was stopped.
 
     Args:
@@ -133,11 +131,14 @@ def run(config, frames, initial, store, device="cpu", study="", ticket=None, dea
         keep: make the run again where only its record is here, and not the trained weights.
         snapshot: the same for the encoder after this epoch, as `train.fit`.
         unlabelled: `photos.Photos` for the tickets of the arm logits; None: the training frames.
+        wait: wait where another process is making this run, and take its record.
 
     A run of iterative magnitude pruning needs the weights of the round before, which is a run of its own: those that
     are missing here are made first. The rounds of the arm logits are no runs; their tickets lie in `logits-*` of the store.
 
     Raises:
+        files.Busy: another process is making this run, and this one does not wait (any longer).
+        train.Diverged: training left the finite numbers, now or before: `failed.json` says how to see it again.
         UserError: as `train.fit`; the weights are of another backbone; the arm "file" without a ticket, or the reverse.
     """
     if initial.backbone not in (None, config.backbone) and config.arm != "floor":
@@ -148,22 +149,37 @@ def run(config, frames, initial, store, device="cpu", study="", ticket=None, dea
         unlabelled = unlabelled or _training_photos(config, frames)
     name = key_of(config, frames, initial, ticket, unlabelled)
     folder = store.local / name
-    record = store.get(name)
     needed = ["weights.pt"] * keep + [f"epoch-{snapshot}.pt"] * bool(snapshot)
-    if record and all((folder / file).exists() for file in needed):
+
+    def finished():
+        record = store.get(name)
+        return record if record and all((folder / file).exists() for file in needed) else None
+
+    if record := finished():
         return record
     origin = parent = None
     if before := arms.origin_of(config):
-        made = run(before, frames, initial, store, device, study, None, deadline, every, progress, True, config.rewind)
+        made = run(before, frames, initial, store, device, study, None, deadline, every, progress, True, config.rewind, wait=wait)
         origin = store.local / made["key"]
     if before := arms.parent_of(config):
-        made = run(before, frames, initial, store, device, study, None, deadline, every, progress, True)
+        made = run(before, frames, initial, store, device, study, None, deadline, every, progress, True, wait=wait)
         parent = store.local / made["key"]
     if config.arm == "logits":
         rounds = store.local / pretraining.chain(config, initial, unlabelled)
-        ticket = pretraining.draw(config, initial, unlabelled, rounds, device, deadline, progress)
-    folder.mkdir(parents=True, exist_ok=True)
-    record = {"key": name, "study": study, "arm": config.arm, "density": config.density, "seed": config.seed}
+        with locked(rounds, wait, deadline):
+            ticket = pretraining.draw(config, initial, unlabelled, rounds, device, deadline, progress)
+    with locked(folder, wait, deadline):
+        if record := finished():  # another process has made it meanwhile
+            return record
+        if failed := store.failed().get(name):
+            raise train.Diverged(f"{failed['reason'].rstrip('.')} (an earlier attempt; remove {folder} to make another).")
+        fitting = {"device": device, "deadline": deadline, "every": every, "progress": progress, "snapshot": snapshot}
+        return _make(config, frames, initial, folder, study, ticket, parent, origin, **fitting)
+
+
+def _make(config, frames, initial, folder, study, ticket, parent, origin, device, **fitting):
+    """Train or continue one run in its folder, which this process holds."""
+    record = {"key": folder.name, "study": study, "arm": config.arm, "density": config.density, "seed": config.seed}
     record["config"] = dataclasses.asdict(config)
     record["data"] = {"name": frames.name, "fingerprint": frames.fingerprint, "height": frames.depth.shape[1]}
     record["init"] = initial.summary()
@@ -173,53 +189,34 @@ def run(config, frames, initial, store, device="cpu", study="", ticket=None, dea
     else:
         ticket, state = arms.start(config, initial, ticket, parent, origin)
         ticketfile.save(ticket, folder / "ticket.npz", config.backbone, initial.fingerprint)
-        results, arrays = train.fit(config, frames, state, ticket, folder, device, deadline, every, progress, snapshot)
+        try:
+            results, arrays = train.fit(config, frames, state, ticket, folder, device, **fitting)
+        except train.Diverged as error:
+            settings = " ".join(f"{k}={v}" for k, v in record["config"].items())
+            again = f"python -m lthdepth train --data {frames.name} --weights {initial.name} {settings}"
+            record |= environment(device) | {"status": "failed", "reason": str(error), "reproduce": again}
+            write_atomic(folder / "failed.json", sealed(record))
+            raise
         record["densities"] = mask.densities(ticket, FCRN(config.backbone), config.height, config.width)
         record["ticket"] = {"fingerprint": ticket.fingerprint, "history": ticket.history, "layers": ticket.layers()}
     arrays |= {f"{split}/frames": train.rows_of(frames, config)[split] for split in ("validation", "test")}
     record |= results | environment(device) | {"status": "finished"}
+    record = sealed(record)
     _write_arrays(folder / "arrays.npz", arrays)
     write_atomic(folder / "record.json", record)  # last: a run is finished when its record is there
-    (folder / "checkpoint.pt").unlink(missing_ok=True)
+    checkpoint.clear(folder)
     return record
-
-
-def environment(device):
-    """Where a record was made: device, versions, commit, date."""
-    device = torch.device(device)
-    name = torch.cuda.get_device_name(device) if device.type == "cuda" else f"CPU, {torch.get_num_threads()} threads"
-    return {
-        "device": name,
-        "versions": {
-            "lthdepth": __version__,
-            "python": platform.python_version(),
-            "torch": torch.__version__,
-            "torchvision": torchvision.__version__,
-            "numpy": np.__version__,
-        },
-        "science_version": SCIENCE_VERSION,
-        "commit": _git("rev-parse", "--short=12", "HEAD"),
-        "dirty": bool(_git("status", "--porcelain", "--", "lthdepth")),
-        "date": time.strftime("%Y-%m-%d", time.gmtime()),
-    }
 
 
 def _training_photos(config, frames):
     return photos.of_frames(frames, train.rows_of(frames, config)["fit"])
 
 
-def _git(*words):
-    done = subprocess.run(["git", *words], cwd=ROOT, capture_output=True, text=True, check=False)
-    return done.stdout.strip() if done.returncode == 0 else None
-
-
-def _parse(text, where):
+def _bytes(path):
     try:
-        record = json.loads(text)
-        record["key"], record["config"], record["study"]
-        return record
-    except (ValueError, KeyError, TypeError):
-        raise UserError(f"{where} is no record of a run; remove it, and the run is made again.") from None
+        return path.read_bytes() if path.exists() else b""
+    except OSError as error:
+        raise UserError(f"{path} cannot be read ({error.strerror}): check its permissions.") from None
 
 
 def order(record):
@@ -228,6 +225,5 @@ def order(record):
 
 
 def _write_arrays(path, arrays):
-    buffer = io.BytesIO()
-    np.savez_compressed(buffer, **arrays)
-    write_atomic(path, buffer.getvalue())
+    with replacing(path) as part, open(part, "wb") as file:
+        np.savez_compressed(file, **arrays)

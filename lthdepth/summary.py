@@ -9,6 +9,8 @@ import numpy as np
 
 from .data import describe
 from .errors import UserError
+from .files import replacing
+from .hdf5 import open_h5
 from .train import gallery_frames
 
 
@@ -47,7 +49,7 @@ def summarise(frames):
 
 def save(summary, path):
     """Write a summary to HDF5 (about 0.6 MB for NYU Depth V2)."""
-    with h5py.File(path, "w") as file:
+    with replacing(path) as part, h5py.File(part, "w") as file:
         file.attrs["description"] = json.dumps(summary.description)
         file.attrs["scene"] = json.dumps(summary.scene)
         file["index"] = summary.index
@@ -57,15 +59,18 @@ def save(summary, path):
 
 
 def load(path):
-    """Read what `save` wrote. Raises UserError where it is absent."""
+    """Read what `save` wrote. Raises UserError where it is absent or damaged."""
     if not Path(path).exists():
         raise UserError(f"no summary {path}; `python -m lthdepth data FILE --record` writes it.")
-    with h5py.File(path) as file:
-        return Summary(
-            json.loads(file.attrs["description"]),
-            file["mean"][()].astype(np.float32),
-            file["index"][()],
-            file["rgb"][()],
-            file["depth"][()].astype(np.float32),
-            json.loads(file.attrs["scene"]),
-        )
+    with open_h5(path) as file:
+        try:
+            return Summary(
+                json.loads(file.attrs["description"]),
+                file["mean"][()].astype(np.float32),
+                file["index"][()],
+                file["rgb"][()],
+                file["depth"][()].astype(np.float32),
+                json.loads(file.attrs["scene"]),
+            )
+        except (KeyError, ValueError, TypeError, AttributeError):
+            raise UserError(f"{path} is no summary of ours; `python -m lthdepth data FILE --record` writes it.") from None

@@ -8,13 +8,14 @@ ResNet-50. A SHA-256 over both guards against damage.
 import hashlib
 import io
 import json
+import zipfile
 from pathlib import Path
 
 import numpy as np
 import torch
 
 from .errors import UserError
-from .files import write_atomic
+from .files import check_zip, write_atomic
 from .mask import Ticket
 
 FORMAT = "lthdepth ticket 1"
@@ -81,7 +82,7 @@ def read(path, weights):
         UserError: no such file, unreadable, other layers or shapes, values other than 0 and 1, nothing kept.
     """
     path, history = Path(path), [{"drawn": "file", "file": Path(path).name}]
-    if path.suffix == ".npz" and "meta" in _names(path):
+    if path.suffix.lower() == ".npz" and "meta" in _names(path):
         ticket, _ = load(path)
         found, history = ticket.masks, ticket.history
     else:
@@ -106,7 +107,12 @@ def _masks(path):
     if not path.is_file():
         raise UserError(f"no mask file {path}.")
     try:
-        found = _arrays(path) if path.suffix == ".npz" else torch.load(path, map_location="cpu", weights_only=True)
+        if path.suffix.lower() == ".npz":
+            found = _arrays(path)
+        else:
+            if zipfile.is_zipfile(path):
+                check_zip(path, path)
+            found = torch.load(path, map_location="cpu", weights_only=True)
         masks = {k: v for k, v in found.items() if k.endswith("weight_mask") and not k.startswith("shape:")}
         for key in masks:
             if f"shape:{key}" in found:
@@ -123,8 +129,11 @@ def _arrays(path):
     if not Path(path).is_file():
         raise UserError(f"no ticket or mask file {path}.")
     try:
+        check_zip(path, path)
         with np.load(path, allow_pickle=False) as file:
             return {name: file[name] for name in file.files}
+    except UserError:
+        raise
     except Exception as error:  # numpy, zipfile and zlib each have their own
         raise _unreadable(path, error) from None
 

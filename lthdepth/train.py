@@ -8,18 +8,23 @@ import torch
 from torch import nn
 from tqdm.auto import tqdm
 
-from . import augment, metrics
+from . import augment, checkpoint, metrics
 from .errors import UserError
 from .files import write_atomic
 from .mask import Masking
 from .model import FCRN, initialise
-from .step import Step, autocast, optimiser, place, prepare, rate, restore
+from .step import Step, autocast, optimiser, place, prepare, rate
 
 GALLERY = 8  # test frames whose predicted depth is kept for pictures
+ABSURD = 1e3  # metres; no mean loss of a network that learns depth comes near it
 
 
 class Stopped(Exception):
     """The time was up; the run has left a checkpoint and continues from it."""
+
+
+class Diverged(UserError):
+    """The loss of an epoch is not finite or absurd, or a weight is not finite: there is no result."""
 
 
 def pick_device(name="auto"):
@@ -120,7 +125,8 @@ def fit(config, frames, start, ticket, folder, device="cpu", deadline=None, ever
 
     Raises:
         Stopped: at the deadline.
-        UserError: the loss is not finite, or the data do not suffice.
+        Diverged: training left the finite numbers.
+        UserError: the data do not suffice, or a file cannot be written.
     """
     device = torch.device(device)
     prepare(device)
@@ -134,57 +140,56 @@ def fit(config, frames, start, ticket, folder, device="cpu", deadline=None, ever
     steps = per_epoch * config.epochs
     state = {"epoch": 0, "seconds": 0.0, "curves": {"train_loss": [], "validation_rms": []}, "best": None}
 
-    checkpoint, snapped = folder / "checkpoint.pt", folder / f"epoch-{snapshot}.pt"
-    saved = torch.load(checkpoint, map_location=device, weights_only=True) if checkpoint.exists() else None
-    if saved and (not snapshot or snapped.exists() or saved["state"]["epoch"] < snapshot):
-        model.load_state_dict(saved["model"])
-        restore(opt, saved["optimiser"])
-        state = saved["state"]
+    snapped = folder / f"epoch-{snapshot}.pt"
+    latest = snapshot - 1 if snapshot and not snapped.exists() else config.epochs
+    if saved := checkpoint.load(folder, model, opt, device, latest):
+        state = saved
         masking.check(opt)
 
-    bar = tqdm(total=steps, initial=state["epoch"] * per_epoch, unit="step", disable=not progress, dynamic_ncols=True)
-    bar.set_description(f"{config.arm} {100 * config.density:.3g} % seed {config.seed}")
-    written = shown = started = time.monotonic()
-    while state["epoch"] < config.epochs and not _patience_is_out(config, state["curves"]["validation_rms"]):
-        model.train()
-        model.encoder.train(config.arm != "frozen")  # in evaluation mode batch norm keeps its statistics
-        u = augment.draws(config.seed, state["epoch"], len(frames.split))
-        order = rows["fit"][np.argsort(u[rows["fit"], 0], kind="stable")] if config.shuffle else rows["fit"]
-        order = order[: per_epoch * config.batch]
-        batches = zip(*(t.split(config.batch) for t in views.plan(order, u[order], config)), strict=True)
-        step.total.zero_()
-        for i, batch in enumerate(batches):
-            step(batch, rate(config, state["epoch"] * per_epoch + i, steps))
-            bar.update()
-            if device.type == "cpu" and time.monotonic() - shown > 1:  # reading the loss would make a GPU wait
-                shown = time.monotonic()
-                bar.set_postfix_str(_status(state, config, step.total.item() / (i + 1)), refresh=False)
+    label = f"{config.arm} {100 * config.density:.3g} % seed {config.seed}"
+    at = state["epoch"] * per_epoch
+    with tqdm(total=steps, initial=at, desc=label, unit="step", disable=not progress, dynamic_ncols=True) as bar:
+        written = shown = started = time.monotonic()
+        while state["epoch"] < config.epochs and not _patience_is_out(config, state["curves"]["validation_rms"]):
+            model.train()
+            model.encoder.train(config.arm != "frozen")  # in evaluation mode batch norm keeps its statistics
+            u = augment.draws(config.seed, state["epoch"], len(frames.split))
+            order = rows["fit"][np.argsort(u[rows["fit"], 0], kind="stable")] if config.shuffle else rows["fit"]
+            order = order[: per_epoch * config.batch]
+            batches = zip(*(t.split(config.batch) for t in views.plan(order, u[order], config)), strict=True)
+            step.total.zero_()
+            for i, batch in enumerate(batches):
+                step(batch, rate(config, state["epoch"] * per_epoch + i, steps))
+                bar.update()
+                if device.type == "cpu" and time.monotonic() - shown > 1:  # reading the loss would make a GPU wait
+                    shown = time.monotonic()
+                    bar.set_postfix_str(_status(state, config, step.total.item() / (i + 1)), refresh=False)
 
-        mean_loss = step.total.item() / per_epoch
-        if not math.isfinite(mean_loss):
-            raise UserError(f"the loss of {config.arm} is {mean_loss} in epoch {state['epoch'] + 1}: lower the learning rate.")
-        state["curves"]["train_loss"].append(mean_loss)
-        if len(rows["validation"]):
-            recalibrate(model, views, rows["fit"], config)
-            rms = metrics.summarise(evaluate(model, views, rows["validation"], config)["full"])["pooled"]["rms"]
-            state["curves"]["validation_rms"].append(rms)
-            if (config.patience or config.last_batch) and rms == min(state["curves"]["validation_rms"]):
-                state["best"] = {k: v.to("cpu", copy=True) for k, v in model.state_dict().items()}
-        state["epoch"] += 1
-        if state["epoch"] == snapshot:
-            write_atomic(snapped, {k: v.cpu() for k, v in model.encoder.state_dict().items()})
-        bar.set_postfix_str(_status(state, config, mean_loss))
+            mean_loss = step.total.item() / per_epoch
+            if _diverged(mean_loss, model):
+                where = f"the loss is {mean_loss:.4g} m in epoch {state['epoch'] + 1} of {config.epochs}"
+                raise Diverged(f"{label} diverged: {where}, or a weight is not finite; lower the learning rate.")
+            state["curves"]["train_loss"].append(mean_loss)
+            if len(rows["validation"]):
+                recalibrate(model, views, rows["fit"], config)
+                rms = metrics.summarise(evaluate(model, views, rows["validation"], config)["full"])["pooled"]["rms"]
+                state["curves"]["validation_rms"].append(rms)
+                if (config.patience or config.last_batch) and rms == min(state["curves"]["validation_rms"]):
+                    state["best"] = {k: v.to("cpu", copy=True) for k, v in model.state_dict().items()}
+            state["epoch"] += 1
+            if state["epoch"] == snapshot:
+                write_atomic(snapped, {k: v.cpu() for k, v in model.encoder.state_dict().items()})
+            bar.set_postfix_str(_status(state, config, mean_loss))
 
-        now = time.monotonic()
-        late = deadline is not None and now > deadline and state["epoch"] < config.epochs
-        if late or now - written >= every:
-            masking.check(opt)
-            saved = {**state, "seconds": state["seconds"] + now - started}
-            write_atomic(checkpoint, {"model": model.state_dict(), "optimiser": opt.state_dict(), "state": saved})
-            written = time.monotonic()
-        if late:
-            raise Stopped(f"stopped after epoch {state['epoch']} of {config.epochs}; run it again to continue")
-    bar.close()
+            now = time.monotonic()
+            late = deadline is not None and now > deadline and state["epoch"] < config.epochs
+            if late or now - written >= every:
+                masking.check(opt)
+                saved = {**state, "seconds": state["seconds"] + now - started}
+                checkpoint.save(folder, model, opt, saved)
+                written = time.monotonic()
+            if late:
+                raise Stopped(f"stopped after epoch {state['epoch']} of {config.epochs}; run it again to continue")
     seconds = state["seconds"] + time.monotonic() - started
 
     if state["best"] is not None:
@@ -203,6 +208,8 @@ def fit(config, frames, start, ticket, folder, device="cpu", deadline=None, ever
         results[split] = None
         if len(rows[split]):
             sums = evaluate(model, views, rows[split], config)
+            if not all(np.isfinite(s).all() for s in sums.values()):
+                raise Diverged(f"{label} diverged: a prediction is not finite; lower the learning rate.")
             results[split] = {p: metrics.summarise(s) for p, s in sums.items()} | {"frames": len(rows[split])}
             arrays |= {f"{split}/{p}": s for p, s in sums.items()}
     if len(rows["test"]):
@@ -240,6 +247,11 @@ def floor(config, frames):
 def gallery_frames(test_rows):
     """The test frames whose depth maps are kept: evenly spaced through the test set, chosen before any result."""
     return test_rows[np.unique(np.linspace(0, len(test_rows) - 1, GALLERY + 2).round().astype(int)[1:-1])]
+
+
+def _diverged(mean_loss, model):
+    norms = torch._foreach_norm([v for v in model.state_dict().values() if v.is_floating_point()])
+    return not (mean_loss < ABSURD and torch.stack(norms).isfinite().all())
 
 
 def _patience_is_out(config, rms):

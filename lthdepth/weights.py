@@ -5,13 +5,17 @@ import io
 import lzma
 import pickle
 import re
+import zipfile
 from dataclasses import dataclass
 from pathlib import Path
 
+import safetensors.torch
 import torch
 import torchvision
 
 from .errors import UserError
+from .files import check_zip
+from .hdf5 import looks_like_html
 
 # Content fingerprints of weights whose origin is known: name, description.
 KNOWN = {
@@ -26,8 +30,9 @@ KNOWN = {
         "68.2 % top-1",
     ),
 }
-NAMED = r"DEFAULT|IMAGENET\w*"  # names of torchvision's weights
-LARGEST = 2**30  # bytes a packed file may unpack to
+NAMED = re.compile(r"DEFAULT|IMAGENET\w*")  # names of torchvision's weights
+LARGEST = 2**30  # bytes of a file of weights, packed or not
+MEMORY = 2**28  # bytes that unpacking may take besides
 
 
 @dataclass(frozen=True, eq=False)
@@ -75,9 +80,10 @@ def load(source, backbone=None):
     Raises:
         UserError: no such file, not a state dict, another architecture, non-finite values, a failed download.
     """
+    check(source)
     if source in (None, "none"):
         return NONE
-    if re.fullmatch(NAMED, str(source)):
+    if NAMED.fullmatch(str(source)):
         return _torchvision(str(source), backbone or "resnet50")
     path = Path(source)
     state = _read(path)
@@ -102,7 +108,7 @@ def load(source, backbone=None):
 def fitting(sources, backbone):
     """The first of several sources (as `load`) with weights of a backbone, loaded; None where none has."""
     for source in sources:
-        found = load(source, backbone if re.fullmatch(NAMED, str(source)) else None)
+        found = load(source, backbone if NAMED.fullmatch(str(source)) else None)
         if found.backbone in (None, backbone):
             return found
     return None
@@ -113,6 +119,12 @@ def _parts(state):
     classifier = {k: v.float() for k, v in state.items() if k in ("fc.weight", "fc.bias") and torch.isfinite(v).all()}
     encoder = {k: v for k, v in state.items() if not k.startswith("fc.")}
     return encoder, classifier if len(classifier) == 2 else None
+
+
+def check(source):
+    """Refuses a source that is neither a name nor a file. Raises UserError."""
+    if not (source in (None, "none") or NAMED.fullmatch(str(source)) or Path(source).is_file()):
+        raise UserError(f"no weights file {source}; give a ResNet state dict (.pth, .pth.xz, .safetensors) or 'none'.")
 
 
 def _torchvision(name, backbone):
@@ -134,20 +146,24 @@ def _torchvision(name, backbone):
 
 
 def _read(path):
-    if not path.is_file():
-        raise UserError(f"no weights file {path}; give a ResNet state dict (.pth, .pth.xz, .safetensors) or 'none'.")
+    suffix = path.suffix.lower()
     try:
-        if path.suffix == ".safetensors":
-            from safetensors.torch import load_file
-
-            return load_file(path)
-        if path.suffix == ".xz":
-            with lzma.open(path) as file:
-                data = file.read(LARGEST + 1)
+        if path.stat().st_size > LARGEST:
+            raise UserError(f"{path} has more than {LARGEST >> 20} MiB; that is no ResNet.")
+        data = path.read_bytes()
+        if looks_like_html(data[:1024]):
+            raise UserError(f"{path} is a web page (HTML), not weights: read what the server said, fetch it again.")
+        if suffix == ".safetensors":
+            return safetensors.torch.load(data)
+        if suffix == ".xz":
+            unpacker = lzma.LZMADecompressor(memlimit=MEMORY)
+            data = unpacker.decompress(data, LARGEST + 1)
             if len(data) > LARGEST:
-                raise UserError(f"{path} unpacks to more than {LARGEST >> 30} GiB; that is no ResNet.")
-        else:
-            data = path.read_bytes()
+                raise UserError(f"{path} unpacks to more than {LARGEST >> 20} MiB; that is no ResNet.")
+            if not unpacker.eof:
+                raise EOFError("it is cut short")
+        if zipfile.is_zipfile(io.BytesIO(data)):
+            check_zip(io.BytesIO(data), path)
         return torch.load(io.BytesIO(data), map_location="cpu", weights_only=True)
     except UserError:
         raise

@@ -9,7 +9,7 @@ import pytest
 import torch
 from hypothesis import settings
 
-from lthdepth import mask, weights
+from lthdepth import data, mask, weights
 from lthdepth.config import Config
 from lthdepth.data import Frames
 from lthdepth.runs import Store
@@ -101,3 +101,11 @@ class Evil:
 
     def __reduce__(self):
         return os.system, (f"touch {self.flag}",)
+
+
+@pytest.fixture(autouse=True, scope="session")
+def caches(tmp_path_factory):
+    """Rendered rooms and converted data of the tests are kept apart from the repository's."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(data, "DATA_DIR", tmp_path_factory.mktemp("data"))
+        yield

@@ -238,6 +238,15 @@ def test_a_persons_mistake_in_a_cell_is_one_sentence_and_a_bug_keeps_its_traceba
     assert nbformat.read(target, as_version=4).cells[-1].outputs[-1].ename == "ZeroDivisionError"
 
 
+@pytest.mark.parametrize("wrong", [{"data": "absent.h5"}, {"data": "kitchen"}, {"weights": "absent.pth"}, {"device": "tpu"}])
+def test_a_mistake_leaves_the_earlier_build_alone(wrong, folder, tmp_path):
+    (tmp_path / "out" / "notebooks").mkdir(parents=True)
+    (tmp_path / "out" / "notebooks" / "01_small.ipynb").write_text("an earlier build")
+    with pytest.raises(UserError):
+        build.build("quick", notebooks=folder, out=tmp_path / "out", **wrong)
+    assert (tmp_path / "out" / "notebooks" / "01_small.ipynb").read_text() == "an earlier build"
+
+
 def test_progress_in_a_log_is_the_final_state_of_each_bar(tmp_path):
     with open(tmp_path / "log", "w+") as log:
         progress = build._Progress(log, "01_small")

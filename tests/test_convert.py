@@ -24,7 +24,8 @@ WIDTH, HEIGHT = 12, 8  # of a small frame at half resolution
 
 @pytest.fixture(autouse=True)
 def elsewhere(tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)  # data/ is relative to the current folder
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(data, "DATA_DIR", tmp_path / "data")
 
 
 def write_mat(path, images, depths, scenes):
@@ -84,7 +85,7 @@ def test_mat_is_converted_once_for_each_state_of_it(monkeypatch):
     assert calls == []
     os.utime("nyu.mat", (1, 1))
     load("nyu.mat", progress=False)
-    assert calls == [(Path("nyu.mat"), Path("data/nyu_half.h5"))]
+    assert calls == [(Path("nyu.mat"), data.cache_of("nyu.mat"))]
 
 
 def test_scenes_of_another_file_are_noticed():

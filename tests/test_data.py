@@ -25,7 +25,8 @@ WIDTH, HEIGHT, N = 12, 8, 10  # of the small files made here
 
 @pytest.fixture(autouse=True)
 def elsewhere(tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)  # data/ is relative to the current folder
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(data, "DATA_DIR", tmp_path / "data")
 
 
 def picture(i, width=WIDTH, height=HEIGHT, mode="RGB", kind="PNG"):
@@ -323,6 +324,21 @@ def test_rooms_are_rendered_once_and_again_when_the_renderer_changes(monkeypatch
     for path in Path("data").iterdir():
         path.write_bytes(path.read_bytes()[:1000])
     assert load("rooms:12").fingerprint == first.fingerprint and calls == [12, 12, 12]
+
+
+def test_caches_lie_in_one_place_and_files_of_one_name_have_two(tmp_path, monkeypatch):
+    for folder in ("a", "b"):
+        (tmp_path / folder).mkdir()
+        monkeypatch.chdir(tmp_path / folder)
+        load("rooms:12")
+    assert [p.suffix for p in (tmp_path / "data").iterdir()] == [".npz"]
+    assert data.cache_of(tmp_path / "a" / "x.mat") != data.cache_of(tmp_path / "b" / "x.mat")
+    assert data.cache_of("x.mat") == data.cache_of(tmp_path / "b" / "x.mat")
+
+
+def test_upper_case_suffixes_are_the_same_kind(tmp_path):
+    write_cache(tmp_path / "FRAMES.H5")
+    assert len(load(tmp_path / "FRAMES.H5", progress=False).rgb) == N
 
 
 def test_rooms_need_no_place_to_be_kept():

@@ -192,12 +192,12 @@ def test_only_finished_runs_are_published(store):
         store.publish(["abc"], "paper")
 
 
-@pytest.mark.parametrize("bad", ['{"key": "a", "conf', "[]", "3", "<html>", '{"key": "a"}', ""])
+@pytest.mark.parametrize("bad", [b'{"key": "a", "conf', b"[]", b"3", b"<html>", b'{"key": "a"}', b"", b"\xff\xfe{}", b"[" * 10**5])
 def test_a_damaged_line_is_named_by_its_number(published, bad):
     _, reader = published
     path = reader.recorded / "runs.jsonl"
-    lines = path.read_text().splitlines()
-    path.write_text("\n".join([lines[0], bad, lines[1]]) + "\n")
+    lines = path.read_bytes().splitlines()
+    path.write_bytes(b"\n".join([lines[0], bad, lines[1]]) + b"\n")
     with pytest.raises(UserError, match=r"runs\.jsonl, line 2 is no record"):
         reader.records()
 
@@ -299,3 +299,54 @@ def test_imp_makes_a_round_again_whose_weights_are_gone(frames, tmp_path):
     (store.local / first["key"] / "record.json").unlink()
     again = runs.run(config, frames, weights.NONE, store, progress=False)
     assert again["test"] == first["test"] and again["ticket"]["fingerprint"] == first["ticket"]["fingerprint"]
+
+
+# Damage
+
+
+def test_a_changed_record_is_noticed_and_another_study_is_no_change(made, tmp_path):
+    _, floor, record = made
+    folder = tmp_path / "runs" / record["key"]
+    folder.mkdir(parents=True)
+    (folder / "record.json").write_text(json.dumps(record | {"study": "renamed"}))
+    assert runs.Store(tmp_path / "runs", tmp_path / "none").get(record["key"])["study"] == "renamed"
+    rms = str(record["test"]["full"]["pooled"]["rms"])
+    (folder / "record.json").write_text(json.dumps(record).replace(rms, "0.1"))
+    with pytest.raises(UserError, match=r"record\.json was changed after it was written"):
+        runs.Store(tmp_path / "runs", tmp_path / "none").records()
+
+
+@pytest.mark.parametrize("change", [{"arm": "of the future"}, {"science_version": 99}])
+def test_a_record_of_a_later_version_is_refused(made, tmp_path, change):
+    record = {k: v for k, v in made[1].items() if k != "sha256"} | change
+    (tmp_path / "runs.jsonl").write_text(json.dumps(record) + "\n")
+    with pytest.raises(UserError, match=r"line 1 is of a later version"):
+        runs.Store(tmp_path / "none", tmp_path).records()
+
+
+def test_a_committed_record_has_the_key_of_its_configuration():
+    """So a record that an older version wrote, whose configuration lacks newer fields, is found and not misread."""
+    store = runs.Store(runs.ROOT / "nothing", runs.ROOT / "results")
+    assert store.records()
+    for name, record in store.records().items():
+        ticket = record["ticket"]["fingerprint"] if record["arm"] == "file" else ""
+        config = Config(**record["config"])
+        assert name == runs.key(config, record["data"]["fingerprint"], record["init"]["fingerprint"], ticket)
+        assert (record["arm"], record["density"], record["seed"]) == (config.arm, config.density, config.seed)
+
+
+def test_damaged_arrays_are_told_in_a_sentence(made, published, tmp_path):
+    local, _, record = made
+    _, reader = published
+    path = reader.recorded / "arrays.h5"
+    content = bytearray(path.read_bytes())
+    path.write_bytes(content[: len(content) // 2])
+    with pytest.raises(UserError, match=r"arrays\.h5 is cut short"):
+        reader.arrays(record["key"])
+    folder = tmp_path / "runs" / record["key"]
+    folder.mkdir(parents=True)
+    whole = (local.local / record["key"] / "arrays.npz").read_bytes()
+    for damaged in (b"", whole[:1000], whole[:500] + bytes(200) + whole[700:]):
+        (folder / "arrays.npz").write_bytes(damaged)
+        with pytest.raises(UserError, match=r"arrays\.npz cannot be read"):
+            runs.Store(tmp_path / "runs", tmp_path / "none").arrays(record["key"])

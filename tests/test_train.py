@@ -228,7 +228,7 @@ def test_a_real_run_learns_far_below_the_floor(tmp_path):
 
 
 def test_a_loss_that_is_not_finite_is_told(frames, tmp_path):
-    with pytest.raises(UserError, match="lower the learning rate"):
+    with pytest.raises(train.Diverged, match="lower the learning rate"):
         fit(TINY.replace(lr_encoder=1e30, lr_decoder=1e30, epochs=1), frames, tmp_path)
     assert not (tmp_path / "weights.pt").exists()
 

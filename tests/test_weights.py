@@ -10,7 +10,7 @@ import torchvision
 from conftest import Evil
 from safetensors.torch import save_file
 
-from lthdepth import weights
+from lthdepth import files, weights
 from lthdepth.errors import UserError
 
 
@@ -129,6 +129,7 @@ def test_damaged_files(resnet18_state, tmp_path):
     for name, data in cases.items():
         (tmp_path / name).write_bytes(data)
         one_sentence(tmp_path / name, match=name)
+    assert "web page" in one_sentence(tmp_path / "page.pth", match="page.pth")
     one_sentence(tmp_path / "absent.pth", match="no weights file")
     one_sentence(tmp_path, match="no weights file")
 
@@ -147,6 +148,32 @@ def test_a_file_that_unpacks_to_too_much(tmp_path, monkeypatch):
     (tmp_path / "bomb.pth.xz").write_bytes(lzma.compress(bytes(2**20)))
     monkeypatch.setattr(weights, "LARGEST", 2**19)
     one_sentence(tmp_path / "bomb.pth.xz", match="unpacks to more than")
+
+
+def test_a_packed_file_that_asks_for_too_much_memory(tmp_path, monkeypatch):
+    filters = [{"id": lzma.FILTER_LZMA2, "dict_size": 2**26}]
+    (tmp_path / "greedy.pth.xz").write_bytes(lzma.compress(b"small", filters=filters))
+    monkeypatch.setattr(weights, "MEMORY", 2**24)
+    one_sentence(tmp_path / "greedy.pth.xz", match="greedy.pth.xz")
+
+
+def test_an_archive_that_unpacks_to_too_much(tmp_path, monkeypatch):
+    import zipfile
+
+    with zipfile.ZipFile(tmp_path / "bomb.pth", "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("archive/data.pkl", b"")
+        archive.writestr("archive/data/0", bytes(2**24))
+    assert (tmp_path / "bomb.pth").stat().st_size < 10**5
+    monkeypatch.setattr(files, "LARGEST", 2**23)
+    one_sentence(tmp_path / "bomb.pth", match="unpacks to more than 8 MiB")
+
+
+def test_upper_case_suffixes_are_the_same_kind(resnet18_state, tmp_path):
+    from safetensors.torch import save
+
+    (tmp_path / "A.PTH.XZ").write_bytes(lzma.compress(files.sealed(resnet18_state), preset=0))
+    (tmp_path / "B.SAFETENSORS").write_bytes(save(resnet18_state))
+    assert weights.load(tmp_path / "A.PTH.XZ").fingerprint == weights.load(tmp_path / "B.SAFETENSORS").fingerprint
 
 
 def test_an_unknown_name_of_torchvision():

@@ -21,15 +21,17 @@ def run(args):
 
     source = args.source
     if args.download:
+        if source:
+            raise UserError(f"--download takes no source, and {source} was given: leave one of the two out.")
         source = str(download())
     if source is None:
         raise UserError("give a data source (rooms, a .h5 or a .mat) or --download.")
-    if args.out and args.out.suffix not in (".h5", ".hdf5"):
+    if args.out and args.out.suffix.lower() not in (".h5", ".hdf5"):
         raise UserError(f"--out {args.out}: a cache is named .h5.")
-    if (args.out or args.splits) and Path(source).suffix != ".mat":
+    if (args.out or args.splits) and Path(source).suffix.lower() != ".mat":
         raise UserError(f"--out and --splits go with a .mat to convert, and {source} is none.")
-    if Path(source).suffix == ".mat" and (args.out or args.splits):
-        out = args.out or frames_of.DATA_DIR / f"{Path(source).stem}_half.h5"
+    if Path(source).suffix.lower() == ".mat" and (args.out or args.splits):
+        out = args.out or frames_of.cache_of(source)
         convert.convert(Path(source), out, splits=args.splits)
         source = str(out)
     frames = frames_of.load(source)

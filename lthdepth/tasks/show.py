@@ -14,6 +14,7 @@ def arguments(p):
 
 def run(args):
     from .. import runs
+    from ..experiments import STUDIES
 
     if args.what and Path(args.what).suffix:
         from ..provenance import explain
@@ -21,11 +22,18 @@ def run(args):
         return print(explain(Path(args.what)))
     store = runs.Store()
     if args.what:
-        record = store.get(args.what)
+        record = store.get(args.what) or store.failed().get(args.what)
         if not record:
             raise UserError(f"no run {args.what}; `python -m lthdepth show` lists them.")
         return print(json.dumps(record, indent=1))
-    found = [r for r in store.records().values() if args.study in (None, r["study"])]
+    records, failed = store.records(), store.failed()
+    studies = {*STUDIES, "own", *(r["study"] for r in records.values())}
+    if args.study not in (None, *studies):
+        raise UserError(f"no study {args.study}; the studies are {', '.join(sorted(studies))}.")
+    found = [r for r in records.values() if args.study in (None, r["study"])]
     for record in sorted(found, key=runs.order):
         print(line(record))
-    print(f"{len(found)} runs")
+    lost = [r for r in failed.values() if args.study in (None, r["study"])]
+    for record in sorted(lost, key=runs.order):
+        print(f"{record['key']}  {record['study']:7} failed: {record['reason']}")
+    print(f"{len(found)} runs" + (f", {len(lost)} failed" if lost else ""))

@@ -2,7 +2,9 @@
 
 import functools
 import time
+from itertools import chain
 
+from ..errors import UserError
 from . import line, sources
 
 
@@ -19,8 +21,12 @@ def arguments(p):
 def run(args):
     from .. import data as frames_of
     from .. import experiments, photos, runs, weights
-    from ..train import Stopped, pick_device
+    from ..files import Busy
+    from ..train import Diverged, Stopped, pick_device
 
+    for name in ("budget", "every"):
+        if not (getattr(args, name) or 0) >= 0:
+            raise UserError(f"--{name} {getattr(args, name)}: give seconds, 0 or more.")
     deadline = time.monotonic() + args.budget if args.budget else None
     device, sources = pick_device(args.device), args.weights or [None]
     main = weights.load(sources[0])
@@ -31,7 +37,8 @@ def run(args):
         frames = frames.subset(*experiments.QUICK_FRAMES)
     print(f"{study.title}: {len(study.configs)} runs")
     fitting, names, late = functools.cache(functools.partial(weights.fitting, sources)), [], False
-    for config in study.configs:
+    busy, failed = [], []  # what another process is making is left for the end
+    for config, wait in chain(((c, False) for c in study.configs), ((c, True) for c in busy)):
         initial = main if config.arm == "floor" else fitting(config.backbone)
         title = f"{config.arm:7} {100 * config.density:6.2f} %  seed {config.seed}"
         if initial is None or (config.arm == "logits" and initial.classifier is None):
@@ -47,8 +54,18 @@ def run(args):
             try:
                 if deadline and time.monotonic() > deadline:
                     raise Stopped("the time is up; run it again to continue")
-                record = runs.run(config, frames, initial, store, device, study.name, None, deadline, args.every, unlabelled=unlabelled)
+                record = runs.run(config, frames, initial, store, device, study.name, None, deadline, args.every,
+                                  unlabelled=unlabelled, wait=wait)  # fmt: skip
                 print(line(record), flush=True)
+            except Busy as stop:
+                if wait:
+                    print(stop)
+                    late = True
+                else:
+                    busy.append(config)
+            except Diverged as error:
+                failed.append(name)
+                print(f"{name}  failed: {error}", flush=True)
             except Stopped as stop:
                 print(stop)
                 late = True
@@ -56,3 +73,5 @@ def run(args):
         known = store.records()  # a run that studies share stays filed under the first
         made = [n for n in names if (store.local / n / "record.json").exists()]
         store.publish([n for n in made if known[n]["study"] in (study.name, "own")], study.name)
+    if failed:
+        raise UserError(f"{len(failed)} runs diverged and are no results: {', '.join(failed)}; `show KEY` says more.")

@@ -61,9 +61,15 @@ def run(args):
         print(f"  {name:34} {kept:9,} of {size:9,}  {100 * kept / size:7.3f} %{'  (empty)' if not kept else ''}")
     if args.picture:
         from .. import plots
+        from ..files import replacing
 
         record = {"arm": "file", "density": found.density, "ticket": {"layers": found.layers()}}
-        plots.layers([record]).savefig(args.picture, dpi=160, bbox_inches="tight")
+        figure = plots.layers([record])
+        kinds = figure.canvas.get_supported_filetypes()
+        if (kind := args.picture.suffix[1:].lower()) not in kinds:
+            raise UserError(f"--picture {args.picture}: name it as one of {', '.join(sorted(kinds))}.")
+        with replacing(args.picture) as part:
+            figure.savefig(part, format=kind, dpi=160, bbox_inches="tight")
 
 
 def _levels(initial, args):

@@ -1,0 +1,59 @@
+"""Every bad input gets one sentence and a status, runs nothing, overwrites nothing."""
+
+import csv
+import hashlib
+import signal
+from pathlib import Path
+
+import pytest
+from bad_inputs import CASES, FLAG, INPUTS
+
+from lthdepth import data, runs
+from lthdepth.__main__ import main
+from lthdepth.errors import UserError
+
+
+@pytest.fixture(autouse=True)
+def elsewhere(tmp_path, monkeypatch):
+    handler = signal.getsignal(signal.SIGTERM)
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(runs.Store.__init__, "__defaults__", (tmp_path / "runs", tmp_path / "results"))
+    yield tmp_path
+    signal.signal(signal.SIGTERM, handler)
+
+
+def contents(folder):
+    return {p: hashlib.sha256(p.read_bytes()).hexdigest() for p in folder.rglob("*") if p.is_file()}
+
+
+@pytest.mark.parametrize(("entrance", "name"), CASES, ids=lambda v: v)
+def test_a_bad_input_gets_one_sentence(entrance, name, elsewhere, capsys, monkeypatch):
+    prepare, action, says = INPUTS[entrance][name]
+    if entrance == ".mat and splits":
+        monkeypatch.setattr(data, "DATA_DIR", elsewhere / "data")
+    if prepare:
+        prepare()
+    before = contents(elsewhere)
+    if isinstance(action, list):
+        assert main(action) == 2
+        said = [line for line in capsys.readouterr().err.splitlines() if line and "it/s]" not in line and "%|" not in line]
+        assert len(said) == 1 and said[0].startswith("lthdepth: ")  # besides progress bars
+        text = said[0].removeprefix("lthdepth: ")
+    else:
+        with pytest.raises(UserError) as error:
+            action()
+        text = str(error.value)
+    assert says in text and "\n" not in text and "Traceback" not in text and len(text) < 400
+    after = contents(elsewhere)
+    assert not (elsewhere / FLAG).exists()
+    assert {p: after[p] for p in before} == before  # nothing overwritten, nothing removed
+    made = {p.name for p in after.keys() - before.keys()}
+    assert made <= ({"failed.json", "ticket.npz"} if entrance == "settings" else set())  # and nothing half made
+
+
+def test_there_are_many_and_the_kept_table_lists_them():
+    assert len(CASES) >= 60
+    with open(Path(__file__).parents[1] / "benchmarks" / "bad_inputs.csv", newline="") as file:
+        kept = list(csv.DictReader(file))
+    assert [(row["entrance"], row["input"]) for row in kept] == CASES, "`python tests/bad_inputs.py` writes it anew"
+    assert all(row["exit status"] == "2" and row["answer"] for row in kept)
