@@ -51,7 +51,7 @@ def comparison(records, floor=None):
     for p in published().itertuples():
         rows.append({"model": p.model, **{h: f"{getattr(p, m):.3f}" for m, h in HEADINGS.items()}, "runs": "–", "protocol": p.protocol})
     if floor:
-        row = scores([floor]).iloc[0] | {"model": "mean depth map, scored as the paper under test was"}
+        row = scores([floor]).iloc[0].to_dict() | {"model": "mean depth map, scored as the paper under test was"}
         rows.append({**row, "protocol": f"its last {floor['test']['frames']} validation frames, pooled, at {floor['data']['height']} rows"})
     ours = scores(records)
     if not ours.empty:

@@ -110,6 +110,12 @@ def test_comparison_keeps_the_published_rows_and_names_every_protocol():
     assert "pooled" in table.protocol.iloc[-1] and table.protocol.str.len().min() > 10
 
 
+def test_the_floor_of_the_published_rows_stands_right_behind_them():
+    table = tables.comparison([record()], record("floor", rms=1.26))
+    assert list(table["rms (m)"][:4]) == ["0.573", "1.239", "1.407", "1.260"]
+    assert "mean depth map" in table.model[3] and "last 654 validation frames" in table.protocol[3]
+
+
 @pytest.mark.parametrize(("dense", "passed"), [(0.95, True), (0.97, False), (1.3, False)])
 def test_gate_asks_the_dense_network_to_be_a_fifth_below_the_floor(dense, passed):
     found = tables.gate([record("floor", rms=1.2), record(rms=dense)])
