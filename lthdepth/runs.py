@@ -7,6 +7,7 @@ is published. Per-image error sums and a few predicted depth maps lie beside it 
 import dataclasses
 import hashlib
 import json
+from contextlib import suppress
 from pathlib import Path
 
 import h5py
@@ -15,7 +16,7 @@ import numpy as np
 from . import arms, checkpoint, mask, photos, pretraining, ticketfile, train
 from .config import ARMS, SCIENCE_VERSION, WHOLE, Config
 from .errors import UserError
-from .files import locked, read_arrays, replacing, write_atomic
+from .files import Busy, locked, read_arrays, replacing, write_atomic
 from .hdf5 import open_h5
 from .model import FCRN
 from .record import environment, parse, sealed
@@ -156,6 +157,7 @@ def run(config, frames, initial, store, device="cpu", study="", ticket=None, dea
         return record if record and all((folder / file).exists() for file in needed) else None
 
     if record := finished():
+        _tidy(folder)
         return record
     origin = parent = None
     if before := arms.origin_of(config):
@@ -206,6 +208,13 @@ def _make(config, frames, initial, folder, study, ticket, parent, origin, device
     write_atomic(folder / "record.json", record)  # last: a run is finished when its record is there
     checkpoint.clear(folder)
     return record
+
+
+def _tidy(folder):
+    """Remove what a process that was killed after writing its record left beside it."""
+    if any((*folder.glob("checkpoint*"), *folder.parent.glob(f".{folder.name}.*"))):
+        with suppress(Busy), locked(folder, wait=False):
+            checkpoint.clear(folder)
 
 
 def _training_photos(config, frames):

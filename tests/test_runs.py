@@ -136,6 +136,16 @@ def test_a_run_that_was_stopped_is_not_finished_and_continues(frames, store):
     assert record["test"] is None and store.get(record["key"]) == plain(record)
 
 
+def test_what_a_process_killed_after_its_record_left_is_removed_when_the_run_is_asked_for(frames, store):
+    record = runs.run(TINY, frames, weights.NONE, store, progress=False)
+    folder = store.local / record["key"]
+    over = [folder / "checkpoint.pt", folder / "checkpoint.previous.pt", store.local / f".{folder.name}.lock"]
+    for path in over:
+        path.touch()
+    assert runs.run(TINY, frames, weights.NONE, store, progress=False) == record
+    assert not any(path.exists() for path in over)
+
+
 def test_a_record_is_found_by_the_beginning_of_its_key(made):
     store, floor, record = made
     same = 0
