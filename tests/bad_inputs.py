@@ -172,6 +172,22 @@ def record_line(**change):
     return json.dumps({k: v for k, v in record.items() if v is not None}) + "\n"
 
 
+def photo(name, size=(40, 30), keep=1.0):
+    """A picture file of one colour, of which only a part is kept."""
+    file = io.BytesIO()
+    Image.new("RGB", size, "teal").save(file, "JPEG" if name.endswith(".jpg") else "PNG")
+    write(name, file.getvalue()[: int(keep * len(file.getvalue()))])
+
+
+def huge_photo(name):
+    """A small PNG that says it has 400 million pixels."""
+    photo(name)
+    content = bytearray(Path(name).read_bytes())
+    content[16:24] = (20000).to_bytes(4, "big") * 2
+    content[29:33] = zlib.crc32(content[12:29]).to_bytes(4, "big")
+    write(name, bytes(content))
+
+
 def both(*makers):
     for make in makers:
         make()
@@ -187,6 +203,7 @@ WEIGHTS = ["train", "--data", "rooms:24", "--device", "cpu", *TINY, "--weights"]
 TICKET = [*TRAIN, "--ticket"]
 SPLIT = ["data", "m.mat", "--splits", "s.json", "--out", "o.h5"]
 CACHE = ["data", "c.h5"]
+PREDICT = ["predict", "--run", "abcdef"]
 
 # entrance: {what is wrong: (what makes it, the command or function, a word of the answer)}
 INPUTS = {
@@ -331,6 +348,15 @@ INPUTS = {
         "a ticket without its name": (None, ["ticket", "draw", "n.txt"], "n.txt"),
         "a conversion into nothing": (mask_file, ["ticket", "convert", "mask.pt"], "--out"),
         "a picture of no kind": (ticket_file, ["ticket", "show", "t.npz", "--picture", "p.nope"], "p.nope"),
+    },
+    "photos": {
+        "no such photo": (None, [*PREDICT, "p.jpg"], "p.jpg"),
+        "a folder": (partial(Path("p.jpg").mkdir), [*PREDICT, "p.jpg"], "p.jpg"),
+        "a web page": (partial(write, "p.jpg", HTML), [*PREDICT, "p.jpg"], "cannot be decoded"),
+        "cut short": (partial(photo, "p.jpg", keep=0.6), [*PREDICT, "p.jpg"], "cannot be decoded"),
+        "400 million pixels": (partial(huge_photo, "p.png"), [*PREDICT, "p.png"], "million pixels"),
+        "a panorama": (partial(photo, "p.jpg", (400, 30)), [*PREDICT, "p.jpg"], "400×30"),
+        "an unknown run": (partial(photo, "p.jpg"), [*PREDICT, "p.jpg"], "no run abcdef"),
     },
     "records": {
         "a line that is no JSON": (partial(write, "results/runs.jsonl", "not json\n"), ["show"], "line 1"),

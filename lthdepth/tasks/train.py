@@ -16,6 +16,7 @@ def arguments(p):
     sources(p, True)
     p.add_argument("--ticket", type=Path, metavar="FILE", help="train under this ticket or mask file (arm=file)")
     p.add_argument("--setting", choices=tuple(SETTINGS), help="start from a named configuration (default: tuned)")
+    p.add_argument("--keep", action="store_true", help="train again where only the record is here, not the trained weights")
     p.add_argument("settings", nargs="*", metavar="name=value", help="settings changed from there; listed below")
     p.epilog = f"{EXAMPLE}\n{settings()}"
 
@@ -38,7 +39,7 @@ def run(args):
         if not any(text.startswith("arm=") for text in args.settings):
             config = config.replace(arm="file", density=ticket.density)
     frames = frames_of.load(args.data)
-    record = runs.run(config, frames, initial, runs.Store(), device, "own", ticket)
+    record = runs.run(config, frames, initial, runs.Store(), device, "own", ticket, keep=args.keep)
     print(line(record))
     print(f"record: {runs.Store().local / record['key'] / 'record.json'}")
 

@@ -1,0 +1,128 @@
+"""Depth of a photo: the network sees what it saw in training, and the files hold what it said."""
+
+import numpy as np
+import pytest
+import torch
+from conftest import TINY, make_frames
+from hypothesis import given
+from hypothesis import strategies as st
+from PIL import Image
+
+from lthdepth import metrics, predict, runs, weights
+from lthdepth.__main__ import main
+from lthdepth.config import Config
+from lthdepth.errors import UserError
+
+SHAPE = TINY.replace(height=40, width=56, epochs=1)  # that of the frames
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory):
+    """A store with a trained run and the floor under the same protocol; the frames."""
+    folder = tmp_path_factory.mktemp("store")
+    store, frames = runs.Store(folder / "runs", folder / "results"), make_frames(height=40, width=56)
+    record = runs.run(SHAPE, frames, weights.NONE, store, progress=False)
+    floor = runs.run(SHAPE.floor(), frames, weights.NONE, store)
+    return store, frames, record, floor
+
+
+def photo_of(frames, i, path, **how):
+    Image.fromarray(frames.rgb[i].transpose(1, 2, 0)).save(path, **how)
+    return path
+
+
+def test_a_test_frame_as_a_photo_scores_as_the_record_says(made, tmp_path):
+    store, frames, record, _ = made
+    record, model = predict.network(record["key"][:6], store)
+    rows = np.flatnonzero(frames.split == "test")
+    for i, sums in zip(rows[:2], store.arrays(record["key"])["test/full"], strict=False):
+        rgb = predict.photo(photo_of(frames, i, tmp_path / "a.png"))
+        assert np.array_equal(rgb.transpose(2, 0, 1), frames.rgb[i])
+        metres = predict.depth(rgb, record, model)
+        ours = metrics.error_sums(torch.from_numpy(metres)[None], torch.from_numpy(frames.depth[i])[None])
+        assert np.allclose(ours[0], sums, rtol=1e-4)
+
+
+def test_the_files_hold_millimetres_at_the_size_of_the_photo(made, tmp_path):
+    store, frames, record, _ = made
+    path = photo_of(frames, 4, tmp_path / "my room.png")
+    metres = np.linspace(-0.2, 70, 40 * 56, dtype=np.float32).reshape(40, 56)
+    depth, picture = predict.save(path, predict.photo(path), metres, record, tmp_path / "out", "Words.")
+    assert depth.name == f"my_room_depth_{record['key'][:8]}.png"
+    image = Image.open(depth)
+    found = np.asarray(image)
+    inside = (metres > 0.001) & (metres < 65.535)
+    assert image.size == (56, 40) and found.dtype == np.uint16 and "millimetres" in image.text["Description"]
+    assert np.abs(found[inside] / 1000 - metres[inside]).max() <= 0.00051
+    assert found[metres < 0].max() == 1 and found[metres > 65.6].min() == 65535  # 0 would mean: not measured
+    assert np.asarray(Image.open(picture)).std() > 10 and "Words." in Image.open(picture).text["Description"]
+
+
+def test_a_turned_photo_is_seen_upright(made, tmp_path):
+    upright = predict.photo(photo_of(made[1], 4, tmp_path / "a.png"))
+    exif = Image.Exif()
+    exif[0x0112] = 6  # to be shown turned by 90° clockwise
+    Image.fromarray(upright).rotate(90, expand=True).save(tmp_path / "b.png", exif=exif)
+    assert np.array_equal(predict.photo(tmp_path / "b.png"), upright)
+
+
+@given(st.integers(150, 3000), st.floats(1 / 3, 3))
+def test_a_photo_of_another_shape_keeps_it_and_about_as_many_pixels(height, aspect):
+    rgb = np.broadcast_to(np.uint8(0), (height, round(height * aspect), 3))
+    config = Config()
+    h, w = predict.seen(rgb, config)
+    shape = rgb.shape[1] / rgb.shape[0]
+    assert (h, w) == (228, 304) or (abs(w / h / shape - 1) < 0.01 and abs(h * w / (228 * 304) - 1) < 0.01)
+    assert ((h, w) == (228, 304)) == (abs(shape / (304 / 228) - 1) < predict.SAME)
+
+
+def test_photos_of_other_sizes_and_shapes_give_depth_of_their_size(made):
+    store, frames, record, _ = made
+    record, model = predict.network(record["key"], store)
+    large = np.asarray(Image.fromarray(frames.rgb[4].transpose(1, 2, 0)).resize((560, 400), Image.Resampling.BICUBIC))
+    found = predict.depth(large, record, model)
+    small = predict.depth(frames.rgb[4].transpose(1, 2, 0), record, model)
+    assert found.shape == (400, 560) and np.abs(found[5::10, 5::10] - small).max() < 0.1 * small.max()
+    tall = predict.depth(large[:, :200], record, model)
+    assert tall.shape == (400, 200) and np.isfinite(tall).all()
+    assert "another shape" in predict.about(record, large[:, :200], store) and "another shape" not in predict.about(record, large, store)
+
+
+def test_what_is_said_of_a_network_is_in_its_record(made):
+    store, _, record, floor = made
+    said = predict.about(record, store=store)
+    for r in (record, floor):
+        assert f"rms {r['test']['full']['pooled']['rms']:.2f} m" in said or f"rms is {r['test']['full']['pooled']['rms']:.2f} m" in said
+    assert f"trained on {record['fit_frames']} frames of toy" in said
+    rooms = record | {"data": record["data"] | {"name": "rooms"}}
+    assert "never seen a photo" in predict.about(rooms, store=store)
+
+
+def test_without_its_weights_a_run_says_how_to_make_them(made, tmp_path):
+    store, _, record, floor = made
+    store.publish([record["key"]], "own")
+    with pytest.raises(UserError, match=r"only the record is here.*train --data FILE .*--keep"):
+        predict.network(record["key"], runs.Store(tmp_path, store.recorded))
+    with pytest.raises(UserError, match="mean depth map"):
+        predict.network(floor["key"], store)
+    with pytest.raises(UserError, match="no run zzz"):
+        predict.network("zzz", store)
+
+
+def test_keep_makes_the_weights_of_a_recorded_run(tmp_path, monkeypatch, capsys):
+    store = runs.Store(tmp_path / "runs", tmp_path / "results")
+    monkeypatch.setattr(runs.Store.__init__, "__defaults__", (store.local, store.recorded))
+    words = ["train", "--data", "rooms:24", "--device", "cpu", "backbone=resnet18", "height=32", "width=32", "batch=4", "epochs=1"]
+    assert main(words) == 0
+    key = next(iter(store.records()))
+    store.publish([key], "own")
+    for path in (store.local / key).iterdir():
+        path.unlink()
+    assert main(words) == 0 and not (store.local / key / "weights.pt").exists()  # the record is enough
+    assert main([*words, "--keep"]) == 0 and (store.local / key / "weights.pt").exists()
+    Image.new("RGB", (64, 48), "grey").save(tmp_path / "p.jpg")
+    assert main(["predict", str(tmp_path / "p.jpg"), "--run", key, "--device", "cpu"]) == 0
+    said = capsys.readouterr().out
+    assert "never seen a photo" in said and f"p_depth_{key[:8]}.png" in said
+    (store.local / key / "weights.pt").write_bytes(b"damaged")
+    assert main(["predict", str(tmp_path / "p.jpg"), "--run", key, "--device", "cpu"]) == 2
