@@ -58,9 +58,11 @@ def load(folder, model, optimiser, device, latest):
 
 
 def clear(folder):
-    """Remove the checkpoints of a run."""
-    for name in NAMES:
-        (folder / name).unlink(missing_ok=True)
+    """Remove the checkpoints of a finished run. Those younger than its record are kept: they are of a run that is made again."""
+    record = folder / "record.json"
+    for path in (folder / name for name in NAMES):
+        if record.exists() and path.exists() and path.stat().st_mtime_ns <= record.stat().st_mtime_ns:
+            path.unlink()
 
 
 def _check(saved, model):

@@ -14,6 +14,7 @@ import hashlib
 import io
 import os
 import re
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -262,6 +263,9 @@ def _rooms(n):
     try:
         found = read_arrays(path)
         rgb, depth, room = found["rgb"], found["depth"], found["room"]
+        if any(path.parent.glob(f".{path.name}.*")):  # a process was killed right after it kept them
+            with suppress(UserError), locked(path, wait=False):
+                pass
     except (UserError, KeyError):
         rgb, depth, room = rooms.render(n, views=ROOM_VIEWS)
         try:

@@ -16,7 +16,7 @@ import numpy as np
 from . import arms, checkpoint, mask, photos, pretraining, ticketfile, train
 from .config import ARMS, SCIENCE_VERSION, WHOLE, Config
 from .errors import UserError
-from .files import Busy, locked, read_arrays, replacing, write_atomic
+from .files import locked, read_arrays, replacing, write_atomic
 from .hdf5 import open_h5
 from .model import FCRN
 from .record import environment, parse, sealed
@@ -172,6 +172,7 @@ def run(config, frames, initial, store, device="cpu", study="", ticket=None, dea
             ticket = pretraining.draw(config, initial, unlabelled, rounds, device, deadline, progress)
     with locked(folder, wait, deadline):
         if record := finished():  # another process has made it meanwhile
+            checkpoint.clear(folder)
             return record
         if failed := store.failed().get(name):
             raise train.Diverged(f"{failed['reason'].rstrip('.')} (an earlier attempt; remove {folder} to make another).")
@@ -211,9 +212,9 @@ def _make(config, frames, initial, folder, study, ticket, parent, origin, device
 
 
 def _tidy(folder):
-    """Remove what a process that was killed after writing its record left beside it."""
+    """Remove what a process that was killed after writing its record left beside it, where this one may."""
     if any((*folder.glob("checkpoint*"), *folder.parent.glob(f".{folder.name}.*"))):
-        with suppress(Busy), locked(folder, wait=False):
+        with suppress(UserError), locked(folder, wait=False):
             checkpoint.clear(folder)
 
 

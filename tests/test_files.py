@@ -231,7 +231,7 @@ def test_weights_that_left_the_finite_numbers_in_the_last_step_are_no_result(fra
 
 def make_one_batch(frames):
     """Four training frames: an epoch of one step."""
-    keep = (frames.split != "train").nonzero()[0].tolist() + (frames.split == "train").nonzero()[0][:4].tolist()
+    keep = (frames.split == "test").nonzero()[0].tolist() + (frames.split == "train").nonzero()[0][:4].tolist()
     return type(frames)(*(getattr(frames, k)[keep] for k in ("rgb", "depth", "split", "scene")), "toy")
 
 

@@ -10,7 +10,7 @@ import pytest
 ROOT = Path(__file__).resolve().parents[1]
 
 
-@pytest.mark.parametrize(("kind", "trials"), [("train", 4), ("sweep", 1)])
+@pytest.mark.parametrize(("kind", "trials"), [("train", 3), ("sweep", 1)])
 def test_killed_work_that_is_started_again_ends_as_if_nothing_had_happened(kind, trials, tmp_path):
     command = [sys.executable, "benchmarks/kill.py", "--trials", str(trials), "--kind", kind, "--seed", "suite"]
     done = subprocess.run([*command, "--folder", tmp_path], cwd=ROOT, capture_output=True, text=True, check=False)

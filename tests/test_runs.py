@@ -3,6 +3,7 @@
 import dataclasses
 import hashlib
 import json
+import os
 
 import numpy as np
 import pytest
@@ -142,8 +143,13 @@ def test_what_a_process_killed_after_its_record_left_is_removed_when_the_run_is_
     over = [folder / "checkpoint.pt", folder / "checkpoint.previous.pt", store.local / f".{folder.name}.lock"]
     for path in over:
         path.touch()
+        os.utime(path, (1e9, 1e9))  # before the record
     assert runs.run(TINY, frames, weights.NONE, store, progress=False) == record
     assert not any(path.exists() for path in over)
+    over[0].touch()  # after it: of a run that is being made again, for its weights
+    os.utime(over[0], (2e9, 2e9))
+    assert runs.run(TINY, frames, weights.NONE, store, progress=False) == record
+    assert over[0].exists()
 
 
 def test_a_record_is_found_by_the_beginning_of_its_key(made):

@@ -366,3 +366,15 @@ def test_the_ticket_may_be_any(frames, tmp_path):
     saved = torch.load(tmp_path / "weights.pt", weights_only=True)
     assert not any(saved[f"encoder.{k}"].any() for k in masks if "layer4" in k)
     assert all(saved[f"encoder.{k}"].any() for k in masks if "layer4" not in k)
+
+
+def test_another_number_of_threads_changes_the_last_digits_only(frames, tmp_path):
+    """Of what the network says of the same weights; training multiplies such differences, so nothing is promised after it."""
+    config, threads, found = TINY.replace(epochs=1, lr_encoder=0.0, lr_decoder=0.0), torch.get_num_threads(), []
+    try:
+        for n in (1, 2):
+            torch.set_num_threads(n)
+            found.append(fit(config, frames, tmp_path / str(n))[0]["curves"]["train_loss"][0])
+    finally:
+        torch.set_num_threads(threads)
+    assert found[0] == pytest.approx(found[1], rel=1e-5)

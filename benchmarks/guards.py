@@ -1,0 +1,75 @@
+"""Take every guard out, one at a time, and see that its test fails: `python benchmarks/guards.py` (about 4 minutes).
+
+Writes benchmarks/guards.csv. Each change is made in a copy of the repository.
+"""
+
+import csv
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[1]
+
+# trap: (file, the guard, what is put in its place, the test that must fail)
+GUARDS = {
+    "c = 0 in berHu": ("loss.py", ".clamp(min=torch.finfo(x.dtype).tiny)", "", "test_loss.py"),
+    "no valid pixel in a batch": ("loss.py", "valid.sum().clamp(min=1)", "valid.sum()", "test_loss.py"),
+    "log10 of a depth that is not positive": ("metrics.py", "prediction.clamp(min=SMALLEST)", "prediction", "test_metrics.py"),
+    "no valid pixel to score": ("metrics.py", "    if not len(sums):", "    if False:", "test_metrics.py"),
+    "a gradient that is not masked": ("mask.py", "torch._foreach_mul_([p.grad for p in self.parameters], self.masks)", "pass",
+                                      "test_mask.py"),
+    "a pruned weight that is revived": ("mask.py", "torch.count_nonzero(torch.where(m == 0, v, 0))", "False", "test_mask.py"),
+    "a last batch of one frame": ("config.py", '("batch", self.batch >= 2,', '("batch", self.batch >= 1,', "test_bad_inputs.py -k one"),
+    "a loss that is not finite": ("train.py", "return not (mean_loss < ABSURD and torch.stack(norms).isfinite().all())",
+                                  "return False", "test_files.py -k finite"),
+    "weights that are not finite": ("train.py", " and torch.stack(norms).isfinite().all()", "", "test_files.py -k finite"),
+    "pickles": ("weights.py", "weights_only=True", "weights_only=False", "test_weights.py -k pickle"),
+    "a torch before 2.10": ("versions.py", "< OLDEST_TORCH", "< (0, 0)", "test_files.py -k torch"),
+    "archives that unpack to much": ("files.py", "> LARGEST:", "> 2**60:", "test_weights.py -k archive"),
+    "packed files that unpack to much": ("weights.py", "if len(data) > LARGEST:", "if False:", "test_weights.py -k unpacks"),
+    "a truncated HDF5 file": ("hdf5.py", "except (OSError, RuntimeError) as error:", "except ZeroDivisionError as error:",
+                              "test_data.py -k cut"),
+    "data kept in another file": ("hdf5.py", "if found.file.filename != file.filename or found.external or found.is_virtual:",
+                                  "if False:", "test_bad_inputs.py -k another"),
+    "a damaged checkpoint": ("files.py", "if data[2 - tail :].startswith(SEAL):", "if False:", "test_files.py -k falls"),
+    "the checkpoint before": ("checkpoint.py", "if newest.exists():", "if False:", "test_files.py -k falls"),
+    "a full disk while writing": ("files.py", "yield Path(part)\n", "yield path\n", "test_runs.py -k fails"),
+    "two processes on one run": ("files.py", "fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)", "pass", "test_files.py -k second"),
+    "a record that was changed": ("record.py", 'if "sha256" in record and not _intact(text):', "if False:", "test_runs.py -k changed"),
+}  # fmt: skip
+
+
+def fails(copy, test):
+    """Whether a test of the copy fails: its exit status is 1 (failures), not 2 to 5 (nothing could be run)."""
+    name, *rest = test.split(" -k ")
+    command = [sys.executable, "-m", "pytest", "-qx", "-p", "no:cacheprovider", f"tests/{name}", *(["-k", rest[0]] if rest else [])]
+    done = subprocess.run(command, cwd=copy, capture_output=True, text=True, env=os.environ | {"PYTHONPATH": str(copy)}, check=False)
+    if done.returncode not in (0, 1):
+        raise SystemExit(f"{test} could not be run:\n{done.stdout[-3000:]}")
+    return done.returncode == 1
+
+
+def main():
+    rows = []
+    with tempfile.TemporaryDirectory() as folder:
+        for trap, (file, guard, instead, test) in GUARDS.items():
+            copy = Path(folder) / "copy"
+            shutil.copytree(ROOT, copy, ignore=shutil.ignore_patterns(".git", ".venv", "runs", "data", "build", "figures"))
+            path = copy / "lthdepth" / file
+            text = path.read_text()
+            if guard not in text:
+                raise SystemExit(f"{file} has no guard {guard!r} any more")
+            path.write_text(text.replace(guard, instead))
+            rows.append([trap, f"lthdepth/{file}", f"tests/{test}", "fails" if fails(copy, test) else "PASSES"])
+            print(*rows[-1], sep="; ", flush=True)
+            shutil.rmtree(copy)
+    with open(ROOT / "benchmarks" / "guards.csv", "w", newline="") as out:
+        csv.writer(out, lineterminator="\n").writerows([["trap", "guard in", "test", "without the guard"], *rows])
+    sys.exit(any(row[-1] != "fails" for row in rows))
+
+
+if __name__ == "__main__":
+    main()
