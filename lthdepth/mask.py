@@ -120,6 +120,34 @@ class Masking:
                 raise RuntimeError("a pruned weight is not zero: the mask was not applied")
 
 
+def positions(model, height, width):
+    """How often each convolution's weights are used in one forward pass: the number of places of its kernel.
+
+    Args:
+        model: a network with convolutions (its values do not matter); height, width: of its input, pixels.
+
+    Returns:
+        `({name: convolution}, {name: places})`. Weights times places, summed, are the multiply-accumulates of a frame.
+    """
+    convolutions = {n: m for n, m in model.named_modules() if isinstance(m, nn.Conv2d | nn.ConvTranspose2d)}
+    uses = {}
+
+    def counting(name):
+        def hook(module, inputs, output):
+            uses[name] = (inputs[0] if isinstance(module, nn.ConvTranspose2d) else output)[0, 0].numel()
+
+        return hook
+
+    handles = [m.register_forward_hook(counting(n)) for n, m in convolutions.items()]
+    parameters = {k: torch.empty_like(v, device="meta") for k, v in model.state_dict().items()}
+    training = model.training
+    torch.func.functional_call(model.eval(), parameters, torch.empty(1, 3, height, width, device="meta"))
+    model.train(training)
+    for handle in handles:
+        handle.remove()
+    return convolutions, uses
+
+
 def densities(ticket, model, height, width):
     """What a ticket leaves, in the four senses that are confused in print.
 
@@ -133,23 +161,7 @@ def densities(ticket, model, height, width):
         of the encoder, of all convolution weights of the network, and of its multiply-accumulates; and under "counts"
         the numbers behind them.
     """
-    convolutions = {n: m for n, m in model.named_modules() if isinstance(m, nn.Conv2d | nn.ConvTranspose2d)}
-    uses = {}  # how often each weight is used in one forward pass: the number of positions of its kernel
-
-    def positions(name):
-        def hook(module, inputs, output):
-            uses[name] = (inputs[0] if isinstance(module, nn.ConvTranspose2d) else output)[0, 0].numel()
-
-        return hook
-
-    handles = [m.register_forward_hook(positions(n)) for n, m in convolutions.items()]
-    parameters = {k: torch.empty_like(v, device="meta") for k, v in model.state_dict().items()}
-    training = model.training
-    torch.func.functional_call(model.eval(), parameters, torch.empty(1, 3, height, width, device="meta"))
-    model.train(training)
-    for handle in handles:
-        handle.remove()
-
+    convolutions, uses = positions(model, height, width)
     kept = {f"encoder.{n.removesuffix('.weight')}": k for n, k, _ in ticket.layers()}
     rows = [(n, m.weight.numel(), kept.get(n, m.weight.numel()), uses[n]) for n, m in convolutions.items()]
     encoder = [row for row in rows if row[0].startswith("encoder.")]

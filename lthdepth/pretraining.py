@@ -114,7 +114,7 @@ def match(student, teacher, masking, rgb, config, k, progress=True):
     mean, std = (torch.tensor(v, device=device).view(1, 3, 1, 1) for v in (augment.MEAN, augment.STD))
     opt = torch.optim.SGD(student.parameters(), lr=LR, momentum=MOMENTUM, weight_decay=WEIGHT_DECAY)
     student.train()
-    bar = tqdm(total=epochs * (len(rgb) // batch), unit="step", desc=f"logits, round {k}", disable=not progress, leave=False)
+    bar = tqdm(total=epochs * (len(rgb) // batch), unit="step", desc=f"logits, round {k}", disable=progress is not True, leave=False)
     for epoch in range(epochs):
         u = torch.from_numpy(augment.draws(config.seed, (k - 1) * epochs + epoch, len(rgb)))
         total, steps = torch.zeros((), device=device), 0

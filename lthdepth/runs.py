@@ -205,7 +205,7 @@ def _make(config, frames, initial, folder, study, ticket, parent, origin, device
     arrays |= {f"{split}/frames": train.rows_of(frames, config)[split] for split in ("validation", "test")}
     record |= results | environment(device) | {"status": "finished"}
     record = sealed(record)
-    _write_arrays(folder / "arrays.npz", arrays)
+    write_arrays(folder / "arrays.npz", arrays)
     write_atomic(folder / "record.json", record)  # last: a run is finished when its record is there
     checkpoint.clear(folder)
     return record
@@ -234,6 +234,7 @@ def order(record):
     return record["study"], record["arm"], -record["density"], record["seed"], record["key"]
 
 
-def _write_arrays(path, arrays):
+def write_arrays(path, arrays):
+    """Write the arrays of a run to a `.npz`, whole or not at all."""
     with replacing(path) as part, open(part, "wb") as file:
         np.savez_compressed(file, **arrays)

@@ -115,9 +115,9 @@ def fit(config, frames, start, ticket, folder, device="cpu", deadline=None, ever
         frames: `data.Frames`; start: initial state dict, as `model.initialise`; ticket: `mask.Ticket`.
         folder: existing folder for `checkpoint.pt` and, at the end, `weights.pt`.
         device: torch device.
-        deadline: `time.monotonic()` at which to stop after a checkpoint; None: never.
+        deadline: `time.monotonic()` before which to stop, after a checkpoint (the first epoch is always done); None: never.
         every: seconds between checkpoints; 0 writes one after every epoch.
-        progress: show a bar.
+        progress: show a bar; or a function, called after every epoch with `(epochs done, epochs, mean loss)`.
         snapshot: epoch after which the encoder is also written to `epoch-<snapshot>.pt`; 0: none.
 
     Returns:
@@ -148,9 +148,10 @@ def fit(config, frames, start, ticket, folder, device="cpu", deadline=None, ever
 
     label = f"{config.arm} {100 * config.density:.3g} % seed {config.seed}"
     at = state["epoch"] * per_epoch
-    with tqdm(total=steps, initial=at, desc=label, unit="step", disable=not progress, dynamic_ncols=True) as bar:
+    with tqdm(total=steps, initial=at, desc=label, unit="step", disable=progress is not True, dynamic_ncols=True) as bar:
         written = shown = started = time.monotonic()
         while state["epoch"] < config.epochs and not _patience_is_out(config, state["curves"]["validation_rms"]):
+            began = time.monotonic()
             model.train()
             model.encoder.train(config.arm != "frozen")  # in evaluation mode batch norm keeps its statistics
             u = augment.draws(config.seed, state["epoch"], len(frames.split))
@@ -180,9 +181,11 @@ def fit(config, frames, start, ticket, folder, device="cpu", deadline=None, ever
             if state["epoch"] == snapshot:
                 write_atomic(snapped, {k: v.cpu() for k, v in model.encoder.state_dict().items()})
             bar.set_postfix_str(_status(state, config, mean_loss))
+            if callable(progress):
+                progress(state["epoch"], config.epochs, mean_loss)
 
-            now = time.monotonic()
-            late = deadline is not None and now > deadline and state["epoch"] < config.epochs
+            now = time.monotonic()  # one more epoch would take as long as this one
+            late = deadline is not None and 2 * now - began > deadline and state["epoch"] < config.epochs
             if late or now - written >= every:
                 masking.check(opt)
                 saved = {**state, "seconds": state["seconds"] + now - started}

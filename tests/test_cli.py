@@ -19,7 +19,7 @@ from lthdepth import runs
 from lthdepth.__main__ import main
 
 ROOT = Path(__file__).resolve().parents[1]
-TASKS = ("data", "train", "ticket", "sweep", "show", "predict", "build", "pairs", "bench")
+TASKS = ("data", "train", "ticket", "sweep", "merge", "show", "predict", "build", "pairs", "bench")
 
 
 @pytest.fixture(autouse=True)
@@ -118,7 +118,7 @@ def test_a_sweep_leaves_a_run_that_diverges_and_one_that_is_busy_to_the_end(else
     assert main(["sweep", "quick", "--data", "rooms:24", "--device", "cpu"]) == 2
     assert asked == [("floor", 0, False), ("dense", 0, False), ("dense", 1, False), ("dense", 1, True)]
     out, err = capsys.readouterr()
-    assert "failed: it diverged." in out and "1 runs diverged and are no results" in err
+    assert "failed: it diverged." in out and "1 runs failed and are no results" in err
 
 
 def test_data_describes_a_source_in_json(capsys):
@@ -132,7 +132,7 @@ def test_a_dry_sweep_trains_nothing(elsewhere, capsys, monkeypatch):
     monkeypatch.setattr(runs, "run", None)
     assert main(["sweep", "quick", "--data", "rooms:24", "--dry-run"]) == 0
     lines = capsys.readouterr().out.splitlines()
-    assert len(lines) == 1 + 8 and all("missing" in line for line in lines[1:])
+    assert len(lines) == 1 + 12 + 1 and all("missing" in line for line in lines)  # 8 runs; 4 that iterative pruning needs
     assert not (elsewhere / "runs").exists()
 
 
