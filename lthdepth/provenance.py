@@ -14,7 +14,8 @@ from .config import SCIENCE_VERSION, TUNED
 from .errors import UserError
 
 # What decides the numbers of a run: a change here can make recorded results differ from what the code would give.
-SCIENCE = ("arms", "augment", "config", "convert", "data", "furniture", "loss", "mask", "metrics", "model", "rooms", "tickets", "train", "weights")
+SCIENCE = ("arms", "augment", "config", "convert", "data", "furniture", "loss", "mask", "metrics", "model", "pretraining", "rooms", "step", "tickets",
+           "train", "weights")  # fmt: skip
 
 
 def source(desk, name, caption, records):
@@ -94,8 +95,9 @@ def explain(path, store=None):
     d = s["drawn"]
     versions = ", ".join(f"{name} {version}" for name, version in d["versions"].items())
     lines.append(f"Drawn on {d['date']} by {s['command']} at commit {_commit(d)} on {d['device']}; {versions}.")
-    if changed := _changed(s["runs"]):
-        lines.append(changed)
+    changed, files = _changed(s["runs"])
+    if changed:
+        lines.append(f"{changed} Changed: {_listed(files)}.")
     if s["runs"]:
         lines += ["", "key               study    arm        kept      seed  commit         wall time"]
         for r in s["runs"]:
@@ -114,24 +116,28 @@ def command(record):
 
 
 def banner(folder):
-    """A sentence for the top of the pages where code has changed since the runs of the sidecars in `folder`; or ""."""
-    used = {r["key"]: r for path in Path(folder).glob("*.json") for r in json.loads(path.read_text())["runs"]}
-    return _changed(used.values())
+    """Sentences for the top of the pages where code or data are newer than the runs of the sidecars in `folder`; or ""."""
+    sidecars = [json.loads(path.read_text()) for path in Path(folder).glob("*.json")]
+    used = {r["key"]: r for s in sidecars for r in s["runs"]}
+    # A figure without runs shows the data at hand.
+    now, then = ({d["fingerprint"] for s in sidecars if bool(s["runs"]) == of_runs for d in s["data"]} for of_runs in (False, True))
+    newer = now - then if then else set()
+    data = f"The data at hand (fingerprint {_listed(newer)}) are not those of the runs shown here ({_listed(then)})." if newer else ""
+    return " ".join(filter(None, (_changed(used.values())[0], data)))
 
 
 def _changed(used):
+    """A sentence where code has changed since runs were recorded, "" where not; and the names of the files."""
     used, moved, stale = list(used), set(), 0
     for commit in {r["commit"] for r in used if r["commit"]}:
         files = _differ(commit)
         moved |= files
         stale += bool(files) * sum(r["commit"] == commit for r in used)
     if not moved:
-        return ""
-    return (
-        f"The code that trains has changed since {'the run' if len(used) == 1 else f'{stale} of the {len(used)} runs'} shown here "
-        f"({', '.join(sorted(moved))}). The results are those of the code they were recorded with; the science version is {SCIENCE_VERSION} "
-        "then and now, which says that the change is not meant to alter them."
-    )
+        return "", []
+    which = "the run" if len(used) == 1 else f"all {stale} runs" if stale == len(used) else f"{stale} of the {len(used)} runs"
+    meant = f"not meant to change results: science version {SCIENCE_VERSION} then and now"
+    return f"The code has changed since {which} shown here {'was' if len(used) == 1 else 'were'} recorded ({meant}).", sorted(moved)
 
 
 def _differ(commit):

@@ -185,11 +185,41 @@ def test_a_change_of_code_is_told_from_a_change_of_comments():
     assert provenance._code(was) != provenance._code("def f(x):\n    return -x\n")
 
 
-def test_runs_of_a_commit_before_the_code_changed_are_told(monkeypatch):
+def test_code_newer_than_the_runs_is_told(monkeypatch):
     monkeypatch.setattr(provenance, "_differ", lambda commit: {"train.py"} if commit == "old" else set())
     used = [record() | {"commit": c} for c in ("old", "old", "new")]
-    assert "2 of the 3 runs" in provenance._changed(used) and "train.py" in provenance._changed(used)
-    assert provenance._changed(used[2:]) == "" and provenance._changed([]) == ""
+    said, files = provenance._changed(used)
+    assert "since 2 of the 3 runs" in said and len(said) < 150 and files == ["train.py"]
+    assert provenance._changed(used[2:]) == ("", []) and provenance._changed([]) == ("", [])
+
+
+def test_data_newer_than_the_runs_are_told(monkeypatch, tmp_path):
+    monkeypatch.setattr(provenance, "_differ", lambda commit: set())
+
+    def sidecar(name, mark, runs=()):
+        (tmp_path / f"{name}.json").write_text(json.dumps({"data": [{"fingerprint": mark}], "runs": list(runs)}))
+
+    sidecar("frames", "new")
+    assert provenance.banner(tmp_path) == ""  # nothing was trained yet
+    sidecar("curves", "old", [record()])
+    assert "fingerprint new" in provenance.banner(tmp_path) and "(old)" in provenance.banner(tmp_path)
+    sidecar("frames", "old")
+    assert provenance.banner(tmp_path) == ""
+
+
+def test_every_file_that_decides_a_result_counts_as_science():
+    """Those that a training step passes through, but for what only keeps, finds or shows results."""
+    assert all((runs.ROOT / "lthdepth" / f"{name}.py").exists() for name in provenance.SCIENCE)
+    kept = {"checkpoint", "errors", "files", "hdf5", "versions", "record", "runs", "ticketfile", "photos", "__init__"}
+    seen, todo = set(), ["train", "arms", "data", "weights", "pretraining"]
+    while todo:
+        name = todo.pop()
+        seen.add(name)
+        text = (runs.ROOT / "lthdepth" / f"{name}.py").read_text()
+        found = {word for line in re.findall(r"^from \. import (.+)$", text, re.M) for word in re.findall(r"\w+", line.partition("#")[0])}
+        found |= set(re.findall(r"^from \.(\w+) import", text, re.M))
+        todo += found - seen - set(todo)
+    assert seen - kept == set(provenance.SCIENCE)
 
 
 def test_the_command_of_a_record_makes_a_run_of_the_same_key():
