@@ -14,6 +14,7 @@ from PIL import Image
 from PIL.PngImagePlugin import PngInfo
 
 from . import provenance, tables
+from .alttext import describe
 from .experiments import study
 from .files import write_atomic
 from .runs import ROOT
@@ -52,7 +53,7 @@ def show(desk, figure, name, caption, records=(), note=None):
         desk: `experiments.Desk`; a quick profile puts a watermark on everything.
         figure: matplotlib figure, or None where there is nothing to draw yet: then only a sentence is shown.
         name: file name without suffix.
-        caption: plain text; also the alternative text.
+        caption: plain text. The alternative text is read off the figure itself.
         records: the records that were drawn, for the sidecar.
         note: overrides the sentence shown for None.
     """
@@ -79,17 +80,18 @@ def show(desk, figure, name, caption, records=(), note=None):
         figure.savefig(pdf, format="pdf", metadata=about)
         write_atomic(path.with_suffix(".pdf"), pdf.getvalue())
         write_atomic(path.with_suffix(".json"), said)
+    words = describe(figure)
     plt.close(figure)
-    _display(path.with_suffix(".png").read_bytes(), "png", name, caption)
+    _display(path.with_suffix(".png").read_bytes(), "png", name, caption, words)
 
 
-def show_animation(desk, gif, name, caption):
-    """Save and display an animation (bytes of a GIF) as `show` does a figure."""
+def show_animation(desk, gif, name, caption, alt):
+    """Save and display an animation (bytes of a GIF) as `show` does a figure; `alt` says what is seen."""
     path = folder(desk) / name
     if sidecar := _keep(path, desk, provenance.source(desk, name, caption, ()), gif):
         write_atomic(path.with_suffix(".gif"), gif)
         write_atomic(path.with_suffix(".json"), provenance.text(sidecar))
-    _display(gif, "gif", name, caption)
+    _display(gif, "gif", name, caption, alt)
 
 
 def show_table(desk, table, name, caption, records=()):
@@ -155,7 +157,7 @@ def _counted(caption, records):
     return f"{caption} n = {low if low == high else f'{low} to {high}'} {'run' if high == 1 else 'runs'} each."
 
 
-def _display(data, kind, name, caption):
-    text = html.escape(caption, quote=True)
+def _display(data, kind, name, caption, alt):
+    text, words = html.escape(caption), html.escape(alt, quote=True)
     coded = base64.b64encode(data).decode()
-    display(HTML(f'<figure id="fig-{name}"><img src="data:image/{kind};base64,{coded}" alt="{text}"><figcaption>{text}</figcaption></figure>'))
+    display(HTML(f'<figure id="fig-{name}"><img src="data:image/{kind};base64,{coded}" alt="{words}"><figcaption>{text}</figcaption></figure>'))

@@ -50,7 +50,8 @@ caption = (
     "Schematic of iterative magnitude pruning with rewinding on a small made-up network: line width is magnitude, "
     "colour is sign, red weights are about to be pruned. The survivors go back to the weights they started from."
 )
-figures.show_animation(desk, animation.gif(steps), "pruning_schematic", caption)
+alt = "Animation: eight times the thinnest lines between four columns of dots turn red and vanish; ever fewer stay."
+figures.show_animation(desk, animation.gif(steps), "pruning_schematic", caption, alt)
 
 # %% [markdown]
 # ## The data
