@@ -18,6 +18,11 @@ torch.set_num_threads(1)  # pytest-xdist gives every core a process of its own
 settings.register_profile("lthdepth", deadline=None, max_examples=60, derandomize=True, database=None)
 settings.load_profile("lthdepth")
 
+
+def pytest_addoption(parser):
+    parser.addoption("--site", metavar="FOLDER", help="also look at this built site in a browser (tests/test_browser.py)")
+
+
 SHARED = Path(__file__).resolve().parents[2] / "shared"
 
 # Small enough to train in a second, with every augmentation at work.
