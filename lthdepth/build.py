@@ -12,7 +12,7 @@ import nbformat
 import papermill
 
 from . import data as frames_of
-from . import pages, pairs, provenance
+from . import apidocs, pages, pairs, provenance
 from . import weights as weights_of
 from .errors import UserError
 from .train import pick_device
@@ -71,7 +71,8 @@ def build(profile, data=None, weights=None, device="auto", notebooks=None, out=N
     shown = out / "figures" if profile == "quick" else ROOT / "figures"
     banner = " ".join([quick] * (profile == "quick") + [provenance.banner(shown)]).strip()
     footer = f"Built on {date.today():%-d %B %Y} from the {profile} profile."
-    index = pages.render(executed, out / "html", images=notebooks, banner=banner, footer=footer)
+    index = pages.render(executed, out / "html", images=notebooks, banner=banner, footer=footer, links=[apidocs.LINK])
+    apidocs.render(out / "html")
     print(f"  done in {_clock(time.monotonic() - started)}; read it at {index.as_uri()}", flush=True)
     return index
 

@@ -9,7 +9,7 @@ import nbformat
 import pytest
 from nbformat import v4
 
-from lthdepth import build, pages, pairs, prose, references
+from lthdepth import apidocs, build, pages, pairs, prose, references
 from lthdepth.errors import UserError
 
 ROOT = Path(__file__).parents[1]
@@ -37,7 +37,8 @@ Markdown("The verdict in one **line**.")
 
 
 @pytest.fixture
-def folder(tmp_path):
+def folder(tmp_path, monkeypatch):
+    monkeypatch.setattr(apidocs, "render", lambda site: None)  # it has a test of its own
     notebooks = tmp_path / "notebooks"
     notebooks.mkdir()
     (notebooks / "01_small.py").write_text(SOURCE)
@@ -255,3 +256,16 @@ def test_progress_in_a_log_is_the_final_state_of_each_bar(tmp_path):
         progress.end("3 s")
         log.seek(0)
         assert log.read().split("\n") == ["    100%|##| 2/2", "    Warning: odd", "  01_small       3 s", ""]
+
+
+def test_the_package_has_a_page_for_every_module(tmp_path):
+    apidocs.render(tmp_path)
+    modules = {path.stem for path in (ROOT / "lthdepth").glob("[a-z]*.py")}
+    found = {path.stem: path.read_text() for path in (tmp_path / "api" / "lthdepth").glob("*.html")}
+    assert modules == found.keys()
+    for name, text in found.items():
+        assert pages.network_references(text) == [] and f"<h1>lthdepth.{name}</h1>" in text
+        assert 'href="../../style.css"' in text and "Skip to the text" in text
+    assert "count</code>" not in found["mask"] and 'id="Ticket.density"' in found["mask"] and "lr_encoder" in found["config"]
+    top = (tmp_path / apidocs.LINK[0]).read_text()
+    assert all(f'href="lthdepth/{name}.html"' in top for name in modules)
