@@ -51,15 +51,11 @@ class Ray:
 
     def start(self, slot, job, seconds, wait):
         """Send a run, with the files it needs."""
-        paths = [path for name in job.needs for path in (self.store.local / name).glob("*")]
-        paths = [p for p in paths if p.name in ("record.json", "weights.pt") or p.name.startswith("epoch-")]
-        paths += sorted((self.store.local / job.chain).glob("mask-*.npz")) if job.chain else []
-        files = {f"{path.parent.name}/{path.name}": path.read_bytes() for path in paths}
 
         def progress(*state, news=self.news):
             news.put_nowait((slot, "progress", state))
 
-        self.refs[self.make.remote(job, files, *self.rest, seconds, progress)] = slot
+        self.refs[self.make.remote(job, _needed(job, self.store), *self.rest, seconds, progress)] = slot
 
     def wait(self, seconds):
         """As `engines.Local.wait`."""
@@ -85,11 +81,19 @@ class Ray:
         self.refs = {}
 
 
+def _needed(job, store):
+    """`{path in the store: bytes}` of the finished runs and rounds that a run starts from."""
+    kinds = ("record.json", "ticket.npz", "weights.pt", "epoch-*.pt")
+    paths = [path for name in job.needs for kind in kinds for path in (store.local / name).glob(kind)]
+    paths += sorted((store.local / job.chain).glob("mask-*.npz")) if job.chain else []
+    return {f"{path.parent.name}/{path.name}": path.read_bytes() for path in paths}
+
+
 def _make(job, files, inputs, device, study, every, made, seconds=None, progress=False):
     """Make a run on a worker, in a folder of its own that is removed when the run is done.
 
     Args:
-        files: `{path in the store: bytes}` that the run needs; made: what the record says of the code.
+        files: of `_needed`; made: what the record says of the code.
 
     Returns:
         `(outcome, value, files)`, the first two as `sweep.attempt`; the record is the last of the files, since it says
