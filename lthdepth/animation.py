@@ -1,4 +1,4 @@
-"""An animated schematic of iterative magnitude pruning with rewinding."""
+"""Iterative magnitude pruning with rewinding, animated: a schematic, and the rounds of a recorded run."""
 
 import io
 
@@ -55,9 +55,57 @@ def gif(steps, milliseconds=650):
         ax.set(xlim=(-0.3, len(SIZES) - 0.7), ylim=(-4.7, 4.7))
         ax.set_axis_off()
         figure.text(0.5, 0.93, title, ha="center", va="center", fontsize=12)
-        canvas.draw()
-        images.append(Image.fromarray(np.asarray(canvas.buffer_rgba())).convert("RGB").quantize(64))
+        images.append(_picture(canvas))
         plt.close(figure)
+    return _animate(images, milliseconds)
+
+
+def rounds(chain, note=""):
+    """Iterative magnitude pruning as it ran: what each recorded round left in every layer, and the error of its network.
+
+    Args:
+        chain: records of a dense run and of the rounds that follow from it, as `Desk.rounds`.
+        note: words below the picture.
+
+    Returns:
+        An animated GIF (bytes), a picture a round; None for fewer than two rounds.
+    """
+    if len(chain) < 3:
+        return None
+    kept = [[100 * k / n for _, k, n in r["ticket"]["layers"]] for r in chain]
+    density = [100 * r["density"] for r in chain]
+    rms = [r["test"]["full"]["pooled"]["rms"] for r in chain]
+    images = []
+    for i, r in enumerate(chain):
+        figure = plt.figure(figsize=(7.2, 3.4), dpi=90, layout="constrained")
+        canvas = FigureCanvasAgg(figure)
+        left, right = figure.subplots(1, 2, width_ratios=(3, 2))
+        left.bar(range(len(kept[i])), kept[i], width=0.9, color="#009E73")
+        left.axhline(density[i], color="black", lw=1, ls=":")
+        left.set(yscale="log", ylim=(max(0.1, 0.7 * min(map(min, kept))), 130), xlabel="layer, from input to output", ylabel="weights kept (%)")
+        left.set_yticks(ticks := [t for t in (0.1, 1, 10, 50, 100) if t >= left.get_ylim()[0]], [f"{t:g}" for t in ticks])
+        left.minorticks_off()
+        right.plot(density, rms, "o", ms=5, color="0.85")
+        for k in range(i + 1):
+            whole = chain[k]["epochs_run"] == chain[-1]["epochs_run"]
+            right.plot(density[k], rms[k], "o", ms=5, color="#009E73", mfc="#009E73" if whole else "white")
+        right.set(xscale="log", xlim=(max(density) * 1.1, min(density) / 1.1), xlabel="weights kept (%)", ylabel="test rms (m)")
+        right.set_xticks(density[:: max(1, len(density) // 4)], [f"{d:.3g}" for d in density[:: max(1, len(density) // 4)]])
+        right.minorticks_off()
+        figure.suptitle(f"round {i}: train, prune 20 %, rewind: {density[i]:.3g} % left" if i else "the dense network", fontsize=11)
+        if note:
+            figure.text(0.5, 0.45, note, ha="center", rotation=12, fontsize=18, color="crimson", alpha=0.25, weight="bold")
+        images.append(_picture(canvas))
+        plt.close(figure)
+    return _animate(images, 900)
+
+
+def _picture(canvas):
+    canvas.draw()
+    return Image.fromarray(np.asarray(canvas.buffer_rgba())).convert("RGB").quantize(64)
+
+
+def _animate(images, milliseconds):
     buffer = io.BytesIO()
     images[0].save(buffer, "GIF", save_all=True, append_images=images[1:], duration=milliseconds, loop=0, optimize=True)
     return buffer.getvalue()

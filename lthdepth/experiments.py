@@ -4,8 +4,9 @@ from collections import Counter
 from dataclasses import dataclass
 from functools import cached_property
 
-from . import data, defects, runs, summary, weights
+from . import arms, data, defects, runs, summary, verdict, weights
 from .config import PUBLISHED, SMALL, TUNED, Config, level
+from .convert import nyu_table
 from .errors import UserError, warn
 from .train import Diverged, pick_device
 
@@ -212,6 +213,34 @@ class Desk:
                 if maps is not None:
                     found.setdefault(runs.label(r), maps)
         return found
+
+    def rounds(self, records):
+        """The dense run and every round behind the smallest IMP ticket of the lowest seed, as far as they are recorded."""
+        last = min((r for r in records if r and r["arm"] == "imp"), key=lambda r: (r["seed"], r["density"]), default=None)
+        chain, known = [], self.store.records()
+        config = last and Config(**last["config"])
+        while config:
+            chain.append(known.get(runs.key(config, last["data"]["fingerprint"], last["init"]["fingerprint"])))
+            config = arms.parent_of(config)
+        return [r for r in reversed(chain) if r]
+
+    def analyse(self, name, records):
+        """The `verdict.Analysis` of a study's records, from them and their per-image error sums alone.
+
+        Runs of the study that diverged here take the places of missing ones.
+        """
+        done = [r for r in records if r]
+        failed = [r for r in self.store.failed().values() if r["study"] == name][: len(records) - len(done)]
+        missing = [None] * (len(records) - len(done) - len(failed))
+        return verdict.analyse(name, [*done, *failed, *missing], self.store.arrays, self.scenes(records))
+
+    def scenes(self, records):
+        """Scene of every frame of the data set behind some records, by frame index; None where it is not known."""
+        used = {r["data"]["fingerprint"] for r in records if r}
+        if self.frames is not None and used == {self.frames.fingerprint}:
+            return self.frames.scene
+        nyu = self.summary().description["fingerprint"] if self.profile == "paper" else None
+        return nyu_table()[1] if used == {nyu} else None
 
     def find(self, config, name=None):
         """The recorded run of a configuration on the data and weights of a study (default: the profile's own), or None."""

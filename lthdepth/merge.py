@@ -11,7 +11,7 @@ def merge(folders, store):
     """Copy finished runs into a store, each once.
 
     Args:
-        folders: of runs as a store's `local`, or with `runs.jsonl` and `arrays.h5` as its `recorded`, or both.
+        folders: of runs as a store's `local`, or with `runs.jsonl` and `arrays/` as its `recorded`, or both.
         store: `Store`; what it has stays as it is.
 
     Returns:

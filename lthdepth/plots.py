@@ -18,7 +18,7 @@ def tidy(records, protocol="full", average="pooled", split="test"):
     rows = [
         {"key": r["key"], "arm": r["arm"], "density": r["density"], "seed": r["seed"], **r[split][protocol][average]}
         for r in records
-        if r and r[split]
+        if r and r.get(split)
     ]
     return pd.DataFrame(rows)
 
@@ -93,49 +93,44 @@ def learning_curves(records):
     return figure
 
 
-def transfer(records, metric="rms", average="pooled"):
-    """A test metric against the remaining weights; a line an arm (mean over seeds, a dot a run), dense and floor level."""
-    table = tidy(records, average=average)
-    if table.empty or not set(table.arm) - {"floor", "dense"}:
-        return None
-    figure, ax = plt.subplots(figsize=(6.4, 3.8))
-    for arm, rows in table.groupby("arm", sort=False):
-        if arm in ("floor", "dense"):
-            level = rows[metric].mean()
-            ax.axhline(level, color=COLOURS[arm], lw=1.4, ls=":" if arm == "floor" else "-", label=f"{ARMS[arm]}: {level:.3f}")
-            continue
-        mean = rows.groupby("density")[metric].mean()
-        ax.plot(100 * mean.index, mean, color=COLOURS[arm], label=ARMS[arm])
-        ax.plot(100 * rows.density, rows[metric], "o", ms=4, color=COLOURS[arm])
-    ax.set_xscale("log")
-    ticks = 100 * np.sort(table.density.unique())
-    ax.set_xticks(ticks, [f"{t:.3g}" for t in ticks])
-    ax.minorticks_off()
-    ax.invert_xaxis()
-    name = {"rms": "rms (m)", "rel": "rel", "delta1": "δ1"}.get(metric, metric)
-    ax.set(xlabel="remaining prunable encoder weights (%)", ylabel=f"test {name}, {average}")
-    ax.legend(frameon=False, fontsize=9)
-    return figure
-
-
 def layers(records):
-    """Kept fraction of every prunable layer, one line a ticket (of the lowest seed of its arm and density)."""
+    """Kept fraction of every prunable layer, one line an arm: its smallest density, its lowest seed."""
     chosen = {}
     for r in records:
-        if r and r["arm"] not in ("floor", "dense"):
-            chosen.setdefault((r["arm"], r["density"]), r)
+        if r and r["density"] < 1 and r["density"] < chosen.get(r["arm"], {"density": 1})["density"]:
+            chosen[r["arm"]] = r
     if not chosen:
         return None
     figure, ax = plt.subplots(figsize=(9, 3.8))
-    styles = dict(zip(sorted({d for _, d in chosen}, reverse=True), ("-", "--", ":", "-.") * 9, strict=False))
-    for (arm, density), r in chosen.items():
+    for arm, r in chosen.items():
         kept = [100 * max(k, 0.1) / n for _, k, n in r["ticket"]["layers"]]
-        ax.plot(kept, styles[density], color=COLOURS[arm], label=label(r), lw=1.4, marker=".")
+        ax.plot(kept, color=COLOURS[arm], label=label(r), lw=1.4, marker=".")
     names = [n.removesuffix(".weight") for n, _, _ in r["ticket"]["layers"]]
     ax.set_xticks(range(len(names)), names, rotation=90, fontsize=6 if len(names) > 30 else 8)
     ax.set(yscale="log", ylabel="weights kept (%)")
     ax.legend(frameon=False, fontsize=8, ncols=2)
     return figure
+
+
+def smallest(records):
+    """The records of every arm at its smallest density, in their order."""
+    low = {}
+    for r in records:
+        if r:
+            low[r["arm"]] = min(r["density"], low.get(r["arm"], 1.0))
+    return [r for r in records if r and r["density"] == low[r["arm"]]]
+
+
+def across(records):
+    """Dense, then the arm with the most densities from dense to sparse; nothing where no arm has two."""
+    levels = {r["arm"]: set() for r in records if r}
+    for r in records:
+        if r and r["density"] < 1:
+            levels[r["arm"]].add(r["density"])
+    most = max(levels, key=lambda arm: len(levels[arm]), default=None)  # of equals the first
+    if most is None or len(levels[most]) < 2:
+        return []
+    return sorted((r for r in records if r and r["arm"] in ("dense", most)), key=lambda r: -r["density"])
 
 
 def depth_maps(summary, predictions, rows=4):

@@ -1,7 +1,7 @@
 """The store of runs: a configuration is asked for, and either its record is found or the run is made.
 
 A record is a plain dictionary, `runs/<key>/record.json` where it was made and one line of `results/runs.jsonl` once it
-is published. Per-image error sums and a few predicted depth maps lie beside it (`arrays.npz`; `results/arrays.h5`).
+is published. Per-image error sums and a few predicted depth maps lie beside it (`arrays.npz`; `results/arrays/<key>.h5`).
 """
 
 import dataclasses
@@ -13,7 +13,7 @@ from pathlib import Path
 import h5py
 import numpy as np
 
-from . import arms, checkpoint, mask, photos, pretraining, ticketfile, train
+from . import arms, checkpoint, mask, overlap, photos, pretraining, ticketfile, train
 from .config import ARMS, SCIENCE_VERSION, WHOLE, Config
 from .errors import UserError
 from .files import locked, read_arrays, replacing, write_atomic
@@ -40,7 +40,7 @@ def key(config, data, init, ticket=""):
 def label(record):
     """Short name of a run's arm, with its density."""
     name = ARMS[record["arm"]]
-    return name if record["arm"] in WHOLE else f"{name} {100 * record['density']:.3g} %"
+    return name if record["arm"] in WHOLE else f"{name} {100 * record['density']:#.3g} %"
 
 
 class Store:
@@ -82,34 +82,36 @@ class Store:
         path = self.local / name / "arrays.npz"
         if path.exists():
             return read_arrays(path)
-        path, found = self.recorded / "arrays.h5", {}
+        path, found = self.recorded / "arrays" / f"{name}.h5", {}
         if path.exists():
             with open_h5(path) as file:
-                if name in file:
-                    file[name].visititems(lambda k, v: found.update({k: v[()]}) if isinstance(v, h5py.Dataset) else None)
+                file.visititems(lambda k, v: found.update({k: v[()]}) if isinstance(v, h5py.Dataset) else None)
         return found
 
     def publish(self, names, study):
         """Copy finished runs made here into `recorded`, as part of a study. A key that is there is replaced.
 
-        Error sums are stored as float32, depth maps as float16. Both files are written anew and then replaced.
+        Error sums are stored as float32, depth maps as float16 and of seed 0 only.
         """
         with locked(self.recorded / "runs.jsonl"):
-            made, kept = self.records(), Store(self.recorded / "nothing", self.recorded)
-            lines, arrays = kept.records(), {}
+            made, lines = self.records(), Store(self.recorded / "nothing", self.recorded).records()
             for name in names:
                 if not (self.local / name / "record.json").exists():
                     raise UserError(f"no finished run {name} in {self.local}; `python -m lthdepth show` lists them.")
                 lines[name] = made[name] | {"study": study}
-                for k, v in self.arrays(name).items():
-                    small = {"gallery": np.float16}.get(k, np.float32) if v.dtype.kind == "f" else v.dtype
-                    arrays.setdefault(name, {})[k] = v.astype(small)
-            with replacing(self.recorded / "arrays.h5") as part, h5py.File(part, "w") as file:
-                for name in sorted(lines):
-                    for k, v in sorted((arrays.get(name) or kept.arrays(name)).items()):
-                        file.create_dataset(f"{name}/{k}", data=v, compression="gzip", shuffle=True, fletcher32=True)
+            for name in names:
+                arrays = self.arrays(name)
+                if made[name]["seed"]:
+                    arrays.pop("gallery", None)
+                self._publish_arrays(name, arrays)
             text = "".join(json.dumps(r) + "\n" for r in sorted(lines.values(), key=order))
             write_atomic(self.recorded / "runs.jsonl", text)
+
+    def _publish_arrays(self, name, arrays):
+        with replacing(self.recorded / "arrays" / f"{name}.h5") as part, h5py.File(part, "w") as file:
+            for k, v in sorted(arrays.items()):
+                small = {"gallery": np.float16}.get(k, np.float32) if v.dtype.kind == "f" else v.dtype
+                file.create_dataset(k, data=v.astype(small), compression="gzip", shuffle=True, fletcher32=True)
 
 
 def key_of(config, frames, initial, ticket=None, unlabelled=None):
@@ -201,6 +203,8 @@ def _make(config, frames, initial, folder, study, ticket, parent, origin, device
             write_atomic(folder / "failed.json", sealed(record))
             raise
         record["densities"] = mask.densities(ticket, FCRN(config.backbone), config.height, config.width)
+        if ticket.kept < ticket.size:
+            arrays["ticket"] = overlap.sample(ticket)
         record["ticket"] = {"fingerprint": ticket.fingerprint, "history": ticket.history, "layers": ticket.layers()}
     arrays |= {f"{split}/frames": train.rows_of(frames, config)[split] for split in ("validation", "test")}
     record |= results | environment(device) | {"status": "finished"}

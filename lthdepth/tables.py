@@ -1,16 +1,29 @@
-"""The paper's tables, rendered from records and from the published numbers; and what may be concluded from them."""
+"""The paper's tables, rendered from records and from the published numbers."""
 
+import re
 from pathlib import Path
 
 import pandas as pd
 
-from . import plots
-from .config import PUBLISHED_FLOOR
+from . import plots, stats
+from .config import ARMS, PUBLISHED_FLOOR
 from .experiments import study
-from .runs import label
+from .runs import ROOT, label
+
+TICKETS = (
+    "Mean ± sd of the paired differences; 95 % intervals over seeds by Student's t and by the BCa bootstrap, and over test scenes "
+    f"(bootstrap of whole scenes); p of non-inferiority with a margin of {stats.MARGIN:.3f} m, adjusted by Holm over the arms of a "
+    "density except for the primary endpoint; p of equivalence within the margin; p of the sign-flip test of no difference; "
+    "whether the mean is within one standard deviation of dense (Chen et al. 2021)."
+)
+BREAK_EVEN = (
+    f"The density at which the mean loss first exceeds {stats.MARGIN:.3f} m on the way down, interpolated on log density; the interval "
+    "holds the densities at which the 95 % t interval of the mean loss holds the margin. Last column: the test passes at every "
+    "level down to it."
+)
+SIMULATED = "Loss and spread as in the study: differences with a standard deviation of 0.010 m, a margin of 0.015 m."
 
 HEADINGS = {"rel": "rel", "rms": "rms (m)", "delta1": "δ1", "delta2": "δ2", "delta3": "δ3"}
-GATE = 0.2  # a dense network must beat the mean depth map's rms by at least this fraction before anything is concluded
 
 
 def published():
@@ -117,48 +130,103 @@ def basis(desk, name, records):
     return text + (f" {others} more recorded {'run' if others == 1 else 'runs'} of this study, on other data or weights, are left out." if others else "")
 
 
-def gate(records):
-    """Whether the dense network is good enough for a claim about pruning: `(passed, sentence)`; None without both rows."""
-    table = plots.tidy(records)
-    if table.empty or not {"floor", "dense"} <= set(table.arm):
-        return None
-    dense, floor = (table[table.arm == arm].rms.mean() for arm in ("dense", "floor"))
-    passed = dense < (1 - GATE) * floor
-    text = f"dense rms {dense:.3f} m against {floor:.3f} m of the mean depth map, {100 * (1 - dense / floor):.0f} % below it"
-    if passed:
-        return True, f"Gate passed: {text}."
-    return False, (
-        f'<span style="color:#c00">**Gate not passed: {text}; at least {100 * GATE:.0f} % is asked for. '
-        "No conclusion about pruning is drawn from these runs.**</span>"
+def verdict(desk, analyses):
+    """What may be concluded, a paragraph a study (Markdown): the closing words of the paper.
+
+    Args:
+        desk: `experiments.Desk`; analyses: `{study: verdict.Analysis}`.
+    """
+    said = [f"{study(name).title}. {analysis.sentence()}" for name, analysis in analyses.items()]
+    if desk.profile == "quick":
+        said.insert(0, f"This is a quick build on {desk.frames.name}: a demonstration of the pipeline. It says nothing about the question.")
+    return "\n\n".join(said)
+
+
+def tickets(found):
+    """Every ticket against the dense network, as the plan asks; without tests where the gate is not passed.
+
+    Args:
+        found: `verdict.Analysis`; `TICKETS` explains the columns.
+    """
+    rows = []
+    for r in found.tickets.itertuples():
+        row = {
+            "ticket": label(r._asdict()),
+            "pairs": r.n,
+            "difference (m)": _signed(r.difference) + (f" ± {r.sd:.3f}" if r.n > 1 else ""),
+            "95 % over seeds": _range(r.low, r.high),
+            "BCa": _range(r.bca_low, r.bca_high),
+            "95 % over scenes": _range(r.scene_low, r.scene_high),
+        }
+        if found.gate and found.gate[0]:
+            row |= {"p non-inferior": _p(r.holm), "p equivalent": _p(r.equivalence), "p sign flip": _p(r.sign_flip),
+                    "within 1 sd": {None: "–", True: "yes", False: "no"}[r.chen], "outcome": outcome(r)}  # fmt: skip
+        rows.append(row)
+    table = pd.DataFrame(rows)
+    return table.loc[:, (table != "–").any()]  # with one seed most columns are empty
+
+
+def outcome(row):
+    """What the tests say of a row of `Analysis.tickets`, in two words."""
+    if row.n < 2:
+        return "one seed"
+    if row.holm < stats.ALPHA:
+        return "non-inferior"
+    return "worse" if row.low > stats.MARGIN else "not shown"
+
+
+def controls(found):
+    """How much worse each control is than the primary arm: `Analysis.controls` as text."""
+    return pd.DataFrame(
+        {"control": label(r._asdict()), "pairs": r.n, "difference (m)": _signed(r.difference),
+         "95 % over seeds": _range(r.low, r.high), "p worse": _p(r.holm)} for r in found.controls.itertuples()
+    )  # fmt: skip
+
+
+def break_even(found):
+    """Down to which density each arm keeps up with the dense network: `Analysis.break_even` as text."""
+    rows = []
+    for r in found.break_even.itertuples():
+        value, low, high = (f"{100 * d:.2f} %" if d else f"below {100 * r.smallest:.2f} %" for d in (r.density, r.low, r.high))
+        rows.append({
+            "ticket": ARMS[r.arm], "levels": r.levels, "seeds a level": f"{r.seeds} or more", "break-even density": value,
+            "95 % interval": "–" if r.seeds < 2 else low if low == high else f"{low} to {high}",
+            "non-inferior down to": "–" if pd.isna(r.shown) else f"{100 * r.shown:.2f} %",
+        })  # fmt: skip
+    return pd.DataFrame(rows)
+
+
+def protocols(found):
+    """Whether the protocol matters: mean difference in rms (m) from dense under each, a row a ticket."""
+    rows = found.protocols.to_dict("records")
+    kept = ("arm", "density", "n")
+    return pd.DataFrame(
+        {"ticket": label(r), "pairs": r["n"]} | {k: _signed(v) for k, v in r.items() if k not in kept} for r in rows
     )
 
 
-def verdict(desk, found):
-    """The closing paragraph of the paper, from what is recorded and no more.
+def simulated(path=ROOT / "benchmarks" / "statistics.csv"):
+    """The simulated coverage, size and power of the statistics: what `benchmarks/simulate.py` wrote, ready to print.
 
-    Args:
-        desk: `experiments.Desk`; found: `{study: records}`, the profile's own study first.
+    Of the seeds, those of the primary endpoint; the file has more.
     """
-    records = next(iter(found.values()))
-    paragraphs = []
-    for name, rows in found.items():
-        table = plots.tidy(rows)
-        if table.empty:
-            continue
-        means = table.groupby(["arm", "density"], sort=False).rms.agg(["mean", "size"])
-        parts = [f"{label({'arm': a, 'density': d})} {m:.3f} m (n = {int(n)})" for (a, d), (m, n) in means.iterrows()]
-        paragraphs.append(f"**{name.capitalize()} runs**, pooled test rms: " + ", ".join(parts) + ".")
-        if checked := gate(rows):
-            paragraphs.append(checked[1])
-    if desk.profile == "quick":
-        text = f"This is a quick build on {desk.frames.name}: a demonstration of the pipeline. It says nothing about the question."
-    elif all(r is None for r in records):
-        text = "No run of the full study is recorded yet, so the question is **open** and no conclusion is drawn here."
-    elif any(r is None for r in records):
-        text = "The full study is not complete; what is recorded stands above, and no conclusion is drawn before it is."
-    else:
-        text = "The full study is complete; the tests of the analysis plan decide."
-    return "\n\n".join([text, *paragraphs])
+    table = pd.read_csv(path)
+    table = table[table.seeds.isin((1, 6))]
+    wanted = table.nominal.map("{:.2f}".format, na_action="ignore").fillna("–")
+    found = [f"{v:.3f} ± {e:.3f}" for v, e in zip(table.found, table["standard error"], strict=True)]
+    return table[["quantity", "differences", "seeds"]].assign(**{"should be": wanted, "is": found})
+
+
+def _range(low, high):
+    return f"{_signed(low)} to {_signed(high)}" if pd.notna(low) else "–"
+
+
+def _signed(value):
+    return f"{round(value, 3) + 0.0:+.3f}"  # no -0.000
+
+
+def _p(value):
+    return "–" if pd.isna(value) else "< 0.001" if value < 0.001 else f"{value:.3f}"
 
 
 def results(desk):
@@ -176,6 +244,11 @@ def markdown(table):
     """A DataFrame of texts as a Markdown table."""
     lines = [list(table.columns), ["---"] * len(table.columns), *table.astype(str).values.tolist()]
     return "\n".join("| " + " | ".join(line) + " |" for line in lines)
+
+
+def plain(text):
+    """Markdown of one sentence or more as plain text, without marks."""
+    return re.sub(r"<[^>]*>|\*+", "", text)
 
 
 def refresh(readme, text):

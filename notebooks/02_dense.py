@@ -11,7 +11,7 @@ weights = None  # none, IMAGENET1K_V1 ..., or a file with a ResNet state dict
 device = "auto"  # auto, cpu or cuda
 
 # %%
-from lthdepth import figures, plots, tables
+from lthdepth import figures, plots, tables, verdict
 from lthdepth.experiments import Desk
 from lthdepth.model import FCRN
 
@@ -74,10 +74,10 @@ for study, records in found.items():
 # %%
 for study, records in found.items():
     done = [r for r in records if r]
-    if tables.gate(done):
+    if gate := verdict.gate(done):
         caption = f"Dense network and floor ({study} runs), mean ± sd over seeds. {tables.protocol(done)}."
         figures.show_table(desk, tables.scores(done), f"dense_table_{study}", caption, done)
-        figures.say(tables.gate(done)[1])
+        figures.say(gate[1])
 
 # %%
 for study, records in found.items():

@@ -10,7 +10,7 @@ weights = None  # none, IMAGENET1K_V1 ..., or a file with a ResNet state dict
 device = "auto"  # auto, cpu or cuda
 
 # %%
-from lthdepth import figures, levels, mask, plots, tables, tickets
+from lthdepth import animation, figures, levels, mask, overlap, plots, tables, tickets
 from lthdepth.config import level
 from lthdepth.experiments import Desk
 from lthdepth.model import FCRN
@@ -72,8 +72,30 @@ for study, records in found.items():
 
 # %%
 for study, records in found.items():
-    caption = f"Share of weights kept in every prunable convolution, in the order of the network ({study} runs, first seed)."
+    caption = f"Share of weights kept in every prunable convolution, in the order of the network ({study} runs, first seed, smallest density)."
     figures.show(desk, plots.layers(records), f"layers_{study}", caption, records)
+
+# %% [markdown]
+# ## Do they keep the same weights?
+#
+# Two tickets of one size can hold quite different weights. Their intersection over union is compared with what random
+# places would share by chance with the same counts in every layer.
+
+# %%
+for study, records in found.items():
+    caption = f"Intersection over union of tickets at the smallest density; in brackets: by chance ({study} runs)."
+    figures.show(desk, overlap.figure(records, desk.store.arrays), f"overlap_{study}", caption, records)
+
+# %% [markdown]
+# ## Iterative magnitude pruning as it ran
+#
+# Every round trains, prunes 20 % of what is left by magnitude, and starts again from the pre-trained weights.
+
+# %%
+for study, records in found.items():
+    if gif := animation.rounds(desk.rounds(records), "QUICK RUN, not a result" if desk.profile == "quick" else ""):
+        caption = f"The rounds behind the smallest ticket of iterative magnitude pruning ({study} runs); hollow: trained for fewer epochs."
+        figures.show_animation(desk, gif, f"rounds_{study}", caption)
 
 # %% [markdown]
 # ## Training them

@@ -14,7 +14,7 @@ import pandas as pd
 import pytest
 from PIL import Image
 
-from lthdepth import animation, data, experiments, figures, plots, provenance, runs, summary, tables
+from lthdepth import animation, curves, data, experiments, figures, plots, provenance, runs, summary, tables, verdict
 from lthdepth.config import PUBLISHED_FLOOR
 from lthdepth.errors import UserError
 
@@ -118,15 +118,9 @@ def test_the_floor_of_the_published_rows_stands_right_behind_them():
 
 @pytest.mark.parametrize(("dense", "passed"), [(0.95, True), (0.97, False), (1.3, False)])
 def test_gate_asks_the_dense_network_to_be_a_fifth_below_the_floor(dense, passed):
-    found = tables.gate([record("floor", rms=1.2), record(rms=dense)])
+    found = verdict.gate([record("floor", rms=1.2), record(rms=dense)])
     assert found[0] is passed
     assert ("No conclusion" in found[1]) is not passed
-
-
-def test_verdict_of_an_empty_or_unfinished_study_concludes_nothing():
-    desk = SimpleNamespace(profile="paper")
-    assert "open" in tables.verdict(desk, {"paper": [None, None]})
-    assert "no conclusion" in tables.verdict(desk, {"paper": [record(), None]})
 
 
 def test_refresh_replaces_only_what_stands_between_the_marks():
@@ -264,15 +258,15 @@ def test_tables_come_in_four_forms_with_the_same_cells(desk, tmp_path):
 
 
 def test_nothing_to_draw_gives_no_figure():
-    for draw in (plots.learning_curves, plots.transfer, plots.layers, plots.strip):
+    for draw in (plots.learning_curves, curves.transfer, plots.layers, plots.strip):
         assert draw([None, None]) is None
 
 
 def test_transfer_draws_the_mean_over_seeds_at_every_density():
     rows = [record()] + [record("omp", d, s, 0.7 + s / 10) for d in (0.5, 0.018) for s in (0, 1)]
-    ax = plots.transfer(rows).axes[0]
+    ax = curves.transfer(rows).axes[0]
     line = next(line for line in ax.lines if line.get_label() == "one-shot magnitude")
-    assert np.allclose(np.sort(line.get_xdata()), [1.8, 50]) and np.allclose(line.get_ydata(), 0.75)
+    assert np.allclose(line.get_xdata(), [1.8, 50, 100]) and np.allclose(line.get_ydata(), [0.75, 0.75, 0.6])
 
 
 def test_explain_refuses_a_file_without_a_sidecar(tmp_path):

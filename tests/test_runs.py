@@ -354,10 +354,10 @@ def test_a_committed_record_has_the_key_of_its_configuration():
 def test_damaged_arrays_are_told_in_a_sentence(made, published, tmp_path):
     local, _, record = made
     _, reader = published
-    path = reader.recorded / "arrays.h5"
+    path = reader.recorded / "arrays" / f"{record['key']}.h5"
     content = bytearray(path.read_bytes())
     path.write_bytes(content[: len(content) // 2])
-    with pytest.raises(UserError, match=r"arrays\.h5 is cut short"):
+    with pytest.raises(UserError, match=rf"{record['key']}\.h5 is cut short"):
         reader.arrays(record["key"])
     folder = tmp_path / "runs" / record["key"]
     folder.mkdir(parents=True)

@@ -1,5 +1,9 @@
 """The statistics, against scipy, closed forms and hand-worked examples."""
 
+import os
+import subprocess
+import sys
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -8,6 +12,7 @@ from hypothesis import strategies as st
 from scipy import stats as scipy_stats
 
 from lthdepth import stats
+from lthdepth.runs import ROOT
 
 differences = st.lists(st.floats(-0.2, 0.2), min_size=3, max_size=12).filter(lambda d: np.std(d) > 1e-6)
 
@@ -32,10 +37,10 @@ def test_a_loss_beyond_the_margin_is_refused_and_one_run_is_no_test():
 
 
 def test_size_of_the_test_at_the_margin_is_five_per_cent():
-    """A true loss of exactly the margin passes in 5 % of studies (4000 simulated ones: within 4 standard errors)."""
-    draws = np.random.default_rng(1).normal(0.015, 0.01, (4000, 6))
+    """A true loss of exactly the margin passes in 5 % of studies (1000 simulated ones: within 4 standard errors)."""
+    draws = np.random.default_rng(1).normal(0.015, 0.01, (1000, 6))
     passed = np.mean([stats.non_inferiority(d).passed for d in draws])
-    assert abs(passed - 0.05) < 4 * (0.05 * 0.95 / 4000) ** 0.5
+    assert abs(passed - 0.05) < 4 * (0.05 * 0.95 / 1000) ** 0.5
 
 
 @pytest.mark.parametrize(("n", "least"), [(5, 2 / 2**5), (6, 2 / 2**6)])
@@ -59,7 +64,16 @@ def test_holm_by_hand():
 def test_pairs_are_made_by_seed():
     rows = [("dense", 1.0, s, v) for s, v in ((0, 0.6), (1, 0.7), (2, 0.8))] + [("omp", 0.018, s, v) for s, v in ((2, 0.9), (0, 0.65))]
     table = pd.DataFrame(rows, columns=["arm", "density", "seed", "rms"])
-    assert stats.pair(table, "omp", 0.018) == pytest.approx([0.05, 0.1])
+    assert stats.pair(table, "omp", 0.018).tolist() == pytest.approx([0.05, 0.1])
+    assert stats.pair(table, "omp", 0.018).index.tolist() == [0, 2]
+    with pytest.raises(ValueError, match="two runs of one seed"):
+        stats.pair(pd.concat([table, table]), "omp", 0.018)
+
+
+def test_a_control_is_paired_with_the_ticket_of_its_density():
+    rows = [("imp", d, s, d + s) for d in (0.5, 0.1) for s in (0, 1)] + [("random", 0.1, s, 3 * s + 1) for s in (0, 1)]
+    table = pd.DataFrame(rows, columns=["arm", "density", "seed", "rms"])
+    assert stats.pair(table, "random", 0.1, against="imp").tolist() == pytest.approx([0.9, 2.9])
 
 
 def test_chen_counts_one_standard_deviation():
@@ -67,11 +81,18 @@ def test_chen_counts_one_standard_deviation():
     assert stats.chen([0.639], dense) and not stats.chen([0.641], dense)
 
 
-def test_interval_over_seeds_agrees_with_the_t_interval_on_many_normal_values():
-    d = np.random.default_rng(2).normal(0.01, 0.02, 400)
+@given(differences)
+def test_t_interval_and_test_agree(d):
     low, high = stats.interval(d)
-    exact = scipy_stats.t.interval(0.95, 399, d.mean(), scipy_stats.sem(d))
-    assert (low, high) == pytest.approx(exact, abs=3e-4)
+    assert (low, high) == pytest.approx(scipy_stats.t.interval(0.95, len(d) - 1, np.mean(d), scipy_stats.sem(d)))
+    assert (stats.interval(d, 0.9)[1] < 0.015) == stats.non_inferiority(d).passed
+
+
+def test_bca_agrees_with_the_t_interval_on_many_values_and_refuses_few():
+    d = np.random.default_rng(2).normal(0.01, 0.02, 400)
+    assert stats.bca(d) == pytest.approx(stats.interval(d), abs=3e-4)
+    assert np.isnan(stats.bca([0.1, 0.2])).all() and np.isnan(stats.bca([0.1] * 5)).all()
+    assert np.isnan(stats.interval([0.1])).all() and stats.sign_flip([0.1]) == 1
 
 
 def test_bootstrap_over_scenes_is_wider_than_over_frames_when_scenes_differ():
@@ -82,25 +103,59 @@ def test_bootstrap_over_scenes_is_wider_than_over_frames_when_scenes_differ():
     effect = np.repeat(rng.normal(0.1, 0.1, 40), 5)
     sums[0, 0, :, 2] = 100 * (0.4 + effect)
     sums[1, 0, :, 2] = 100 * 0.4
-    value, low, high = stats.over_scenes(sums[0], sums[1], scene)
-    assert value == pytest.approx((0.4 + effect.mean()) ** 0.5 - 0.4**0.5)
-    assert low < value < high
-    _, low_frames, high_frames = stats.over_scenes(sums[0], sums[1], np.arange(200))
+    low, high = stats.over_scenes(sums[0], sums[1], scene)
+    assert low < (0.4 + effect.mean()) ** 0.5 - 0.4**0.5 < high
+    low_frames, high_frames = stats.over_scenes(sums[0], sums[1], np.arange(200))
     assert high - low > 1.7 * (high_frames - low_frames)  # five copies of one scene are no five scenes
 
 
-def test_crossing_interpolates_on_log_density():
-    assert stats.crossing([1, 0.1, 0.01], [0, 0.01, 0.02], 0.015) == pytest.approx(10**-1.5)
-    assert stats.crossing([0.01, 1, 0.1], [0.02, 0, 0.01], 0.015) == pytest.approx(10**-1.5)
-    assert stats.crossing([1, 0.1], [0.02, 0.03], 0.015) == 1
-    assert stats.crossing([1, 0.1], [0, 0.01], 0.015) == pytest.approx(0.1)
+def test_the_interval_over_scenes_is_that_of_the_mean_over_seeds():
+    sums = np.random.default_rng(5).gamma(9, 1, (2, 1, 60, 7))
+    sums[..., 0] = 20
+    scene = np.repeat(np.arange(20), 3)
+    once = stats.over_scenes(*sums, scene)
+    assert stats.over_scenes(*sums.repeat(2, 1), scene) == pytest.approx(once)  # a seed twice is that seed
+    assert stats.over_scenes(sums[0], sums[0], scene) == (0, 0)
+    assert np.isnan(stats.over_scenes(*sums, np.zeros(60))).all()
 
 
-def test_break_even_interval_holds_the_value_and_is_reproducible():
+def test_crossing_interpolates_on_log_density_from_dense():
+    assert stats.crossing([0.1, 0.01], [0.01, 0.02], 0.015) == pytest.approx(10**-1.5)
+    assert stats.crossing([0.01, 0.1], [0.02, 0.01], 0.015) == pytest.approx(10**-1.5)
+    assert stats.crossing([0.1], [0.03], 0.015) == pytest.approx(0.1**0.5)
+    assert stats.crossing([0.5, 0.1], [0, 0.01], 0.015) == 0
+    assert stats.crossing([0.5, 0.1, 0.01], [0.02, 0, 0.02], 0.01) == pytest.approx(0.5**0.5)  # the first crossing counts
+
+
+def test_break_even_interval_inverts_the_t_intervals():
     rng = np.random.default_rng(4)
-    densities = 0.8 ** np.arange(0, 19, 3)
+    densities = 0.8 ** np.arange(3, 19, 3)
     curve = 0.03 * (np.log(densities) / np.log(densities[-1])) ** 2
-    d = curve + rng.normal(0, 0.003, (6, len(densities)))
+    d = [rng.normal(loss, 0.003, n) for loss, n in zip(curve, (3, 3, 3, 3, 3, 6), strict=True)]
     value, low, high = stats.break_even(densities, d)
-    assert low <= value <= high and (value, low, high) == stats.break_even(densities, d)
+    assert low <= value <= high
     assert value == pytest.approx(densities[-1] ** 0.5**0.5, rel=0.3)
+    bounds = np.array([stats.interval(x) for x in d])
+    assert high == pytest.approx(stats.crossing(densities, bounds[:, 1])) and low == stats.crossing(densities, bounds[:, 0])
+    assert stats.break_even([0.5, 0.1], [[0.0], [0.03]])[1:] == (0, 1)  # one seed shows nothing
+
+
+SIMULATED = pd.read_csv(ROOT / "benchmarks" / "statistics.csv")
+
+
+def test_simulated_sizes_and_coverages_are_as_promised_where_differences_are_normal():
+    """The table that the paper shows: what it says of the tests that decide."""
+    rows = SIMULATED[(SIMULATED.differences == "normal") & (SIMULATED.seeds == 6)].set_index("quantity")
+    for name in rows.index[rows.index.str.startswith("size of")]:
+        assert rows.found[name] <= 0.05 + 4 * rows["standard error"][name], name
+    for name in ("coverage of the t interval over seeds", "coverage of the interval of the break-even density"):
+        assert rows.found[name] >= 0.95 - 4 * rows["standard error"][name], name
+    assert rows.found["coverage of the BCa interval over seeds"] < 0.93
+    assert rows.found["any of 4 arms at the margin passes, Holm"] < 0.07
+
+
+def test_the_simulation_runs(tmp_path):
+    out = tmp_path / "statistics.csv"
+    words = [sys.executable, str(ROOT / "benchmarks" / "simulate.py"), "--studies", "4", "--out", str(out)]
+    subprocess.run(words, check=True, capture_output=True, env=os.environ | {"PYTHONPATH": str(ROOT)})
+    assert pd.read_csv(out).quantity.tolist() == SIMULATED.quantity.tolist()

@@ -4,7 +4,7 @@ from pathlib import Path
 
 
 def arguments(p):
-    p.add_argument("folders", nargs="+", type=Path, metavar="DIR", help="folders of runs, or with runs.jsonl and arrays.h5")
+    p.add_argument("folders", nargs="+", type=Path, metavar="DIR", help="folders of runs, or with runs.jsonl and arrays/")
     p.add_argument("--out", type=Path, metavar="DIR", help="where they go (default: runs/)")
 
 

@@ -1,0 +1,74 @@
+"""What tickets have in common, and the animation of the rounds that made one."""
+
+import io
+
+import numpy as np
+import pytest
+import torch
+from made_up import curve, study
+from PIL import Image
+
+from lthdepth import animation, overlap, runs, tickets, weights
+from lthdepth.config import Config, level
+from lthdepth.experiments import Desk
+
+
+def exact(one, two):
+    a, b = (torch.cat([m.flatten() for m in t.masks.values()]) for t in (one, two))
+    return ((a & b).sum() / (a | b).sum()).item()
+
+
+@pytest.mark.parametrize("density", [0.018, 0.3])
+def test_the_estimate_is_near_the_overlap_of_the_whole_tickets(resnet18_prunable, density):
+    one, two = tickets.random(resnet18_prunable, density, 0), tickets.magnitude(resnet18_prunable, 2 * density)
+    n = overlap.PLACES * density  # places that count, about
+    for a, b in ((one, two), (tickets.magnitude(resnet18_prunable, density), two)):
+        assert overlap.iou(overlap.sample(a), overlap.sample(b)) == pytest.approx(exact(a, b), abs=4 * 0.5 / n**0.5)
+    assert overlap.iou(overlap.sample(one), overlap.sample(one)) == 1
+    assert np.isnan(overlap.iou(overlap.sample(one) * 0, overlap.sample(one) * 0))
+
+
+def test_random_tickets_share_what_chance_gives_them(resnet18_prunable):
+    magnitude = tickets.magnitude(resnet18_prunable, 0.2)
+    one, two = tickets.shuffled(magnitude, 0), tickets.shuffled(magnitude, 1)
+    assert overlap.by_chance(one.layers(), two.layers()) == pytest.approx(exact(one, two), rel=0.01)
+
+
+def test_the_picture_shows_every_ticket_once_and_needs_two():
+    records, _ = study(3, curve("omp", 0, (18,)) | curve("random", 0.1, (18,)) | {("imp", level(6)): 0.0})
+    rng, bits = np.random.default_rng(0), {}
+    for r in records:  # the one-shot ticket is the same for every seed
+        same = r["arm"] == "omp"
+        r["ticket"] |= {"fingerprint": "omp" if same else r["key"]}
+        bits[r["key"]] = {"ticket": np.packbits(np.arange(80) % 5 == 0) if same else rng.integers(0, 256, 10, np.uint8)}
+    drawn = overlap.figure(records, bits.__getitem__)
+    names = [t.get_text() for t in drawn.axes[0].get_yticklabels()]
+    assert names == ["random, seed 0", "random, seed 1"]
+    assert overlap.figure(records, lambda key: {}) is None
+
+
+def test_a_run_records_a_sample_of_its_ticket(frames, store):
+    config = Config(backbone="resnet18", height=32, width=32, batch=4, epochs=1, arm="omp", density=0.1)
+    record = runs.run(config, frames, weights.NONE, store, progress=False)
+    store.publish([record["key"]], "toy")
+    published = runs.Store(store.local / "nothing", store.recorded)
+    found = published.arrays(record["key"])["ticket"]
+    assert np.unpackbits(found).mean() == pytest.approx(0.1, abs=4 * (0.09 / overlap.PLACES) ** 0.5)
+
+
+def test_the_rounds_behind_a_ticket_are_found_and_drawn(store):
+    imp = Config(backbone="resnet18", arm="imp", density=level(2), epochs=2, round_epochs=1)
+    chain = [imp.replace(arm="dense", density=1.0, epochs=1, round_epochs=0), imp.replace(density=level(1), epochs=1), imp]
+    made = []
+    for config in chain:
+        (record, *_), _ = study(0, {})
+        key = runs.key(config, "d", "i")
+        record |= {"key": key, "arm": config.arm, "density": config.density, "config": {**vars(config)}, "epochs_run": config.epochs}
+        made.append(record)
+    store.records = lambda: {r["key"]: r for r in made}
+    desk = Desk("paper", store=store)
+    assert desk.rounds([None, made[0], made[2]]) == made
+    assert desk.rounds([None, made[0]]) == []
+    image = Image.open(io.BytesIO(animation.rounds(made)))
+    assert image.n_frames == 3
+    assert animation.rounds(made[:2]) is None

@@ -1,0 +1,156 @@
+"""The analysis plan applied to made-up records with a known truth, and to those that are committed."""
+
+import json
+
+import made_up
+import numpy as np
+import pytest
+from scipy import stats as scipy_stats
+
+from lthdepth import curves, experiments, metrics, runs, stats, tables, verdict
+from lthdepth.config import level
+
+LOSSES = {("imp", level(18)): 0.003, ("omp", level(18)): 0.03, ("random", level(18)): 0.3, ("shuffled", level(18)): 0.2}
+
+
+def analyse(seeds, losses=LOSSES, study="paper", missing=0, **truth):
+    records, arrays = made_up.study(seeds, losses, **truth)
+    return verdict.analyse(study, records + [None] * missing, arrays, made_up.SCENES)
+
+
+def test_nothing_recorded_is_an_open_question():
+    for records in ([], [None] * 3, made_up.study(0, {})[0]):
+        found = verdict.analyse("paper", records)
+        assert "Open" in found.sentence() and found.tickets.empty and curves.differences(found) is None
+    assert "No ticket is recorded" in analyse(2, {}).sentence()
+    assert tables.tickets(found).empty and tables.break_even(found).empty and tables.protocols(found).empty
+
+
+def test_one_seed_describes_and_tests_nothing():
+    found = analyse(1, missing=20)
+    said = found.sentence()
+    assert "Nothing is concluded" in said and "One seed" in said and "20 planned runs" in said
+    assert found.tickets[["p", "low", "bca_low", "sign_flip"]].isna().all(axis=None)
+    assert (found.tickets.scene_low < found.tickets.difference).all()
+    shown = tables.tickets(found)
+    assert set(shown.outcome) == {"one seed"} and "p non-inferior" not in shown and "95 % over scenes" in shown
+
+
+def test_three_seeds_are_tested_but_conclude_nothing():
+    found = analyse(3)
+    assert "Nothing is concluded" in found.sentence() and "6 pairs" in found.sentence() and "3 are recorded" in found.sentence()
+    assert found.tickets.p.notna().all()
+    row = found.tickets[found.tickets.arm == "omp"].iloc[0]
+    d = np.array(row.seeds)
+    assert row.p == pytest.approx(scipy_stats.ttest_1samp(d, stats.MARGIN, alternative="less").pvalue)
+    assert (row.low, row.high) == pytest.approx(scipy_stats.t.interval(0.95, 2, d.mean(), scipy_stats.sem(d)))
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        ({}, "which weights are kept matters"),
+        ({("random", level(18)): 0.003}, "no ticket is needed: so does random"),
+        ({("random", level(18)): 0.012, ("shuffled", level(18)): 0.013, ("imp", level(18)): 0.010}, "better than every control is not"),
+        ({("imp", level(18)): 0.04}, "worse than the dense network by more than the margin"),
+        ({("imp", level(18)): 0.014}, "Not shown either way"),
+    ],
+)
+def test_six_seeds_conclude_what_is_true(change, words):
+    assert words in analyse(6, LOSSES | change).sentence()
+
+
+def test_a_study_of_other_runs_or_with_runs_missing_concludes_nothing():
+    assert "decide nothing" in analyse(6, study="pilot").sentence()
+    assert "Nothing is concluded" in analyse(6, missing=1).sentence()
+
+
+def test_without_the_gate_there_is_no_test_and_no_conclusion():
+    found = analyse(6, dense=1.0)
+    assert "color:#c00" in found.sentence() and "No conclusion" in found.sentence()
+    assert "outcome" not in tables.tickets(found) and not [c for c in tables.tickets(found) if c.startswith("p ")]
+
+
+def test_a_diverged_ticket_counts_as_the_floor_and_a_diverged_dense_run_loses_its_pair():
+    records, arrays = made_up.study(6, LOSSES)
+    for r in records:
+        if (r["arm"], r["seed"]) in (("imp", 2), ("dense", 4)):
+            r |= {"status": "failed", "test": None}
+    found = verdict.analyse("paper", records, arrays, made_up.SCENES)
+    row = found.tickets.iloc[0]
+    assert (row.arm, row.n, found.failed) == ("imp", 5, 2)
+    dense = next(r for r in records if (r["arm"], r["seed"]) == ("dense", 2))["test"]["full"]["pooled"]["rms"]
+    assert row.seeds[2] == pytest.approx(records[0]["test"]["full"]["pooled"]["rms"] - dense)
+    assert row.p > 0.05 and "2 runs diverged" in found.sentence()
+
+
+def test_holm_spares_the_primary_endpoint_and_corrects_the_other_arms_of_a_density():
+    found = analyse(6).tickets.set_index("arm")
+    assert found.holm["imp"] == found.p["imp"]
+    assert found.holm[["omp", "random", "shuffled"]].tolist() == pytest.approx(stats.holm(found.p[["omp", "random", "shuffled"]]))
+
+
+def test_protocols_are_those_of_the_records_and_of_the_sums_without_the_shop():
+    records, arrays = made_up.study(2, LOSSES)
+    found = verdict.analyse("paper", records, arrays, made_up.SCENES).protocols.set_index("arm")
+    keep = made_up.SCENES[made_up.TEST] != verdict.SHOP
+    assert keep.sum() == 54
+
+    def rms(arm, seed):
+        key = next(r["key"] for r in records if (r["arm"], r["seed"]) == (arm, seed))
+        return metrics.summarise(arrays(key)["test/full"][keep])["pooled"]["rms"]
+
+    expected = np.mean([rms("omp", s) - rms("dense", s) for s in (0, 1)])
+    assert found.loc["omp", f"pooled, without {verdict.SHOP}"] == pytest.approx(expected)
+    scores = {(r["arm"], r["seed"]): r["test"]["full"]["per_image"]["rms"] for r in records}
+    expected = np.mean([scores["omp", s] - scores["dense", s] for s in (0, 1)])
+    assert found.loc["omp", "full frame, per image"] == pytest.approx(expected)
+
+
+def test_break_even_interval_holds_the_truth_and_the_sequence_stops_at_the_first_failure():
+    losses = made_up.curve("omp", 0.1)  # 0.1 (k / 18)^4 reaches 0.015 m at k = 11.2
+    row = analyse(6, losses).break_even.iloc[0]
+    assert row.low < 0.8**11.2 < row.high and row.density == pytest.approx(0.8**11.2, rel=0.25)
+    assert row.shown in (level(6), level(9))
+    bumpy = losses | {("omp", level(6)): 0.05}  # a level that fails hides the better ones below it
+    assert analyse(6, bumpy).break_even.iloc[0].shown == level(3)
+    fine = analyse(6, made_up.curve("omp", 0.0)).break_even.iloc[0]
+    assert (fine.density, fine.low, fine.high) == (0, 0, 0)
+    assert "below 1.80 %" in tables.break_even(analyse(3, made_up.curve("omp", 0.0))).to_string()
+
+
+def test_committed_scores_follow_from_the_committed_error_sums():
+    store = runs.Store(runs.ROOT / "no-local-runs", runs.ROOT / "results")
+    checked = 0
+    for r in store.records().values():
+        if r.get("test"):
+            again = metrics.summarise(store.arrays(r["key"])["test/full"])
+            for average, scores in r["test"]["full"].items():
+                if average in again:
+                    assert again[average] == pytest.approx(scores, rel=1e-4)
+                    checked += 1
+    assert checked
+
+
+def test_committed_studies_are_analysed_without_data_or_weights():
+    desk = experiments.Desk("paper", store=runs.Store(runs.ROOT / "no-local-runs", runs.ROOT / "results"))
+    for name in desk.studies():
+        found = desk.analyse(name, desk.records(name))
+        assert json.dumps(found.sentence())  # plain text
+        if found.gate and found.gate[0] and len(found.tickets):
+            assert found.tickets.scene_low.notna().all()
+
+
+def test_published_curves_are_whole():
+    table = curves.published()
+    assert len(table) == 228 and set(table.groupby(["task", "source"]).size()) == {19}
+    assert set(table.task) == set(curves.OTHERS)
+    assert np.allclose(sorted(table.remaining_percent.unique())[::-1], 100 * 0.8 ** np.arange(19), atol=0.006)
+
+
+def test_transfer_marks_where_the_mean_crosses_the_margin():
+    records, arrays = made_up.study(3, made_up.curve("omp", 0.1))
+    found = verdict.analyse("paper", records, arrays, made_up.SCENES)
+    ax = curves.transfer(records, analysis=found).axes[0]
+    mark = next(line for line in ax.lines if line.get_marker() == "D")
+    assert mark.get_xdata()[0] == pytest.approx(100 * found.break_even.density[0])
