@@ -60,9 +60,9 @@ for study, records in found.items():
 
 # %%
 for study, records in found.items():
-    if any(records):
+    if len(table := tables.densities(records)):
         caption = f"What each ticket leaves ({study} runs, first seed): weights, and multiply-adds at the runs' input size."
-        figures.show_table(desk, tables.densities(records), f"density_table_{study}", caption, records)
+        figures.show_table(desk, table, f"density_table_{study}", caption, records)
 
 # %% [markdown]
 # ## Where the weights are
@@ -93,9 +93,11 @@ for study, records in found.items():
 
 # %%
 for study, records in found.items():
-    if gif := animation.rounds(desk.rounds(records), "QUICK RUN, not a result" if desk.profile == "quick" else ""):
+    chain = desk.rounds(records)
+    if gif := animation.rounds(chain, "QUICK RUN, not a result" if desk.profile == "quick" else ""):
         caption = f"The rounds behind the smallest ticket of iterative magnitude pruning ({study} runs); hollow: trained for fewer epochs."
-        figures.show_animation(desk, gif, f"rounds_{study}", caption)
+        alt = f"Animation of {len(chain) - 1} rounds: left, a bar a layer, lower every round; right, a dot more on test rms against weights."
+        figures.show_animation(desk, gif, f"rounds_{study}", caption, alt)
 
 # %% [markdown]
 # ## Training them
