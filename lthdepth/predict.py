@@ -7,10 +7,11 @@ from pathlib import Path
 import matplotlib.pyplot as plt
 import numpy as np
 import torch
+from IPython.display import Markdown, display
 from PIL import Image, ImageOps
 from PIL.PngImagePlugin import PngInfo
 
-from . import provenance, rooms, train
+from . import mask, provenance, rooms, tickets, train
 from .augment import Views
 from .config import Config
 from .data import Frames
@@ -66,6 +67,47 @@ def network(name, store=None, device="cpu"):
     except (RuntimeError, AttributeError, TypeError):
         raise UserError(f"{path} does not fit the network of its run; remove the folder, and the run is made again.") from None
     return record, place(model, torch.device(device)).eval()
+
+
+def nearest(store, density):
+    """Key of the run whose weights are here and whose density is nearest to one; None where there is none.
+
+    Of equals the one that was not trained on rooms, then the one with the smallest test rms.
+    """
+
+    def order(r):
+        rms = r["test"]["full"]["pooled"]["rms"] if r["test"] else math.inf
+        return abs(math.log(r["density"] / density)), r["data"]["name"] == "rooms", rms
+
+    found = [r for name, r in store.records().items() if (store.local / name / "weights.pt").exists()]
+    return min(found, key=order)["key"] if found else None
+
+
+def show(desk, density=1.0, path=None, cut=1.0):
+    """Display the depth of a photo by the network here that is nearest to a density. For trying out, in JupyterLab.
+
+    Args:
+        desk: `experiments.Desk`; density: kept fraction of the network's weights.
+        path: of the photo; None: a test frame of the desk's data.
+        cut: keep only this fraction of the trained network's prunable weights, the largest, without training it further.
+
+    Raises:
+        UserError: as `photo`; a density outside (0, 1].
+    """
+    for value in (density, cut):
+        if not 0 < value <= 1:
+            raise UserError(f"a density is in (0, 1], a fraction of the weights; got {value}.")
+    name = nearest(desk.store, density)
+    if name is None:
+        return display(Markdown("*No trained network is here yet.* `./build.sh --profile quick` trains some in minutes."))
+    record, model = network(name, desk.store, desk.device)
+    rgb = photo(path) if path else desk.summary().rgb[0]
+    if cut < 1:
+        ticket = tickets.magnitude(mask.prunable(model.encoder.state_dict()), cut)
+        mask.Masking(ticket, model.encoder)
+    figure = picture(rgb, depth(rgb, record, model, desk.device), record)
+    display(Markdown(about(record, rgb, desk.store)), figure)
+    plt.close(figure)
 
 
 def photo(path):

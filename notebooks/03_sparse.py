@@ -10,7 +10,7 @@ weights = None  # none, IMAGENET1K_V1 ..., or a file with a ResNet state dict
 device = "auto"  # auto, cpu or cuda
 
 # %%
-from lthdepth import animation, figures, levels, mask, overlap, plots, tables, tickets
+from lthdepth import animation, figures, levels, mask, overlap, plots, predict, tables, tickets
 from lthdepth.config import level
 from lthdepth.experiments import Desk
 from lthdepth.model import FCRN
@@ -110,3 +110,17 @@ for study, records in found.items():
 for study, records in found.items():
     caption = f"Training of all arms ({study} runs)."
     figures.show(desk, plots.learning_curves(records), f"curves_{study}", caption, records)
+
+# %% [markdown] tags=["remove-cell"]
+# ## Try it yourself
+#
+# Change the density and run the cell: which weights a one-shot magnitude ticket of the encoder keeps, and what a trained
+# dense network sees when it is cut to that density without any training after it.
+
+# %% tags=["remove-cell"]
+density = 0.5  # of the prunable weights: more than 0, at most 1
+
+state = desk.initial and desk.initial.state or model.encoder.state_dict()
+own = tickets.magnitude(mask.prunable(state), density)
+figures.say(f"{own.kept:,} of {own.size:,} weights; fewest left in a layer: {min(kept for _, kept, _ in own.layers()):,}.")
+predict.show(desk, cut=density)

@@ -10,7 +10,7 @@ weights = None  # none, IMAGENET1K_V1 ..., or a file with a ResNet state dict
 device = "auto"  # auto, cpu or cuda
 
 # %%
-from lthdepth import curves, figures, plots, tables, verdict, viewer
+from lthdepth import curves, figures, plots, predict, tables, verdict, viewer
 from lthdepth.config import ARMS, PUBLISHED_FLOOR
 from lthdepth.experiments import Desk
 
@@ -86,6 +86,18 @@ for study, records in found.items():
 
 # %%
 viewer.show(desk, found)
+
+# %% [markdown] tags=["remove-cell"]
+# ### Try it yourself
+#
+# Name a photo of your own, or another density, and run the cell: the depth map of the network nearest to that density among
+# those trained on this machine. `python -m lthdepth predict` writes it to files.
+
+# %% tags=["remove-cell"]
+photo = None  # such as "kitchen.jpg"; None: a test frame
+density = 0.018  # of the prunable weights; 1: the dense network
+
+predict.show(desk, density, photo)
 
 # %% [markdown]
 # ## Verdict

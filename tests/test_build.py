@@ -2,11 +2,13 @@
 
 import os
 import re
+import shutil
 import xml.etree.ElementTree as ElementTree
 from pathlib import Path
 
 import nbformat
 import pytest
+from jupytext import TextFileContentsManager
 from nbformat import v4
 
 from lthdepth import apidocs, build, pages, pairs, prose, references
@@ -89,6 +91,23 @@ def test_an_edit_leaves_the_ids_of_other_cells(folder):
     after = pairs.read(folder / "01_small.py").cells
     assert len({cell.id for cell in after}) == len(after) == len(before) + 1
     assert {cell.id for cell in before} < {cell.id for cell in after}
+
+
+def test_saving_in_jupyterlab_keeps_a_pair_in_step(folder):
+    """Through the contents manager that JupyterLab saves with."""
+    shutil.copy(ROOT / "notebooks" / "jupytext.toml", folder)
+    lab = TextFileContentsManager()
+    lab.root_dir = str(folder.parent)
+    model = lab.get("notebooks/01_small.ipynb")
+    cell = model["content"].cells[2]
+    cell.source, cell.outputs = "print(2 * 2)", [v4.new_output("stream", text="4\n")]
+    cell.metadata["tags"] = ["show-input"]
+    lab.save(model, "notebooks/01_small.ipynb")
+    assert (folder / "01_small.py").read_text() == SOURCE.replace('# %%\nprint("profile", profile)', '# %% tags=["show-input"]\nprint(2 * 2)')
+    assert pairs.check(folder) == []
+    (folder / "01_small.py").write_text(SOURCE.replace("one **line**", "two lines"))  # and an edit of the .py is what opens
+    os.utime(folder / "01_small.py", (1, 1))
+    assert "two lines" in lab.get("notebooks/01_small.ipynb")["content"].cells[3].source
 
 
 @pytest.fixture(scope="module")

@@ -12,6 +12,7 @@ from lthdepth import metrics, predict, runs, weights
 from lthdepth.__main__ import main
 from lthdepth.config import Config
 from lthdepth.errors import UserError
+from lthdepth.summary import summarise
 
 SHAPE = TINY.replace(height=40, width=56, epochs=1)  # that of the frames
 
@@ -107,6 +108,31 @@ def test_without_its_weights_a_run_says_how_to_make_them(made, tmp_path):
         predict.network(floor["key"], store)
     with pytest.raises(UserError, match="no run zzz"):
         predict.network("zzz", store)
+
+
+class Desk:
+    def __init__(self, store, summary):
+        self.store, self.device, self.summary = store, torch.device("cpu"), lambda: summary
+
+
+def test_the_network_nearest_to_a_density_shows_itself(made, tmp_path, monkeypatch):
+    store, frames, record, _ = made
+    shown = []
+    monkeypatch.setattr(predict, "display", lambda *things: shown.append(things))
+    sparse = runs.run(SHAPE.replace(arm="random", density=0.1), frames, weights.NONE, store, progress=False)
+    assert predict.nearest(store, 0.9) == record["key"] and predict.nearest(store, 0.02) == sparse["key"]
+    desk = Desk(store, summarise(frames))
+    predict.show(desk, 0.02)
+    predict.show(desk, path=photo_of(frames, 4, tmp_path / "a.png"))
+    predict.show(desk, path=tmp_path / "a.png", cut=0.05)
+    words, maps = zip(*((text.data, figure.axes[1].images[0].get_array()) for text, figure in shown), strict=True)
+    assert "random 10" in words[0] and "(dense" in words[1]
+    assert np.array_equal(maps[1], predict.depth(predict.photo(tmp_path / "a.png"), *predict.network(record["key"], store)))
+    assert not np.allclose(maps[1], maps[2])  # cut, the network sees something else
+    predict.show(Desk(runs.Store(tmp_path, tmp_path), None))
+    assert "No trained network" in shown[-1][0].data
+    with pytest.raises(UserError, match="density"):
+        predict.show(desk, 1.8)
 
 
 def test_keep_makes_the_weights_of_a_recorded_run(tmp_path, monkeypatch, capsys):
