@@ -17,6 +17,7 @@ the paper is rebuilt from the recorded runs (the paper profile). Nothing finishe
   --data FILE             nyu_depth_v2_labeled.mat or a half-resolution .h5 made from it (default: built-in rooms)
   --weights FILE          weights the encoder starts from: .pth, .pth.xz or .safetensors of a torchvision ResNet
   --device auto|cpu|cuda  where to compute (default: auto)
+  --quiet                 say nothing but where the paper is, and what went wrong
 
 The first run downloads the environment into .venv (Linux: 3 GB to download, 6 GB on disk; 3 to 7 minutes).
 After that, on two cores: quick about 6 minutes, a second time about 1; paper about 1; test about 3.
@@ -24,8 +25,9 @@ PYTHON=/path/to/python ./build.sh uses that interpreter as it is and installs no
 TEXT
 }
 
-say() { printf '%s\n' "$*" >&2; }
-stop() { say "build.sh: $*"; exit 2; }
+quiet=''
+say() { [[ -n $quiet ]] || printf '%s\n' "$*" >&2; }
+stop() { printf '%s\n' "build.sh: $*" >&2; exit 2; }
 
 here=$PWD
 root=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
@@ -54,10 +56,27 @@ show_pip() {
   while IFS= read -r line; do
     case $line in
       Collecting* | Downloading* | *"Downloading "* | Installing*)
-        if [[ -t 2 ]]; then printf '\r\033[K  %.76s' "${line#"${line%%[![:space:]]*}"}" >&2; fi ;;
+        if [[ -t 2 && -z $quiet ]]; then printf '\r\033[K  %.76s' "${line#"${line%%[![:space:]]*}"}" >&2; fi ;;
     esac
   done
   if [[ -t 2 ]]; then printf '\r\033[K' >&2; fi
+}
+
+# What the end of pip's log means, for the failures that people meet.
+reason() {
+  if grep -qi 'no space left' "$1"; then
+    printf 'the disk is full; make room (10 GB in all) and start again'
+  elif grep -qi 'ensurepip is not available\|No module named .*ensurepip' "$1"; then
+    printf 'this Python comes without venv; install it (Debian, Ubuntu: apt install python3-venv) and start again'
+  elif grep -qi 'proxyerror\|certificate_verify\|name resolution\|failed to establish\|timed out\|connection broken\|network is unreachable' "$1"; then
+    printf 'the packages cannot be fetched; check the connection, and behind a proxy set HTTPS_PROXY, then start again'
+  elif grep -qi 'failed building wheel\|failed to build\|gcc.* failed\|unable to find vcvarsall' "$1"; then
+    printf 'a package has no ready-made file for this Python and machine and there is no compiler; use Python 3.11 to 3.13, or conda (README.md)'
+  elif grep -qi 'no matching distribution\|could not find a version' "$1"; then
+    printf 'a package is not to be had for this Python and machine; use Python 3.11 to 3.13 on 64-bit Linux or macOS, or conda (README.md)'
+  else
+    printf 'the lines above are the end of %s' "$1"
+  fi
 }
 
 # .venv/lthdepth holds "installing PID" while pip works, "failed" if it gave up, and the stamp of what is installed
@@ -94,7 +113,7 @@ make_environment() {
     --progress-bar off -c "$root/constraints.txt" -e "${root}[test]"; } 2>&1 | tee "$log" | show_pip; then
     echo failed >"$venv/lthdepth"
     tail -n 15 "$log" >&2
-    stop "the installation failed; the lines above are the end of $log."
+    stop "the installation failed: $(reason "$log")."
   fi
   rm -rf "$venv/tmp"
   echo "$stamp" >"$venv/lthdepth"
@@ -105,6 +124,7 @@ profile='' data='' weights='' device=auto task=build rest=()
 while (($#)); do
   case $1 in
     -h | --help) help; exit 0 ;;
+    -q | --quiet) quiet=--quiet; shift ;;
     test | lab) task=$1; shift; rest=("$@"); break ;;
     --profile | --data | --weights | --device | --explain)
       [[ -n ${2:-} ]] || stop "$1 needs a value after it; ./build.sh --help lists what there is."
@@ -132,7 +152,7 @@ else
   python=$venv/bin/python
 fi
 
-sources=(${data:+--data "$data"} ${weights:+--weights "$weights"} --device "$device")
+sources=($quiet ${data:+--data "$data"} ${weights:+--weights "$weights"} --device "$device")
 case $task in
   test)
     if "$python" -c 'import xdist' 2>/dev/null; then rest=(-n auto ${rest[@]+"${rest[@]}"}); fi # all cores
@@ -147,4 +167,4 @@ if [[ -n $profile ]]; then
   exec "$python" -m lthdepth build --profile "$profile" "${sources[@]}"
 fi
 "$python" -m lthdepth build --profile quick "${sources[@]}" || exit $?
-exec "$python" -m lthdepth build --profile paper --device "$device"
+exec "$python" -m lthdepth build --profile paper --device "$device" $quiet

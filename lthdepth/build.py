@@ -1,5 +1,6 @@
 """The pipeline: every notebook run in order by papermill, then one HTML site."""
 
+import io
 import os
 import re
 import shutil
@@ -24,7 +25,7 @@ ROOT = Path(__file__).parents[1]
 KERNEL = ["--log-level=50", "--IPKernelApp.exec_lines=import sys; sys.modules['tqdm.notebook'] = None"]
 
 
-def build(profile, data=None, weights=None, device="auto", notebooks=None, out=None):
+def build(profile, data=None, weights=None, device="auto", notebooks=None, out=None, quiet=False):
     """Run the paper's notebooks and render them.
 
     Args:
@@ -32,6 +33,7 @@ def build(profile, data=None, weights=None, device="auto", notebooks=None, out=N
         data, weights, device: handed to the notebooks' parameters cell; a path is made absolute first.
         notebooks: folder of the pairs; `notebooks/` of the repository by default.
         out: folder for the executed `notebooks/` and the `html/`; `build/<profile>/` by default.
+        quiet: print nothing but where the front page is.
 
     Returns:
         Path of the front page.
@@ -62,25 +64,29 @@ def build(profile, data=None, weights=None, device="auto", notebooks=None, out=N
     os.environ.setdefault("PYDEVD_DISABLE_FILE_VALIDATION", "1")
     shutil.rmtree(out / "notebooks", ignore_errors=True)
     (out / "notebooks").mkdir(parents=True)
-    print(f"The {profile} paper, {len(sources)} notebooks", flush=True)
+    stream = io.StringIO() if quiet else sys.stdout
+    made = f"a small experiment, trained here on {_name(data)}" if profile == "quick" else "rendered from the recorded runs"
+    print(f"The {profile} paper, {made}: {len(sources)} notebooks", file=stream, flush=True)
     started = time.monotonic()
     executed = {}
     for source in sources:
-        executed[source.stem] = _execute(source, out / "notebooks" / f"{source.stem}.ipynb", parameters)
+        progress = _Progress(stream, source.stem)
+        executed[source.stem] = _execute(source, out / "notebooks" / f"{source.stem}.ipynb", parameters, progress)
     quick = f"Quick build on {_name(data)}: a demonstration, not the paper’s result."
     shown = out / "figures" if profile == "quick" else ROOT / "figures"
     banner = " ".join([quick] * (profile == "quick") + [provenance.banner(shown)]).strip()
     footer = f"Built on {date.today():%-d %B %Y} from the {profile} profile."
     index = pages.render(executed, out / "html", images=notebooks, banner=banner, footer=footer, links=[apidocs.LINK])
     apidocs.render(out / "html")
-    print(f"  done in {_clock(time.monotonic() - started)}; read it at {index.as_uri()}", flush=True)
+    print(f"  done in {_clock(time.monotonic() - started)}; read it at", end=" ", file=stream, flush=True)
+    print(index.as_uri(), flush=True)
     return index
 
 
-def _execute(source, target, parameters):
+def _execute(source, target, parameters, progress):
     """Run one notebook into `target`, which is kept as far as it got; returns the executed notebook."""
     nbformat.write(pairs.read(source), target)
-    progress, started = _Progress(sys.stdout, source.stem), time.monotonic()
+    started = time.monotonic()
     try:
         notebook = papermill.execute_notebook(
             target,

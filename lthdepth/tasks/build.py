@@ -8,6 +8,7 @@ from . import sources
 def arguments(p):
     p.add_argument("--profile", choices=("quick", "paper"), default="quick")
     sources(p, False)
+    p.add_argument("--quiet", action="store_true", help="print only where the paper is")
 
 
 def run(args):
@@ -17,7 +18,7 @@ def run(args):
     from ..files import write_atomic
 
     started = time.time()
-    build_paper(args.profile, args.data, args.weights, args.device)
+    build_paper(args.profile, args.data, args.weights, args.device, quiet=args.quiet)
     if args.profile == "paper":
         readme, desk = runs.ROOT / "README.md", Desk("paper")
         figures.drop_older(desk, started - 2)  # some file systems keep whole seconds only
@@ -25,4 +26,5 @@ def run(args):
         fresh = tables.refresh(text, tables.results(desk))
         if fresh != text:
             write_atomic(readme, fresh)
-            print("the results in README.md were brought up to date")
+            if not args.quiet:
+                print("  the results in README.md were brought up to date")
