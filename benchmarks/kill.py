@@ -31,8 +31,10 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 import torch
+import torchvision
+from torchvision.models.resnet import BasicBlock, ResNet
 
-from lthdepth import augment, build, data, experiments, files, pairs, rooms, runs
+from lthdepth import augment, data, experiments, files, rooms, runs
 from lthdepth.__main__ import main as lthdepth
 from lthdepth.config import Config, level
 from lthdepth.hdf5 import open_h5
@@ -42,6 +44,7 @@ MOMENTS = ("elsewhere", "cache", "ticket", "step", "checkpoint", "weights", "arr
 SHARE = {"train": 0.65, "sweep": 0.25, "build": 0.10}
 TINY = Config(backbone="resnet18", height=32, width=32, batch=4, epochs=2, arm="omp", density=0.1)
 SOURCE = "rooms:24"
+DELAY = {"checkpoint": 0.3, "cache": 0.5, "step": 0.1, "weights": 0.15, "record": 0.001}  # seconds; others: 4 ms
 NOTEBOOK = """\
 # %% tags=["parameters"]
 profile, data, weights, device = "quick", None, None, "cpu"
@@ -54,6 +57,17 @@ kill.Moments({folder!r}, 0).watch()
 kill.settle({folder!r})
 print(kill.notebook())
 """
+
+
+class Narrow(ResNet):
+    """A ResNet-18 an eighth as wide."""
+
+    def __init__(self, **_):
+        super().__init__(BasicBlock, [2, 2, 2, 2])
+        self.fc = torch.nn.Linear(64, 1000)
+
+    def _make_layer(self, block, planes, *rest, **options):
+        return super()._make_layer(block, planes // 8, *rest, **options)
 
 
 class Moments:
@@ -128,7 +142,9 @@ def work(kind, folder):
         settings = [f"{k}={getattr(TINY, k)}" for k in ("backbone", "height", "width", "batch", "epochs", "arm", "density")]
         return lthdepth(["train", "--data", SOURCE, "--device", "cpu", "--setting", "published", *settings])
     if kind == "sweep":
-        return lthdepth(["sweep", "quick", "--data", SOURCE, "--device", "cpu"])
+        return lthdepth(["sweep", "quick", "--data", SOURCE, "--device", "cpu", "--every", "0"])
+    from lthdepth import build
+
     page = build.build("quick", notebooks=folder / "notebooks", out=folder / "build")
     return 0 if page.exists() else 1
 
@@ -138,6 +154,8 @@ def prepare(kind, folder):
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir()
     if kind == "build":
+        from lthdepth import pairs
+
         (folder / "notebooks").mkdir()
         (folder / "notebooks" / "01_small.py").write_text(NOTEBOOK.format(here=str(HERE), folder=str(folder)))
         pairs.write(folder / "notebooks")
@@ -200,7 +218,7 @@ def kill(kind, folder, rng, length, aimed):
         until = time.monotonic() + length
         while moments.times(aimed) < n and running(pid) and time.monotonic() < until:
             time.sleep(0.0003)
-        time.sleep(rng.random() * {"checkpoint": 0.3, "cache": 0.5, "step": 0.1, "weights": 0.15}.get(aimed, 0.004))
+        time.sleep(rng.random() * DELAY.get(aimed, 0.004))
     else:
         until = time.monotonic() + rng.random() * length
         while running(pid) and time.monotonic() < until:
@@ -291,28 +309,39 @@ def main():
     parser.add_argument("--trials", type=int, default=100)
     parser.add_argument("--seed", default="0")
     parser.add_argument("--kind", choices=tuple(SHARE), help="only this kind of work")
+    parser.add_argument("--narrow", action="store_true", help="a network an eighth as wide, as the test suite does (no build)")
     parser.add_argument("--folder", type=Path, help="where to work (default: the folder for temporary files)")
     parser.add_argument("--write", action="store_true", help="keep the table in benchmarks/kill.csv")
     args = parser.parse_args()
     torch.set_num_threads(1)
     counts = {k: round(s * args.trials) for k, s in SHARE.items()}
     counts = {args.kind: args.trials} if args.kind else counts | {"train": args.trials - counts["sweep"] - counts["build"]}
+    if args.narrow:
+        torchvision.models.get_model = lambda *_, **options: Narrow(**options)
+        DELAY.clear()
+    if counts.get("build"):  # before the forks; elsewhere its three seconds are spared
+        import lthdepth.build
     rows, survived, halves, lost = Counter(), Counter(), Counter(), []
     with tempfile.TemporaryDirectory(dir=args.folder) as top:
+        cache = Path(top) / "rooms"
         for kind, n in counts.items():
             whole = Path(top) / f"{kind}-reference"
             prepare(kind, whole)
+            if cache.exists():
+                shutil.copytree(cache, whole / "data")
             began = time.monotonic()
             if n and (status := end(start(kind, whole)[0])):
                 sys.exit(f"the reference of {kind} ended with {status}:\n{(whole / 'log').read_text()}")
             length, (reference, _) = time.monotonic() - began, outcome(whole)
+            if n and not cache.exists():
+                shutil.copytree(whole / "data", cache)
             for i in range(n):
                 hits = []
                 for attempt in range(20):  # a kill that comes after the end is none: such a trial is made anew
                     folder = Path(top) / f"{kind}-{i}"
                     prepare(kind, folder)
                     seed = f"{args.seed} {kind} {i} {attempt}"
-                    hits, broken, (made, over), status = trial(kind, folder, seed, length, whole / "data")
+                    hits, broken, (made, over), status = trial(kind, folder, seed, length, cache)
                     if hits or broken or made != reference:
                         break
                 good = hits and status == 0 and made == reference and made and not broken and not over

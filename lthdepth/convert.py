@@ -154,7 +154,10 @@ def _scenes(file, n):
     """list of n str from a MATLAB cell array of strings: references to (length, 1) arrays of UTF-16 codes."""
     cells = dataset(file, "scenes", (1, n), "object")[0]
     try:
-        return [file[cell][:].astype("<u2").tobytes().decode("utf-16-le") for cell in cells]
+        names = [file[cell][:].astype("<u2").tobytes().decode("utf-16-le") for cell in cells]
+        if any("\0" in name for name in names):
+            raise ValueError
+        return names
     except (TypeError, ValueError, KeyError, AttributeError, RuntimeError):
         raise UserError(f"{file.filename} holds scenes that are not a cell array of strings: it is not in "
                         "the expected layout.") from None

@@ -11,6 +11,11 @@ class UserError(Exception):
     """
 
 
+def reason(error):
+    """What a library's exception says, fit for a sentence: its first line, shortened."""
+    return (str(error).strip().splitlines() or [type(error).__name__])[0][:160]
+
+
 def warn(sentence):
     """Say on stderr what a person should know although the work goes on."""
     print(f"\rlthdepth: {sentence}", file=sys.stderr, flush=True)

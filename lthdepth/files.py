@@ -16,10 +16,9 @@ import numpy as np
 import torch
 
 from . import versions  # noqa: F401  (refuses a torch that is not safe)
-from .errors import UserError, warn
+from .errors import UserError, reason, warn
 
 LARGEST = 2**31  # bytes that a packed file may unpack to: several ResNets with their optimiser
-SEAL = b"sha256:"
 
 
 class Busy(UserError):
@@ -82,9 +81,13 @@ def sealed(content):
     buffer = io.BytesIO()
     torch.save(content, buffer)
     buffer.seek(-2, io.SEEK_END)  # an archive ends with the length of its comment, here 0
-    comment = SEAL + hashlib.sha256(buffer.getbuffer()[: buffer.tell()]).hexdigest().encode()
+    comment = _seal(buffer.getbuffer()[: buffer.tell()])
     buffer.write(len(comment).to_bytes(2, "little") + comment)
     return buffer.getbuffer()
+
+
+def _seal(content):
+    return b"sha256:" + hashlib.sha256(content).hexdigest().encode()
 
 
 def read_tensors(path, device="cpu"):
@@ -95,23 +98,21 @@ def read_tensors(path, device="cpu"):
     Raises:
         UserError: the file is absent or damaged.
     """
-    path, tail = Path(path), 2 + len(SEAL) + 64
+    path = Path(path)
     try:
         data = path.read_bytes()
-        check_zip(io.BytesIO(data), path)
-        if data[2 - tail :].startswith(SEAL):
-            if data[2 - tail + len(SEAL) :].decode() != hashlib.sha256(memoryview(data)[:-tail]).hexdigest():
-                raise ValueError("its checksum does not match")
+        comment = check_zip(io.BytesIO(data), path)
+        if comment and comment != _seal(memoryview(data)[: -len(comment) - 2]):
+            raise ValueError("its checksum does not match")
         return torch.load(io.BytesIO(data), map_location=device, weights_only=True)
     except UserError:
         raise
     except Exception as error:  # torch has many ideas of a damaged file
-        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-        raise UserError(f"{path} cannot be read ({reason}): remove it, and it is made again.") from None
+        raise UserError(f"{path} cannot be read ({reason(error)}): remove it, and it is made again.") from None
 
 
 def check_zip(file, name):
-    """Refuses a zip archive that would unpack to more than `LARGEST` bytes.
+    """Refuses a zip archive that would unpack to more than `LARGEST` bytes. Returns its comment.
 
     Raises:
         UserError: it would; `name` is the file for the message.
@@ -120,6 +121,7 @@ def check_zip(file, name):
     with zipfile.ZipFile(file) as archive:
         if sum(member.file_size for member in archive.infolist()) > LARGEST:
             raise UserError(f"{name} unpacks to more than {LARGEST >> 20} MiB: that is nothing of ours.")
+        return archive.comment
 
 
 def read_arrays(path):
@@ -135,8 +137,15 @@ def read_arrays(path):
     except UserError:
         raise
     except Exception as error:  # numpy, zipfile and zlib each have their own
-        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-        raise UserError(f"{path} cannot be read ({reason}): remove it, and it is made again.") from None
+        raise UserError(f"{path} cannot be read ({reason(error)}): remove it, and it is made again.") from None
+
+
+def digest(arrays):
+    """SHA-256 over names, dtypes, shapes and values of arrays, as hex digits."""
+    found = hashlib.sha256()
+    for name, value in sorted(arrays.items()):
+        found.update(f"{name} {value.dtype.str} {value.shape}\n".encode() + value.tobytes())
+    return found.hexdigest()
 
 
 @contextmanager

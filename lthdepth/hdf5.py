@@ -43,7 +43,7 @@ def open_h5(path):
     with file:
         try:
             yield file
-        except OSError:
+        except (OSError, RuntimeError):  # h5py raises the latter for damage in what links the parts
             raise UserError(f"{path} is damaged in some part: copy or download it again.") from None
 
 

@@ -10,8 +10,9 @@ import pandas as pd
 from PIL import Image, UnidentifiedImageError
 
 from . import runs
-from .config import SCIENCE_VERSION, TUNED
+from .config import SCIENCE_VERSION
 from .errors import UserError
+from .record import command
 
 # What decides the numbers of a run: a change here can make recorded results differ from what the code would give.
 SCIENCE = ("arms", "augment", "config", "convert", "data", "furniture", "loss", "mask", "metrics", "model", "pretraining", "rooms", "step", "tickets",
@@ -106,13 +107,6 @@ def explain(path, store=None):
     if again := next((known[r["key"]] for r in trained if r["key"] in known), None):
         lines += ["", f"To make the run {again['key']} again: {command(again)}"]
     return "\n".join(lines)
-
-
-def command(record):
-    """The command that makes a record's run again."""
-    changes = [f"{k}={v}" for k, v in record["config"].items() if v != getattr(TUNED, k, v)]
-    weights = "" if record["init"]["name"] == "none" else " --weights FILE"
-    return f"python -m lthdepth train --data {'rooms' if record['data']['name'] == 'rooms' else 'FILE'}{weights} {' '.join(changes)}".strip()
 
 
 def banner(folder):

@@ -13,7 +13,7 @@ import torch
 import torchvision
 
 from . import __version__
-from .config import ARMS, SCIENCE_VERSION
+from .config import ARMS, SCIENCE_VERSION, TUNED
 from .errors import UserError
 
 # What everything that reads records relies on.
@@ -51,6 +51,13 @@ def sealed(record):
     """A record with its `digest` in it, as it will be read again."""
     record = json.loads(json.dumps(record))
     return record | {"sha256": digest(record)}
+
+
+def command(record):
+    """The command that makes a record's run again; FILE stands for the data, and the weights, of its fingerprints."""
+    changes = [f"{k}={v}" for k, v in record["config"].items() if v != getattr(TUNED, k, v)]
+    weights = "" if record["init"]["name"] == "none" else " --weights FILE"
+    return f"python -m lthdepth train --data {'rooms' if record['data']['name'] == 'rooms' else 'FILE'}{weights} {' '.join(changes)}".strip()
 
 
 def environment(device):

@@ -16,10 +16,10 @@ import numpy as np
 from . import arms, checkpoint, mask, overlap, photos, pretraining, ticketfile, train
 from .config import ARMS, SCIENCE_VERSION, WHOLE, Config
 from .errors import UserError
-from .files import locked, read_arrays, replacing, write_atomic
+from .files import digest, locked, read_arrays, replacing, write_atomic
 from .hdf5 import open_h5
 from .model import FCRN
-from .record import environment, parse, sealed
+from .record import command, environment, parse, sealed
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -82,11 +82,13 @@ class Store:
         path = self.local / name / "arrays.npz"
         if path.exists():
             return read_arrays(path)
-        path, found = self.recorded / "arrays" / f"{name}.h5", {}
-        if path.exists():
-            with open_h5(path) as file:
-                file.visititems(lambda k, v: found.update({k: v[()]}) if isinstance(v, h5py.Dataset) else None)
-        return found
+        own, early = self.recorded / "arrays" / f"{name}.h5", self.recorded / "arrays.h5"  # one file of all runs, once
+        for path, group in ((own, "/"), (early, name)):
+            if path.exists():
+                with open_h5(path) as file:
+                    if group in file:
+                        return _arrays_of(file[group], path)
+        return {}
 
     def publish(self, names, study):
         """Copy finished runs made here into `recorded`, as part of a study. A key that is there is replaced.
@@ -108,10 +110,12 @@ class Store:
             write_atomic(self.recorded / "runs.jsonl", text)
 
     def _publish_arrays(self, name, arrays):
+        kinds = {k: {"gallery": np.float16}.get(k, np.float32) if v.dtype.kind == "f" else v.dtype for k, v in arrays.items()}
+        arrays = {k: arrays[k].astype(kinds[k]) for k in sorted(arrays)}
         with replacing(self.recorded / "arrays" / f"{name}.h5") as part, h5py.File(part, "w") as file:
-            for k, v in sorted(arrays.items()):
-                small = {"gallery": np.float16}.get(k, np.float32) if v.dtype.kind == "f" else v.dtype
-                file.create_dataset(k, data=v.astype(small), compression="gzip", shuffle=True, fletcher32=True)
+            for k, v in arrays.items():
+                file.create_dataset(k, data=v, compression="gzip", shuffle=True, fletcher32=True)
+            file.attrs["sha256"] = digest(arrays)
 
 
 def key_of(config, frames, initial, ticket=None, unlabelled=None):
@@ -159,7 +163,7 @@ def run(config, frames, initial, store, device="cpu", study="", ticket=None, dea
         return record if record and all((folder / file).exists() for file in needed) else None
 
     if record := finished():
-        _tidy(folder)
+        tidy(folder)
         return record
     origin = parent = None
     if before := arms.origin_of(config):
@@ -197,9 +201,7 @@ def _make(config, frames, initial, folder, study, ticket, parent, origin, device
         try:
             results, arrays = train.fit(config, frames, state, ticket, folder, device, **fitting)
         except train.Diverged as error:
-            settings = " ".join(f"{k}={v}" for k, v in record["config"].items())
-            again = f"python -m lthdepth train --data {frames.name} --weights {initial.name} {settings}"
-            record |= environment(device) | {"status": "failed", "reason": str(error), "reproduce": again}
+            record |= environment(device) | {"status": "failed", "reason": str(error), "reproduce": command(record)}
             write_atomic(folder / "failed.json", sealed(record))
             raise
         record["densities"] = mask.densities(ticket, FCRN(config.backbone), config.height, config.width)
@@ -215,8 +217,8 @@ def _make(config, frames, initial, folder, study, ticket, parent, origin, device
     return record
 
 
-def _tidy(folder):
-    """Remove what a process that was killed after writing its record left beside it, where this one may."""
+def tidy(folder):
+    """Remove what a process that was killed after writing a run's record left in or beside its folder, where this one may."""
     if any((*folder.glob("checkpoint*"), *folder.parent.glob(f".{folder.name}.*"))):
         with suppress(UserError), locked(folder, wait=False):
             checkpoint.clear(folder)
@@ -224,6 +226,18 @@ def _tidy(folder):
 
 def _training_photos(config, frames):
     return photos.of_frames(frames, train.rows_of(frames, config)["fit"])
+
+
+def _arrays_of(group, path):
+    """The arrays in an HDF5 group, and that they are those that were written; the first have no checksum."""
+    found = {}
+    try:
+        group.visititems(lambda k, v: found.update({k: v[()]}) if isinstance(v, h5py.Dataset) else None)
+        if group.attrs.get("sha256", digest(found)) != digest(found):
+            raise ValueError
+    except (AttributeError, KeyError, MemoryError, TypeError, ValueError):
+        raise UserError(f"{path} is damaged: copy it again, or publish the run again.") from None
+    return found
 
 
 def _bytes(path):

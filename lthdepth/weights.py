@@ -13,7 +13,7 @@ import safetensors.torch
 import torch
 import torchvision
 
-from .errors import UserError
+from .errors import UserError, reason
 from .files import check_zip
 from .hdf5 import looks_like_html
 
@@ -170,8 +170,7 @@ def _read(path):
     except pickle.UnpicklingError:
         raise UserError(f"{path} is no plain file of tensors; nothing in it was run. Save a state dict instead.") from None
     except Exception as error:  # every library here has its own idea of a damaged file
-        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-        raise UserError(f"{path} cannot be read as weights ({reason}); get the file again.") from None
+        raise UserError(f"{path} cannot be read as weights ({reason(error)}); get the file again.") from None
 
 
 def _architecture(state):

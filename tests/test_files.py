@@ -3,6 +3,7 @@
 import errno
 import os
 import signal
+import stat
 import subprocess
 import sys
 import time
@@ -15,6 +16,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from lthdepth import files, runs, train, versions, weights
+from lthdepth.config import TUNED, Config
 from lthdepth.errors import UserError
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -57,9 +59,17 @@ def test_a_damaged_file_of_tensors_is_never_taken_for_whole(tmp_path_factory, da
         assert "a.pt" in str(error) and "\n" not in str(error)
 
 
-def test_a_file_of_an_earlier_version_without_checksum_is_read(tmp_path):
-    torch.save({"w": torch.ones(2)}, tmp_path / "old.pt")
-    assert files.read_tensors(tmp_path / "old.pt")["w"].tolist() == [1, 1]
+def test_what_is_written_is_on_disk_before_it_has_its_name_and_the_name_after(tmp_path, monkeypatch):
+    done, fsync, replace = [], os.fsync, os.replace
+
+    def watched(handle):
+        done.append("folder" if stat.S_ISDIR(os.fstat(handle).st_mode) else "file")
+        fsync(handle)
+
+    monkeypatch.setattr(os, "fsync", watched)
+    monkeypatch.setattr(os, "replace", lambda *paths: (done.append("name"), replace(*paths)))
+    files.write_atomic(tmp_path / "a.json", {"a": 1})
+    assert done == ["file", "name", "folder"]
 
 
 @pytest.mark.parametrize("version", ["2.9.1", "2.6.0+cpu", "1.13"])
@@ -212,7 +222,10 @@ def test_a_run_that_diverges_is_recorded_as_failed_and_not_as_a_result(frames, s
     assert store.records() == {}
     (failed,) = store.failed().values()
     assert failed["status"] == "failed" and failed["config"]["lr_encoder"] == 1e30
-    assert "lr_encoder=1e+30" in failed["reproduce"] and failed["key"] == runs.key(config, frames.fingerprint, "none")
+    command = failed["reproduce"].split()  # FILE stands for the data; with them it is the same run
+    assert command[:5] == ["python", "-m", "lthdepth", "train", "--data"] and "lr_encoder=1e+30" in command
+    again = Config.parse(command[6:], TUNED)
+    assert failed["key"] == runs.key(again, failed["data"]["fingerprint"], failed["init"]["fingerprint"])
 
 
 def test_weights_that_left_the_finite_numbers_in_the_last_step_are_no_result(frames, tmp_path, monkeypatch):

@@ -378,3 +378,17 @@ def test_another_number_of_threads_changes_the_last_digits_only(frames, tmp_path
     finally:
         torch.set_num_threads(threads)
     assert found[0] == pytest.approx(found[1], rel=1e-5)
+
+
+@pytest.mark.parametrize("every", [0.0, NEVER], ids=["when a checkpoint is written", "before the record"])
+def test_a_weight_that_is_revived_in_training_stops_the_run(every, frames, tmp_path, monkeypatch):
+    config, call = TINY.replace(arm="omp", density=0.1, epochs=1, holdout=False, test=False), train.Step.__call__
+
+    def revive(self, *rest):
+        call(self, *rest)
+        self.masking.parameters[0].data[self.masking.masks[0] == 0] = 0.1
+
+    monkeypatch.setattr(train.Step, "__call__", revive)
+    with pytest.raises(RuntimeError, match="not zero"):
+        fit(config, frames, tmp_path, every=every)
+    assert list(tmp_path.iterdir()) == []

@@ -65,6 +65,8 @@ def run(args):
     print(f"{study.title}: {len(wished)} runs, {found} finished; missing{extra}: {len(jobs)}, on {args.jobs} workers: {guess}")
     if args.dry_run:
         return _describe(names, known, jobs, estimates)
+    for name in known:
+        runs.tidy(store.local / name)
 
     board = _Board(sys.stderr, args.jobs > 1 or args.engine == "ray")
     engine = _engine(args, wanted, inputs, store, device)
