@@ -115,3 +115,15 @@ def test_an_interpreter_that_is_not_there_is_told(python):
     environment = os.environ | {"PYTHON": python}
     done = subprocess.run(["./build.sh", "lab"], cwd=ROOT, env=environment, capture_output=True, text=True, check=False)
     assert done.returncode == 2 and f"PYTHON={python} is no program here" in done.stderr and "Traceback" not in done.stderr
+
+
+def test_the_tables_of_the_page_are_those_that_are_kept(monkeypatch):
+    monkeypatch.syspath_prepend(str(ROOT / "benchmarks"))
+    import safety
+
+    text = safety.PAGE.read_text()
+    assert safety.refresh(text, safety.render()) == text, "`python benchmarks/safety.py` brings it up to date"
+    kills = safety.rows("kill.csv")
+    assert sum(int(row["trials"]) for row in kills) >= 100
+    assert all(row["identical"] == row["trials"] and row["half-written"] == "0" for row in kills)
+    assert all(row["without the guard"] == "fails" for row in safety.rows("guards.csv"))
