@@ -85,10 +85,10 @@ def rounds(chain, note=""):
         left.set(yscale="log", ylim=(max(0.1, 0.7 * min(map(min, kept))), 130), xlabel="layer, from input to output", ylabel="weights kept (%)")
         left.set_yticks(ticks := [t for t in (0.1, 1, 10, 50, 100) if t >= left.get_ylim()[0]], [f"{t:g}" for t in ticks])
         left.minorticks_off()
-        right.plot(density, rms, "o", ms=5, color="0.85")
+        right.plot(density, rms, "o", ms=6, color="0.85")
         for k in range(i + 1):
             whole = chain[k]["epochs_run"] == chain[-1]["epochs_run"]
-            right.plot(density[k], rms[k], "o", ms=5, color="#009E73", mfc="#009E73" if whole else "white")
+            right.plot(density[k], rms[k], "o", ms=6, mec="#009E73", mew=1.5, mfc="#009E73" if whole else "white")
         right.set(xscale="log", xlim=(max(density) * 1.1, min(density) / 1.1), xlabel="weights kept (%)", ylabel="test rms (m)")
         right.set_xticks(density[:: max(1, len(density) // 4)], [f"{d:.3g}" for d in density[:: max(1, len(density) // 4)]])
         right.minorticks_off()

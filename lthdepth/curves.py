@@ -82,17 +82,19 @@ def beside_published(records, metric="rms"):
     """What pruning costs here and in other tasks, as change relative to each task's dense network, positive is worse.
 
     Left: tickets that come from the pre-training, right: tickets found on the task itself. Of `metric` a rise is worse, of
-    the published ones (accuracy, AP, mIoU) a fall.
+    the published ones (accuracy, AP, mIoU) a fall. None without a ticket of ours.
     """
-    figure, axes = plt.subplots(1, 2, figsize=(9.6, 4), sharex=True, sharey=True)
     table = tidy(records)
-    dense = table[table.arm == "dense"][metric].mean() if len(table) else np.nan
+    if table.empty or not set(table.arm) & {"omp", "logits", "imp"}:
+        return None
+    figure, axes = plt.subplots(1, 2, figsize=(9.6, 4), sharex=True, sharey=True)
+    dense = table[table.arm == "dense"][metric].mean()
     sides = (("m_Img", ("omp", "logits"), "ticket from the pre-training"), ("m_task", ("imp",), "ticket found on the task"))
     for ax, (source, arms, title) in zip(axes, sides, strict=True):
         for task, rows in published()[lambda t: t.source == source].groupby("task", sort=False):
             worse = 100 * (1 - rows.value / rows.value.iloc[0])
             ax.plot(rows.remaining_percent, worse, **OTHERS[task], lw=1.3, label=task)
-        for arm in arms if len(table) else ():
+        for arm in arms:
             mean = table[table.arm == arm].groupby("density")[metric].mean()
             if len(mean):
                 change = 100 * (mean / dense - 1)

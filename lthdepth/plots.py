@@ -108,7 +108,7 @@ def layers(records):
     names = [n.removesuffix(".weight") for n, _, _ in r["ticket"]["layers"]]
     ax.set_xticks(range(len(names)), names, rotation=90, fontsize=6 if len(names) > 30 else 8)
     ax.set(yscale="log", ylabel="weights kept (%)")
-    ax.legend(frameon=False, fontsize=8, ncols=2)
+    ax.legend(frameon=False, fontsize=8, ncols=4, loc="lower left", bbox_to_anchor=(0, 1))  # above, clear of the lines
     return figure
 
 

@@ -208,13 +208,14 @@ def protocols(found):
 def simulated(path=ROOT / "benchmarks" / "statistics.csv"):
     """The simulated coverage, size and power of the statistics: what `benchmarks/simulate.py` wrote, ready to print.
 
-    Of the seeds, those of the primary endpoint; the file has more.
+    Of the seeds, those of the primary endpoint; the file has more, and the power of equivalence.
     """
     table = pd.read_csv(path)
-    table = table[table.seeds.isin((1, 6))]
-    wanted = table.nominal.map("{:.2f}".format, na_action="ignore").fillna("–")
-    found = [f"{v:.3f} ± {e:.3f}" for v, e in zip(table.found, table["standard error"], strict=True)]
-    return table[["quantity", "differences", "seeds"]].assign(**{"should be": wanted, "is": found})
+    table = table[table.seeds.isin((1, 6)) & ~table.quantity.str.startswith("power of equivalence")]
+    table["should be"] = table.nominal.map("{:.2f}".format, na_action="ignore").fillna("–")
+    table["is"] = [f"{v:.3f} ± {e:.3f}" for v, e in zip(table.found, table["standard error"], strict=True)]
+    wide = table.pivot_table("is", ["quantity", "seeds", "should be"], "differences", "first", sort=False).fillna("–").reset_index()
+    return wide.rename(columns={"normal": "normal differences", "skewed": "skewed differences"}).rename_axis(columns=None)
 
 
 def _range(low, high):

@@ -157,8 +157,9 @@ for study, analysis in analyses.items():
 # seeds and only stands beside it. Where a run now and then ends badly, all of them promise too much.
 
 # %%
-caption = "Simulated studies: how often intervals hold the truth and tests pass, ± standard error. " + tables.SIMULATED
-figures.show_table(desk, tables.simulated(), "simulation_table", caption)
+if desk.profile == "paper":
+    caption = "Simulated studies: how often intervals hold the truth and tests pass, ± standard error. " + tables.SIMULATED
+    figures.show_table(desk, tables.simulated(), "simulation_table", caption)
 
 # %% [markdown]
 # ## Limits
