@@ -19,7 +19,7 @@ from lthdepth import runs
 from lthdepth.__main__ import main
 
 ROOT = Path(__file__).resolve().parents[1]
-TASKS = ("data", "train", "ticket", "sweep", "merge", "show", "predict", "build", "pairs", "bench")
+TASKS = ("data", "train", "ticket", "sweep", "merge", "show", "predict", "build", "pairs", "bench", "cost")
 
 
 @pytest.fixture(autouse=True)

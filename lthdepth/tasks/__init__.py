@@ -3,7 +3,7 @@
 Heavy imports wait inside `run`, so that help is quick.
 """
 
-TASKS = ("data", "train", "ticket", "sweep", "merge", "show", "verdict", "predict", "build", "pairs", "bench")
+TASKS = ("data", "train", "ticket", "sweep", "merge", "show", "verdict", "predict", "build", "pairs", "bench", "cost")
 
 
 def sources(p, needed, action="store"):

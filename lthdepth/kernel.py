@@ -1,0 +1,67 @@
+"""The product with a sparse matrix that numba compiles: convolutions of few weights on a CPU. Needs the package numba."""
+
+import numba
+import numpy as np
+
+
+# No NaN or infinity is assumed away: only the order of additions is free.
+@numba.njit(parallel=True, fastmath={"contract", "reassoc"}, cache=True)
+def product(x, start, offset, value, bias, shortcut, relu, pitch, width, n, out):
+    """A convolution as sums of shifted runs of memory: out[o, t] = bias[o] + sum_i value[i] x[offset[i] + t].
+
+    Eight weights are applied to a run of positions at a time, which stays in the cache with their sum.
+
+    Args:
+        x: `(floats,)` float32, the packed input (see `sparse.Packing`).
+        start: `(O + 1,)`; the weights of output channel o are `value[start[o]:start[o + 1]]`, and `offset` alike.
+        offset: `(weights,)` int64, where in `x` the run of a weight begins.
+        bias: `(O,)`; shortcut: `(O, positions)`, added, or `(0, 0)` for none; relu: clamp at 0 in the end.
+        pitch, width: of `pitch` neighbouring positions t, `width` belong to the output; the rest is left out.
+        n: number of positions t.
+        out: `(O, positions)`, written.
+    """
+    channels, tile = len(start) - 1, 512
+    tiles = (n + tile - 1) // tile
+    parts = min(channels, 16)  # of the output channels, so that small pictures keep all cores busy too
+    low = np.float32(0 if relu else -np.inf)
+    for task in numba.prange(tiles * parts):
+        a = task // parts * tile
+        m = min(tile, n - a)
+        total = np.empty(m, np.float32)
+        for o in range(task % parts * channels // parts, (task % parts + 1) * channels // parts):
+            total[:] = bias[o]
+            i, end = start[o], start[o + 1]
+            while i + 8 <= end:
+                x0, x1 = x[offset[i] + a : offset[i] + a + m], x[offset[i + 1] + a : offset[i + 1] + a + m]
+                x2, x3 = x[offset[i + 2] + a : offset[i + 2] + a + m], x[offset[i + 3] + a : offset[i + 3] + a + m]
+                x4, x5 = x[offset[i + 4] + a : offset[i + 4] + a + m], x[offset[i + 5] + a : offset[i + 5] + a + m]
+                x6, x7 = x[offset[i + 6] + a : offset[i + 6] + a + m], x[offset[i + 7] + a : offset[i + 7] + a + m]
+                w0, w1, w2, w3 = value[i], value[i + 1], value[i + 2], value[i + 3]
+                w4, w5, w6, w7 = value[i + 4], value[i + 5], value[i + 6], value[i + 7]
+                for j in range(m):
+                    total[j] += (w0 * x0[j] + w1 * x1[j] + w2 * x2[j] + w3 * x3[j]) + (w4 * x4[j] + w5 * x5[j] + w6 * x6[j] + w7 * x7[j])
+                i += 8
+            while i + 2 <= end:
+                x0, x1 = x[offset[i] + a : offset[i] + a + m], x[offset[i + 1] + a : offset[i + 1] + a + m]
+                w0, w1 = value[i], value[i + 1]
+                for j in range(m):
+                    total[j] += w0 * x0[j] + w1 * x1[j]
+                i += 2
+            if i < end:
+                x0, w0 = x[offset[i] + a : offset[i] + a + m], value[i]
+                for j in range(m):
+                    total[j] += w0 * x0[j]
+            j = 0
+            while j < m:  # row by row of the output, without what lies between rows
+                row, column = (a + j) // pitch, (a + j) % pitch
+                size = max(0, min(m - j, width - column))
+                to = row * width + column
+                y, s = out[o, to : to + size], total[j : j + size]
+                if len(shortcut):
+                    r = shortcut[o, to : to + size]
+                    for q in range(size):
+                        y[q] = max(s[q] + r[q], low)
+                else:
+                    for q in range(size):
+                        y[q] = max(s[q], low)
+                j += pitch - column
