@@ -125,9 +125,9 @@ def decoder_pruned(model, density):
     return model
 
 
-def pruned(initial, arm, density, device="cpu"):
-    """A new FCRN under a one-shot ("omp") or "random" ticket of initial weights: `(model, ticket)`."""
-    model = initialise(FCRN(initial.backbone or "resnet50"), 0, initial.state)
+def pruned(initial, arm, density, device="cpu", backbone="resnet50"):
+    """A new FCRN under a one-shot ("omp") or "random" ticket of initial weights: `(model, ticket)`; backbone: if they have none."""
+    model = initialise(FCRN(initial.backbone or backbone), 0, initial.state)
     weights = mask.prunable(model.encoder.state_dict())
     ticket = tickets.magnitude(weights, density) if arm == "omp" else tickets.random(weights, density, 0)
     mask.Masking(ticket, model.encoder)

@@ -4,9 +4,11 @@ import matplotlib.pyplot as plt
 import pandas as pd
 from matplotlib.patches import Patch
 
+from . import experiments
 from .config import ARMS
-from .inference import PRUNED
+from .inference import PRUNED, load, pruned, study
 from .plots import COLOURS
+from .runs import label
 
 WAYS = {"dense": ("0.35", "dense"), "csr": ("#E69F00", "sparse, torch (CSR)"), "compiled": ("#0072B2", "sparse, compiled")}
 PARTS = {
@@ -15,6 +17,35 @@ PARTS = {
     "values": ("#0072B2", "kept values (float32)"),
     "pattern": ("#E69F00", "where they stand"),
 }
+
+
+def measured(desk):
+    """What there is for a profile: `{study: measurement at the size of its input}`, where several the last recorded.
+
+    The quick profile measures its own, one-shot tickets of its initial weights; it takes seconds.
+    """
+    if desk.profile == "quick":
+        config, backbone = desk.study.configs[1], desk.study.configs[1].backbone
+        wanted = sorted({c.density for c in desk.study.configs if c.arm == "omp"})
+        networks = (("omp", *pruned(desk.initial, "omp", density, desk.device, backbone)) for density in wanted)
+        about = {"backbone": backbone, "weights": desk.initial.name}
+        return {"quick": study(networks, about, (config.height, config.width), desk.device, 3)}
+    found = {}
+    for m in load():
+        for name in desk.studies():
+            config = next(c for c in experiments.study(name).configs if c.arm == "dense")
+            if m["size"] == [config.height, config.width]:
+                found[name] = m
+    return {name: found[name] for name in desk.studies() if name in found}
+
+
+def setting(measurement, first=True):
+    """Ticket, network, size and device of a measurement, for captions; "" for none."""
+    if not measurement:
+        return ""
+    size = "×".join(map(str, measurement["size"]))
+    ticket = f"{named(measurement['tickets'][0])} ticket, " if first else ""
+    return f"{ticket}{measurement['network']['backbone']}, {size}, batch 1, float32, {where(measurement)}"
 
 
 def amdahl(ticket, row="sparse"):
@@ -106,6 +137,8 @@ def named(ticket):
 
 def layers(measurement):
     """Milliseconds of every convolution of the encoder under the first ticket: dense, and in the way it is run."""
+    if not measurement:
+        return None
     found = measurement["tickets"][0]["layers"]
     figure, ax = plt.subplots(figsize=(9, 3.6))
     places = range(len(found))
@@ -121,6 +154,8 @@ def layers(measurement):
 
 def speedup(measurement):
     """Speed-up over the folded network against density: encoder, end to end, and what Amdahl's law makes of the encoder's."""
+    if not measurement:
+        return None
     figure, ax = plt.subplots(figsize=(6.4, 3.8))
     arms = list(dict.fromkeys(t["arm"] for t in measurement["tickets"]))
     for arm in arms:
@@ -145,6 +180,8 @@ def speedup(measurement):
 
 def on_disk(measurement):
     """Megabytes of encoder and network, dense and with the pruned layers stored as values and pattern."""
+    if not measurement:
+        return None
     size = measurement["tickets"][0]["bytes"]
     figure, ax = plt.subplots(figsize=(7.2, 2.6))
     rows = [(f"{part}, {form}", size[part], form) for part in ("network", "encoder") for form in ("sparse", "dense")]
@@ -161,26 +198,37 @@ def on_disk(measurement):
     return figure
 
 
+def timed(records, measurement):
+    """The scored runs whose time was measured: `[record]`."""
+    return [r for r in records if r and _time(r, measurement)]
+
+
 def tradeoff(records, measurement):
     """Test rms against milliseconds end to end; a dot a run whose arm and density were measured at its input size."""
-    points = []
-    for r in records:
-        if not r or not r["test"] or [r["config"]["height"], r["config"]["width"]] != measurement["size"]:
-            continue
-        for t in measurement["tickets"]:
-            if r["arm"] == t["arm"] and abs(r["density"] - t["density"]) < 1e-6:
-                points.append((r["arm"], _row(t, "sparse")["network"], r["test"]["full"]["pooled"]["rms"], named(t)))
-        if r["arm"] == "dense":
-            points.append(("dense", _row(measurement["tickets"][0], "folded")["network"], r["test"]["full"]["pooled"]["rms"], "dense"))
-    if not {arm for arm, *_ in points} - {"dense"}:
+    found = timed(records, measurement)
+    if not {r["arm"] for r in found} - {"dense"}:
         return None
     figure, ax = plt.subplots(figsize=(6.4, 3.8))
-    for arm, x, y, name in points:
-        ax.plot(x, y, "o", color=COLOURS[arm])
-        ax.annotate(name, (x, y), (5, 4), textcoords="offset points", fontsize=7)
+    shown = set()
+    for r in found:
+        x, y = _time(r, measurement), r["test"]["full"]["pooled"]["rms"]
+        ax.plot(x, y, "o", color=COLOURS[r["arm"]])
+        if label(r) not in shown:
+            ax.annotate(label(r), (x, y), (6, 4), textcoords="offset points", fontsize=7)
+            shown.add(label(r))
     ax.margins(x=0.25)
     ax.set(xlabel="time for one picture, end to end (ms)", ylabel="test rms (m), pooled")
     return figure
+
+
+def _time(record, measurement):
+    """Milliseconds end to end of a record's network, sparse or, where it is dense, folded; None where not measured."""
+    if record["arm"] == "floor" or not record["test"] or [record["config"][k] for k in ("height", "width")] != measurement["size"]:
+        return None
+    if record["arm"] == "dense":
+        return _row(measurement["tickets"][0], "folded")["network"]
+    same = [t for t in measurement["tickets"] if t["arm"] == record["arm"] and abs(t["density"] / record["density"] - 1) < 1e-3]
+    return _row(same[0], "sparse")["network"] if same else None
 
 
 def _row(ticket, name):
