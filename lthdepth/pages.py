@@ -80,7 +80,9 @@ def _front(notebooks):
                 cell = nbformat.from_dict({**cell, "outputs": [o for o in cell.outputs if not _missing(o)]})
                 html = "".join(str(output.get("data", {}).get("text/html", "")) for output in cell.outputs)
                 kind = "table" if "<table" in html else "figure" if "<figure" in html else "words"
-                title = [v4.new_markdown_cell(f"## {heading}")] if heading and cell.outputs else []
+                chapter = (_titles(notebook) or ["Paper"])[-1]
+                words = heading if kind == "words" else f"{chapter}: {heading[:1].lower()}{heading[1:]}"
+                title = [v4.new_markdown_cell(f"## {words}")] if heading and cell.outputs else []
                 found[kind] += [*title, cell]
     return front + found["words"] + found["figure"] + found["table"]
 

@@ -28,8 +28,10 @@ VIEW = round(math.degrees(2 * math.atan(0.5 / rooms.FOCAL)))  # degrees from lef
 
 # What the data sets of the paper are, by name: what a prediction is worth depends on it.
 TRAINED_ON = {
-    "rooms": ("{n} drawings of synthetic rooms", "It has never seen a photo: take its depth as a demonstration, not as a measurement."),
-    "nyu": ("{n} indoor photos of NYU Depth V2", f"Its metres hold for rooms seen by a camera like that one ({VIEW}° from left to right); "
+    "rooms": ("{n} drawings of synthetic rooms",
+              "It has never seen a photo: take its depth as a demonstration, not as a measurement."),
+    "nyu": ("{n} indoor photos of NYU Depth V2",
+            f"Its metres hold for rooms seen by a camera like that one ({VIEW}° from left to right); "
             "outdoors, through another lens or of a close-up they are a guess."),
 }  # fmt: skip
 
@@ -122,7 +124,8 @@ def photo(path):
         with Image.open(path) as image:
             rgb = np.asarray(ImageOps.exif_transpose(image).convert("RGB"))
     except (OSError, ValueError, SyntaxError, Image.DecompressionBombError):
-        raise UserError(f"{path} cannot be decoded as a photo: give a whole .jpg or .png of less than 178 million pixels.") from None
+        wanted = "give a whole .jpg or .png of less than 178 million pixels"
+        raise UserError(f"{path} cannot be decoded as a photo: {wanted}.") from None
     height, width = rgb.shape[:2]
     if max(height, width) > LONGEST * min(height, width):
         raise UserError(f"{path} is {width}×{height} pixels: cut it to less than {LONGEST} times as long as short.")
@@ -179,13 +182,15 @@ def about(record, rgb=None, store=None):
     )
     if split := next((s for s in ("test", "validation") if record[s]), None):
         s = record[split]["full"]["pooled"]
-        text += f" On {record[split]['frames']} {split} frames of that kind its rms is {s['rms']:.2f} m, rel {s['rel']:.2f}, δ1 {s['delta1']:.2f}"
+        text += f" On {record[split]['frames']} {split} frames of that kind its rms is {s['rms']:.2f} m, "
+        text += f"rel {s['rel']:.2f}, δ1 {s['delta1']:.2f}"
         floor = (store or Store()).get(key(Config(**config).floor(), record["data"]["fingerprint"], ""))
         known = floor and floor[split]
         text += f"; the mean depth map, which looks at no picture, has rms {known['full']['pooled']['rms']:.2f} m." if known else "."
     text += f" {worth}"
     if rgb is not None and (size := seen(rgb, Config(**config))) != (config["height"], config["width"]):
-        text += f" The photo has another shape than the training frames; it was seen whole and unstretched, at {size[1]}×{size[0]} pixels."
+        text += " The photo has another shape than the training frames; it was seen whole and unstretched, "
+        text += f"at {size[1]}×{size[0]} pixels."
     return text
 
 
@@ -193,14 +198,16 @@ def picture(rgb, metres, record):
     """The photo beside its depth, one colour bar in metres, and what the network was trained on."""
     step = max(1, max(rgb.shape) // 1200)
     ratio = rgb.shape[1] / rgb.shape[0]
-    figure, axes = plt.subplots(1, 2, figsize=(min(10, 8 * ratio) + 0.9, min(10, 8 * ratio) / 2 / ratio + 0.9), layout="constrained")
+    width = min(10, 8 * ratio)  # inches, of both pictures
+    figure, axes = plt.subplots(1, 2, figsize=(width + 0.9, width / 2 / ratio + 0.9), layout="constrained")
     axes[0].imshow(rgb[::step, ::step])
     image = axes[1].imshow(metres[::step, ::step], cmap=DEPTH, vmin=0, vmax=float(np.percentile(metres, 99.5)))
     for ax in axes:
         ax.set_axis_off()
     figure.colorbar(image, ax=axes[1], label="depth (m)", shrink=0.85)
     made, _ = TRAINED_ON.get(record["data"]["name"], (f"{{n}} frames of {record['data']['name']}", ""))
-    figure.supxlabel(f"Predicted by run {record['key']}, trained on {made.format(n=record['fit_frames'])}.", fontsize=8, color="0.35")
+    words = f"Predicted by run {record['key']}, trained on {made.format(n=record['fit_frames'])}."
+    figure.supxlabel(words, fontsize=8, color="0.35")
     return figure
 
 

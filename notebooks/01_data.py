@@ -96,7 +96,7 @@ figures.show(desk, plots.mean_map(summary), "mean_map", caption)
 for study in desk.studies():
     floor = [r for r in desk.records(study, arms=["floor"]) if r]
     if floor:
-        figures.show_table(desk, tables.scores(floor), "floor_table", f"The floor: {tables.protocol(floor)}.", floor)
+        figures.show_table(desk, tables.scores(floor), f"floor_table_{study}", f"The floor: {tables.protocol(floor)}.", floor)
         break
 
 # %% [markdown]

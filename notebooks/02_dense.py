@@ -54,7 +54,7 @@ caption = (
     "2 epochs, one seed. The last epoch counts."
 )
 if recipe:
-    figures.show_table(desk, tables.recipe(recipe), "recipe_table", caption, recipe)
+    figures.show_table(desk, tables.recipe(recipe), "settings_table_recipe", caption, recipe)
 figures.say(tables.progress("recipe", desk.records("recipe")))
 
 # %% [markdown]

@@ -80,10 +80,6 @@ for study, records in found.items():
         caption = f"The same test frames from dense to sparse ({study} runs, first seed), one scale in metres."
         figures.show(desk, plots.depth_maps(desk.summary(), desk.predictions(shown)), f"depth_across_{study}", caption, shown)
 
-# %% [markdown]
-# Drag the borders, or move them with the arrow keys, to go between the dense network, a ticket and the truth. Depth and
-# error under the pointer stand below the picture.
-
 # %%
 viewer.show(desk, found)
 
