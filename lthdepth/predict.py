@@ -104,11 +104,12 @@ def show(desk, density=1.0, path=None, cut=1.0):
         return display(Markdown("*No trained network is here yet.* `./build.sh --profile quick` trains some in minutes."))
     record, model = network(name, desk.store, desk.device)
     rgb = photo(path) if path else desk.summary().rgb[0]
+    note = ""
     if cut < 1:
-        ticket = tickets.magnitude(mask.prunable(model.encoder.state_dict()), cut)
-        mask.Masking(ticket, model.encoder)
-    figure = picture(rgb, depth(rgb, record, model, desk.device), record)
-    display(Markdown(about(record, rgb, desk.store)), figure)
+        mask.Masking(tickets.magnitude(mask.prunable(model.encoder.state_dict()), cut), model.encoder)
+        note = f" Cut to {100 * cut:.3g} % of its prunable weights, and not trained since."
+    figure = picture(rgb, depth(rgb, record, model, desk.device), record, note)
+    display(Markdown(about(record, rgb, desk.store) + note), figure)
     plt.close(figure)
 
 
@@ -194,8 +195,8 @@ def about(record, rgb=None, store=None):
     return text
 
 
-def picture(rgb, metres, record):
-    """The photo beside its depth, one colour bar in metres, and what the network was trained on."""
+def picture(rgb, metres, record, note=""):
+    """The photo beside its depth, one colour bar in metres, and what the network was trained on; `note` follows it."""
     step = max(1, max(rgb.shape) // 1200)
     ratio = rgb.shape[1] / rgb.shape[0]
     width = min(10, 8 * ratio)  # inches, of both pictures
@@ -206,7 +207,7 @@ def picture(rgb, metres, record):
         ax.set_axis_off()
     figure.colorbar(image, ax=axes[1], label="depth (m)", shrink=0.85)
     made, _ = TRAINED_ON.get(record["data"]["name"], (f"{{n}} frames of {record['data']['name']}", ""))
-    words = f"Predicted by run {record['key']}, trained on {made.format(n=record['fit_frames'])}."
+    words = f"Predicted by run {record['key']}, trained on {made.format(n=record['fit_frames'])}.{note}"
     figure.supxlabel(words, fontsize=8, color="0.35")
     return figure
 

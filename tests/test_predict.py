@@ -128,6 +128,7 @@ def test_the_network_nearest_to_a_density_shows_itself(made, tmp_path, monkeypat
     words, maps = zip(*((text.data, figure.axes[1].images[0].get_array()) for text, figure in shown), strict=True)
     assert "random 10" in words[0] and "(dense" in words[1]
     assert np.array_equal(maps[1], predict.depth(predict.photo(tmp_path / "a.png"), *predict.network(record["key"], store)))
+    assert "Cut to 5 %" in words[2] and "Cut to" not in words[1] and "Cut to 5 %" in shown[2][1].get_supxlabel()
     assert not np.allclose(maps[1], maps[2])  # cut, the network sees something else
     predict.show(Desk(runs.Store(tmp_path, tmp_path), None))
     assert "No trained network" in shown[-1][0].data
