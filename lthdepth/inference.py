@@ -89,27 +89,31 @@ def measure(model, ticket, height, width, repeats=7, names=ALL):
     }
 
 
-def study(networks, about, size, device, repeats=7):
+def study(networks, about, size, device, repeats=7, out=None):
     """Measure pruned networks one after the other: the first in every form, the others in those that BRIEF names.
 
     Args:
         networks: iterable of `(arm, model, ticket)`. about: dict that says what network: backbone, weights.
         size: (height, width) of the input, pixels. device: torch device; repeats: as `measure`.
+        out: file that gets the measurement, as `add`, after every ticket; None: none.
 
     Returns:
         A measurement, a dict for JSON: `environment`, `network`, `size`, `repeats`, `tickets` as `measure` with `arm` and `bytes`.
     """
-    rows = []
+    found = {"environment": environment(device), "network": about, "size": list(size), "repeats": repeats, "tickets": []}
     for arm, model, ticket in networks:
-        row = measure(model, ticket, *size, repeats, BRIEF if rows else ALL)
-        rows.append({"arm": arm, **row, "bytes": sizes(model, ticket)})
-    return {"environment": environment(device), "network": about, "size": list(size), "repeats": repeats, "tickets": rows}
+        row = measure(model, ticket, *size, repeats, BRIEF if found["tickets"] else ALL)
+        found["tickets"].append({"arm": arm, **row, "bytes": sizes(model, ticket)})
+        if out:
+            add(found, out)
+    return found
 
 
 def sizes(model, ticket):
-    """Bytes on disk of encoder and network, as `packed.sizes`."""
-    whole = {f"encoder.{k}": m for k, m in ticket.masks.items()}
-    return {"encoder": packed.sizes(model.encoder.state_dict(), ticket.masks), "network": packed.sizes(model.state_dict(), whole)}
+    """Bytes on disk of encoder and network, as `packed.sizes`; the decoder is stored as it is, four bytes a value."""
+    encoder = packed.sizes(model.encoder.state_dict(), ticket.masks)
+    rest = sum(4 * v.numel() for k, v in model.state_dict().items() if not k.startswith("encoder.") and v.is_floating_point())
+    return {"encoder": encoder, "network": encoder | {k: encoder[k] + rest for k in ("dense", "packed", "rest")}}
 
 
 def decoder_pruned(model, density):

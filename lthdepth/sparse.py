@@ -16,6 +16,9 @@ import torch.nn.functional as F
 from .folded import Layer, dense
 
 
+WORTH = {"dense": 1.0, "csr": 0.2, "compiled": 0.6}  # densities above which an execution never pays and is not tried
+
+
 @dataclass(frozen=True)
 class Packing:
     """Where the taps of a kernel find their input, for a picture of one size.
@@ -179,7 +182,7 @@ def choose(folded, x, names, repeats=5):
     rows, ways = [], executions(x.device)
     for name in names:
         layer, (given, said) = folded.layers[name], inputs.pop(name)
-        runs = {way: make(layer) for way, make in ways.items() if way == "dense" or layer.density < 0.6}
+        runs = {way: make(layer) for way, make in ways.items() if layer.density <= WORTH[way]}
         times = {way: quickest(lambda run=run: run(*given, **said), x.device, repeats) for way, run in runs.items()}
         best = min(times, key=times.get)
         folded.run[name] = runs[best]

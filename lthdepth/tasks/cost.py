@@ -44,7 +44,6 @@ def run(args):
     print(latency.table(found).to_string(index=False))
     print(latency.reading(found))
     if args.out:
-        inference.add(found, args.out)
         print(f"written: {args.out}")
 
 
@@ -54,7 +53,7 @@ def _of_run(args, device):
     record, model = predict.network(args.name, device=device)
     size = args.size or (record["config"]["height"], record["config"]["width"])
     network = {"backbone": record["config"]["backbone"], "weights": f"run {args.name}"}
-    return inference.study([(record["arm"], model.eval(), inference.kept(model))], network, size, device, args.repeats)
+    return inference.study([(record["arm"], model.eval(), inference.kept(model))], network, size, device, args.repeats, args.out)
 
 
 def _of_tickets(args, device):
@@ -71,4 +70,4 @@ def _of_tickets(args, device):
     else:
         wanted = [(arm, k) for arm in args.arms for k in dict.fromkeys(args.levels)]
         drawn = ((arm, *inference.pruned(initial, arm, level(k), device)) for arm, k in wanted)
-    return inference.study(drawn, network, args.size or (228, 304), device, args.repeats)
+    return inference.study(drawn, network, args.size or (228, 304), device, args.repeats, args.out)
