@@ -178,13 +178,23 @@ def load(path=RECORD):
 
 
 def add(measurement, path=RECORD):
-    """Write a measurement into a file of them, in place of one of the same network, size and device."""
+    """Write a measurement into a file of them, a line each, in place of one of the same network, size and device."""
 
     def of(m):
         return m["environment"]["device"], m["size"], m["network"]
 
     others = [m for m in load(path) if of(m) != of(measurement)]
-    write_atomic(path, {"measurements": [*others, measurement]})
+    lines = ",\n".join(json.dumps(_short(m), ensure_ascii=False) for m in [*others, measurement])
+    write_atomic(path, f'{{"measurements": [\n{lines}\n]}}\n')
+
+
+def _short(value):
+    """With floats to five digits."""
+    if isinstance(value, dict):
+        return {k: _short(v) for k, v in value.items()}
+    if isinstance(value, list):
+        return [_short(v) for v in value]
+    return float(f"{value:.5g}") if isinstance(value, float) else value
 
 
 def _sparsely(network, names, x, repeats):

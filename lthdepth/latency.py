@@ -1,6 +1,7 @@
 """Measurements of `inference` as tables, sentences and figures: what a ticket buys in time and bytes, beside Amdahl's bound."""
 
 import matplotlib.pyplot as plt
+import numpy as np
 import pandas as pd
 from matplotlib.patches import Patch
 
@@ -145,10 +146,14 @@ def layers(measurement):
     ax.bar(places, [r["ms"]["dense"] for r in found], width=0.8, color="0.85")
     ax.bar(places, [r["ms"][r["chosen"]] for r in found], width=0.8, color=[WAYS[r["chosen"]][0] for r in found])
     ax.set_xticks(places, [r["name"].removesuffix(".0") for r in found], rotation=90, fontsize=6 if len(found) > 30 else 8)
-    ax.set(ylabel="time (ms)", xlim=(-0.7, len(found) - 0.3))
+    top = 1.5 * float(np.percentile([r["ms"]["dense"] for r in found], 90))
+    for place, r in enumerate(found):
+        if r["ms"]["dense"] > top:  # a disturbed measurement, which must not flatten the others
+            ax.annotate(f"{r['ms']['dense']:.0f}", (place, top), (0, -9), textcoords="offset points", ha="center", fontsize=7)
+    ax.set(ylabel="time (ms)", xlim=(-0.7, len(found) - 0.3), ylim=(0, min(top, 1.05 * max(r["ms"]["dense"] for r in found))))
     used = {r["chosen"] for r in found}
     chosen = [Patch(color=colour, label=f"run {words}") for way, (colour, words) in WAYS.items() if way in used]
-    ax.legend(handles=[Patch(color="0.85", label="if dense"), *chosen], frameon=False, fontsize=8)
+    ax.legend(handles=[Patch(color="0.85", label="if dense"), *chosen], frameon=False, fontsize=8, ncols=4, loc="lower right", bbox_to_anchor=(1, 1))
     return figure
 
 
@@ -170,8 +175,10 @@ def speedup(measurement):
     ticks = sorted({100 * t["density"] for t in measurement["tickets"]})
     ax.set(xscale="log", yscale="log", xlabel="remaining prunable encoder weights (%)", ylabel="speed-up over dense, folded")
     ax.set_xticks(ticks, [f"{t:.3g}" for t in ticks])
-    marks = [m for m in (0.5, 1, 1.5, 2, 3, 4, 6, 8) if m <= 1.3 * max(gain(t, "encoder") for t in measurement["tickets"])]
+    low, high = (f(gain(t, part) for t in measurement["tickets"] for part in ("encoder", "network")) for f in (min, max))
+    marks = [m for m in (0.25, 0.5, 0.75, 1, 1.5, 2, 3, 4, 6, 8) if low / 1.2 <= m <= 1.2 * max(high, limit)]
     ax.set_yticks(marks, [f"{m:g}×" for m in marks])
+    ax.set_ylim(min(0.9, low / 1.1), 1.15 * max(high, limit))
     ax.minorticks_off()
     ax.invert_xaxis()
     ax.legend(frameon=False, fontsize=8, ncols=len(arms))
@@ -194,7 +201,7 @@ def on_disk(measurement):
         ax.annotate(f"{left / 1e6:.1f} MB", (left / 1e6, y), (4, 0), textcoords="offset points", va="center", fontsize=8)
     ax.set_yticks(range(len(rows)), [name for name, _, _ in rows])
     ax.set(xlabel="size on disk (MB)", xlim=(0, 1.15 * size["network"]["dense"] / 1e6))
-    ax.legend(handles=[Patch(color=c, label=words) for c, words in PARTS.values()], frameon=False, fontsize=8, loc="lower right")
+    ax.legend(handles=[Patch(color=c, label=words) for c, words in PARTS.values()], frameon=False, fontsize=8, loc="upper right")
     return figure
 
 
