@@ -67,7 +67,7 @@ figures.show(desk, latency.speedup(main), "cost_speedup", caption, note="Not mea
 # %%
 for study, measurement in measured.items():
     caption = f"Every ticket measured, sparse against folded: {latency.setting(measurement, False)}."
-    figures.show_table(desk, latency.levels(measurement), f"cost_levels_{study}_table", caption)
+    figures.show_table(desk, latency.levels(measurement), f"cost_levels_table_{study}", caption)
 
 # %% [markdown]
 # ## Bytes
