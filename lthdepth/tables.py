@@ -252,8 +252,18 @@ def plain(text):
     return re.sub(r"<[^>]*>|\*+", "", text)
 
 
-def refresh(readme, text):
+def speed(folder):
+    """The README's account of speed and memory, Markdown, from the tables that the benchmarks wrote into a folder."""
+    parts = []
+    for path in sorted(folder.glob("bench_*.csv")):
+        found = pd.read_csv(path, dtype=str, keep_default_na=False)
+        parts.append(f"Measured on {found['note'][0]}:")
+        parts.append(markdown(found[1:]))
+    return "\n\n".join([*parts, markdown(pd.read_csv(folder / "memory.csv", dtype=str))])
+
+
+def refresh(readme, text, mark="results"):
     """Put `text` between the marks `<!-- results -->` and `<!-- /results -->` of a README; returns the new README."""
-    head, _, rest = readme.partition("<!-- results -->\n")
-    _, _, tail = rest.partition("<!-- /results -->")
-    return f"{head}<!-- results -->\n{text}\n<!-- /results -->{tail}"
+    head, _, rest = readme.partition(f"<!-- {mark} -->\n")
+    _, _, tail = rest.partition(f"<!-- /{mark} -->")
+    return f"{head}<!-- {mark} -->\n{text}\n<!-- /{mark} -->{tail}"

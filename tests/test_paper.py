@@ -45,6 +45,7 @@ def desk(tmp_path, monkeypatch):
 def test_readme_says_what_the_committed_records_say():
     readme = (runs.ROOT / "README.md").read_text()
     assert tables.refresh(readme, tables.results(experiments.Desk("paper", store=RECORDED))) == readme
+    assert tables.refresh(readme, tables.speed(runs.ROOT / "benchmarks"), "speed") == readme
 
 
 def test_committed_tables_and_pictures_follow_from_committed_records():

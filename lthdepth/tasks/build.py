@@ -24,6 +24,7 @@ def run(args):
         figures.drop_older(desk, started - 2)  # some file systems keep whole seconds only
         text = readme.read_text()
         fresh = tables.refresh(text, tables.results(desk))
+        fresh = tables.refresh(fresh, tables.speed(runs.ROOT / "benchmarks"), "speed")
         if fresh != text:
             write_atomic(readme, fresh)
             if not args.quiet:
