@@ -31,8 +31,6 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 import torch
-import torchvision
-from torchvision.models.resnet import BasicBlock, ResNet
 
 from lthdepth import augment, data, experiments, files, rooms, runs
 from lthdepth.__main__ import main as lthdepth
@@ -57,17 +55,6 @@ kill.Moments({folder!r}, 0).watch()
 kill.settle({folder!r})
 print(kill.notebook())
 """
-
-
-class Narrow(ResNet):
-    """A ResNet-18 an eighth as wide."""
-
-    def __init__(self, **_):
-        super().__init__(BasicBlock, [2, 2, 2, 2])
-        self.fc = torch.nn.Linear(64, 1000)
-
-    def _make_layer(self, block, planes, *rest, **options):
-        return super()._make_layer(block, planes // 8, *rest, **options)
 
 
 class Moments:
@@ -317,7 +304,10 @@ def main():
     counts = {k: round(s * args.trials) for k, s in SHARE.items()}
     counts = {args.kind: args.trials} if args.kind else counts | {"train": args.trials - counts["sweep"] - counts["build"]}
     if args.narrow:
-        torchvision.models.get_model = lambda *_, **options: Narrow(**options)
+        sys.path.append(str(HERE.parent / "tests"))
+        from narrow import narrow
+
+        narrow(setattr)
         DELAY.clear()
     if counts.get("build"):  # before the forks; elsewhere its three seconds are spared
         import lthdepth.build

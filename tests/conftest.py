@@ -7,7 +7,9 @@ import h5py
 import numpy as np
 import pytest
 import torch
+import torchvision
 from hypothesis import settings
+from narrow import narrow as narrow_networks
 
 from lthdepth import data, mask, weights
 from lthdepth.config import Config
@@ -74,12 +76,28 @@ def frames():
     return make_frames()
 
 
+@pytest.fixture(scope="module")
+def narrow():
+    """`FCRN("resnet18")` is an eighth as wide in this module."""
+    with pytest.MonkeyPatch.context() as patch:
+        narrow_networks(patch.setattr)
+        yield
+
+
 @pytest.fixture(scope="session")
 def resnet18_state():
     """A torchvision resnet18 state dict, without `fc`, of values that pack well."""
-    import torchvision
+    return packing(torchvision.models.resnet18(weights=None))
 
-    state = torchvision.models.resnet18(weights=None).state_dict()
+
+@pytest.fixture(scope="module")
+def narrow_state(narrow):
+    """The same of the narrow network."""
+    return packing(torchvision.models.get_model("resnet18"))
+
+
+def packing(net):
+    state = net.state_dict()
     for i, (key, value) in enumerate(state.items()):
         if value.is_floating_point():
             value.copy_(((torch.arange(value.numel()) + i) % 11 - 5).view(value.shape) / 64)

@@ -11,12 +11,14 @@ from lthdepth.config import level
 from lthdepth.errors import UserError
 from lthdepth.model import FCRN, initialise
 
+pytestmark = pytest.mark.usefixtures("narrow")
+
 QUIET = {"progress": False, "every": 1e9}
 
 
 @pytest.fixture(scope="module")
-def initial(resnet18_state):
-    state = {k: v for k, v in resnet18_state.items() if not k.startswith("fc.")}
+def initial(narrow_state):
+    state = {k: v for k, v in narrow_state.items() if not k.startswith("fc.")}
     return weights.Initial(state, "toy", "toy", weights.fingerprint(state), "resnet18")
 
 

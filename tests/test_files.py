@@ -19,6 +19,8 @@ from lthdepth import files, runs, train, versions, weights
 from lthdepth.config import TUNED, Config
 from lthdepth.errors import UserError
 
+pytestmark = pytest.mark.usefixtures("narrow")
+
 ROOT = Path(__file__).resolve().parents[1]
 
 
@@ -98,7 +100,7 @@ def stopped(frames, folder, epochs):
 
 
 @pytest.fixture(scope="module")
-def reference(frames, tmp_path_factory):
+def reference(narrow, frames, tmp_path_factory):
     folder = tmp_path_factory.mktemp("reference") / "run"
     stopped(frames, folder, 0)()
     return torch.load(folder / "weights.pt", weights_only=True)

@@ -20,6 +20,8 @@ from lthdepth.errors import UserError
 from lthdepth.mask import Masking
 from lthdepth.model import FCRN, initialise
 
+pytestmark = pytest.mark.usefixtures("narrow")
+
 OLD = Path(__file__).with_name("old")
 
 

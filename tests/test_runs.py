@@ -15,6 +15,8 @@ from lthdepth.config import SCIENCE_VERSION, Config, level
 from lthdepth.errors import UserError
 from lthdepth.model import FCRN
 
+pytestmark = pytest.mark.usefixtures("narrow")
+
 OTHER = {
     "arm": "omp", "density": 0.5, "round_epochs": 3, "rewind": 2, "recalibrate": 32, "seed": 7, "backbone": "resnet18", "height": 114, "width": 152, "optimiser": "adamw",
     "lr_encoder": 3e-4, "lr_decoder": 1e-3, "momentum": 0.8, "weight_decay": 1e-4, "warmup": 0.05, "schedule": "linear",
@@ -71,7 +73,7 @@ def test_a_drawn_ticket_follows_from_arm_density_seed_and_weights():
 
 
 @pytest.fixture(scope="module")
-def made(frames, tmp_path_factory):
+def made(narrow, frames, tmp_path_factory):
     """A store with the floor and one trained ticket: `(store, floor record, ticket record)`."""
     folder = tmp_path_factory.mktemp("store")
     store = runs.Store(folder / "runs", folder / "results")
@@ -229,27 +231,27 @@ def test_an_empty_store_has_nothing(store):
     assert store.records() == {} and store.get("a") is None and store.arrays("a") == {}
 
 
-def test_weights_of_another_backbone_and_stray_tickets_are_refused(frames, store, resnet18_state):
-    initial = weights.Initial(resnet18_state, "toy", "toy", "0" * 16, "resnet18")
+def test_weights_of_another_backbone_and_stray_tickets_are_refused(frames, store, narrow_state):
+    initial = weights.Initial(narrow_state, "toy", "toy", "0" * 16, "resnet18")
     with pytest.raises(UserError, match="of a resnet18, the backbone is resnet50"):
         runs.run(Config(), frames, initial, store)
     with pytest.raises(UserError, match="arm file needs a mask file"):
         runs.run(TINY.replace(arm="file"), frames, weights.NONE, store)
-    ticket = tickets.dense(mask.prunable(resnet18_state))
+    ticket = tickets.dense(mask.prunable(narrow_state))
     with pytest.raises(UserError, match="only that arm"):
         runs.run(TINY, frames, weights.NONE, store, ticket=ticket)
     assert store.records() == {}
 
 
-def test_initial_weights_reach_the_encoder(frames, store, resnet18_state):
-    initial = weights.Initial(resnet18_state, "toy", "toy", "0" * 16, "resnet18")
+def test_initial_weights_reach_the_encoder(frames, store, narrow_state):
+    initial = weights.Initial(narrow_state, "toy", "toy", "0" * 16, "resnet18")
     config = TINY.replace(arm="omp", density=0.5, epochs=1, lr_encoder=0.0, test=False, holdout=False)
     record = runs.run(config, frames, initial, store, progress=False)
     saved = torch.load(store.local / record["key"] / "weights.pt", weights_only=True)
-    ticket = tickets.magnitude(mask.prunable(resnet18_state), 0.5)
+    ticket = tickets.magnitude(mask.prunable(narrow_state), 0.5)
     assert record["ticket"]["fingerprint"] == ticket.fingerprint
     for name, keep in ticket.masks.items():
-        assert torch.equal(saved[f"encoder.{name}"], resnet18_state[name] * keep)
+        assert torch.equal(saved[f"encoder.{name}"], narrow_state[name] * keep)
     assert record["init"] == initial.summary()
 
 
@@ -279,9 +281,9 @@ def test_what_is_written_is_read_back(tmp_path):
     assert torch.load(tmp_path / "w.pt", weights_only=True)["w"].tolist() == [0, 1, 2]
 
 
-def test_imp_runs_its_rounds_keeps_their_tickets_and_rewinds(frames, resnet18_state, tmp_path):
+def test_imp_runs_its_rounds_keeps_their_tickets_and_rewinds(frames, narrow_state, tmp_path):
     """Two rounds on the toy data: nested tickets, each from the weights of the round before, none trained twice."""
-    state = {k: v for k, v in resnet18_state.items() if not k.startswith("fc.")}
+    state = {k: v for k, v in narrow_state.items() if not k.startswith("fc.")}
     initial = weights.Initial(state, "toy", "toy", "toy", "resnet18")
     store = runs.Store(tmp_path / "runs", tmp_path / "results")
     config = TINY.replace(arm="imp", density=level(2), epochs=1, test=True)
