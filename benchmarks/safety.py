@@ -43,7 +43,7 @@ def render():
         f"(`python benchmarks/kill.py --trials 100 --write`). The middle columns count kills by what was being done or written.\n\n{trials}\n\n"
         f"### Inputs tried\n\n`python tests/bad_inputs.py` writes every input with its answer to `benchmarks/bad_inputs.csv`.\n\n{tries}\n\n"
         f"### Files damaged\n\nWhole files cut, with bits flipped or stretches overwritten, and files with wrong parts, drawn at random "
-        f"(`python tests/fuzz.py 1000`). There was no third answer.\n\n{fuzzed}\n\n"
+        f"(`python tests/fuzz.py 300`). There was no third answer.\n\n{fuzzed}\n\n"
         f"### Files refused\n\nThose of the inputs that attack: commands in pickles, claims of memory, links out of the file.\n\n{files}\n\n"
         f"### Guards\n\nEach was taken out and its test seen to fail (`python benchmarks/guards.py`).\n\n{traps}"
     )

@@ -1,6 +1,6 @@
 """What every parser makes of damaged and of wrong files: a sentence, or what is right; never anything else.
 
-`python tests/fuzz.py 1000` tries so many at each entrance, at most a minute each, and writes the counts to
+`python tests/fuzz.py 300` tries so many at each entrance, at most a minute each, and writes the counts to
 benchmarks/fuzz.csv; test_fuzz.py tries a few. An entrance is a hypothesis strategy and a function `(folder, drawn)`
 that reads what was drawn and asserts that it is right.
 """

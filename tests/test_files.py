@@ -267,3 +267,11 @@ def test_an_interrupted_run_closes_its_bar(frames, tmp_path, monkeypatch):
     with pytest.raises(KeyboardInterrupt):
         train.fit(TINY, frames, None, ticket, tmp_path)
     assert bars and all(bar.disable for bar in bars)  # what closing leaves
+
+
+def test_a_clock_that_is_set_back_again_and_again_changes_nothing(frames, tmp_path, monkeypatch, reference):
+    go_on, now = stopped(frames, tmp_path / "run", 1), iter(range(2 * 10**9, 0, -3600))
+    monkeypatch.setattr(time, "time", lambda: float(next(now)))
+    results, _ = go_on()
+    assert results["seconds"] > 0 and results["images_per_second"] > 0
+    assert_reference(tmp_path / "run", reference)

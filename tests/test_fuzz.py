@@ -1,4 +1,4 @@
-"""A few damaged and wrong files at every entrance; `python tests/fuzz.py 1000` tries many."""
+"""A few damaged and wrong files at every entrance; `python tests/fuzz.py 300` tries many."""
 
 import pytest
 from fuzz import ENTRANCES, attempt
