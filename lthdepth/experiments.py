@@ -166,6 +166,10 @@ class Desk:
         configs = [c for c in configs if arms is None or c.arm in arms]
         return [self.record(c) if own else self.find(c, name) for c in configs]
 
+    def diverged(self, name):
+        """Number of runs of a study that diverged on this machine."""
+        return sum(r["study"] == name for r in self.store.failed().values())
+
     def studies(self):
         """Names of the studies this profile shows, its own first."""
         return ("quick",) if self.profile == "quick" else ("paper", "pilot")

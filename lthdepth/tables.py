@@ -114,10 +114,13 @@ def recipe(records):
     return pd.DataFrame(rows)
 
 
-def progress(name, records):
-    """How much of a study is recorded, as a sentence."""
+def progress(name, records, diverged=0):
+    """How much of a study is recorded, and how many runs diverged, in a sentence or two."""
     done = sum(r is not None for r in records)
-    return f"**{study(name).title}**: {done} of {len(records)} runs recorded." + (" The others are not run yet." if done < len(records) else "")
+    said = f"**{study(name).title}**: {done} of {len(records)} runs recorded."
+    if diverged:
+        said += f" {diverged} diverged and {'is' if diverged == 1 else 'are'} no result."
+    return said + (" The others are not run yet." if done + diverged < len(records) else "")
 
 
 def basis(desk, name, records):
