@@ -1,6 +1,7 @@
 """What a ticket buys: milliseconds of the network run densely, folded, compacted and sparsely, and bytes on disk."""
 
 import copy
+import importlib.metadata
 import json
 import platform
 import re
@@ -150,7 +151,7 @@ def environment(device):
     if device.type == "cpu":
         made["device"] = f"{processor()}, {torch.get_num_threads()} threads"
     found = sparse.executions(device)
-    made["versions"]["numba"] = __import__("numba").__version__ if "compiled" in found else None
+    made["versions"]["numba"] = importlib.metadata.version("numba") if "compiled" in found else None
     return made | {"executions": list(found)}
 
 

@@ -68,7 +68,7 @@ def sizes(state, masks):
     buffer = io.BytesIO()
     torch.save(state, buffer)
     content = pack(state, masks)
-    with np.load(io.BytesIO(content)) as file:
+    with np.load(io.BytesIO(content), allow_pickle=False) as file:
         parts = {name: int(file[name].nbytes) for name in ("values", "pattern", "rest")}
     return {"dense": buffer.tell(), "packed": len(content)} | parts
 
