@@ -132,7 +132,7 @@ def test_a_dry_sweep_trains_nothing(elsewhere, capsys, monkeypatch):
     monkeypatch.setattr(runs, "run", None)
     assert main(["sweep", "quick", "--data", "rooms:24", "--dry-run"]) == 0
     lines = capsys.readouterr().out.splitlines()
-    assert len(lines) == 1 + 12 + 1 and all("missing" in line for line in lines)  # 8 runs; 4 that iterative pruning needs
+    assert len(lines) == 1 + 11 + 1 and all("missing" in line for line in lines)  # 7 runs; 4 that iterative pruning needs
     assert not (elsewhere / "runs").exists()
 
 
