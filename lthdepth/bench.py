@@ -16,7 +16,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from . import arms, augment, cost, plain, train, weights
+from . import arms, augment, effort, plain, train, weights
 from .config import PUBLISHED
 from .data import Frames
 from .mask import Masking
@@ -232,7 +232,7 @@ def apart(work, *arguments):
 
 def macs(config):
     """Multiply-accumulates of one frame."""
-    return cost.macs("resnet50", config.height, config.width)
+    return effort.macs("resnet50", config.height, config.width)
 
 
 def parameters():

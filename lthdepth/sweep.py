@@ -4,7 +4,7 @@ import time
 import traceback
 from dataclasses import dataclass, replace
 
-from . import arms, cost, pretraining, runs
+from . import arms, effort, pretraining, runs
 from .config import Config
 from .errors import UserError
 from .files import Busy
@@ -66,7 +66,7 @@ def plan(configs, inputs, store):
         if config.arm == "logits":
             folder = pretraining.chain(config, inputs.initial(config), inputs.unlabelled(config))
             needs += [first[folder]] if first.setdefault(folder, key) != key else []
-        work = cost.flops(config, inputs.frames)
+        work = effort.flops(config, inputs.frames)
         jobs[key] = Job(key, config, tuple(dict.fromkeys(needs)), keep, snapshot, folder, work, why)
         return key
 
@@ -109,7 +109,7 @@ class Drive:
     """Hands jobs to an engine's workers until all are made or the time is up.
 
     Args:
-        jobs: of `plan`; engine: see `engines`; estimates: `cost.Estimates`.
+        jobs: of `plan`; engine: see `engines`; estimates: `effort.Estimates`.
         budget: seconds from now; None: as long as it takes.
         say: called with a sentence for every run that ends; board: called with the lines that show the state.
 
@@ -220,11 +220,11 @@ class Drive:
             job, started, (epoch, epochs, loss) = self.running.get(slot, (None, 0, (0, 0, None)))
             if job:
                 shown = f"  epoch {epoch}/{epochs}, loss {loss:.3f}" if epoch else "  begins"
-                lines.append(f"worker {slot + 1}: {title(job.config)}{shown}, {cost.clock(now - started)}")
+                lines.append(f"worker {slot + 1}: {title(job.config)}{shown}, {effort.clock(now - started)}")
             else:
                 lines.append(f"worker {slot + 1}: idle")
         left = remaining(self.left, self.running.values(), self.estimates, self.engine.slots)
-        lines.append(f"{self.made} of {self.total} runs made, time left: {cost.clock(left)}")
+        lines.append(f"{self.made} of {self.total} runs made, time left: {effort.clock(left)}")
         self.board(lines)
 
 

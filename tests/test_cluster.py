@@ -16,7 +16,7 @@ import torch
 from conftest import TINY
 
 from lthdepth import cluster as engines
-from lthdepth import cost, inputs, runs, sweep, weights
+from lthdepth import effort, inputs, runs, sweep, weights
 from lthdepth.config import level
 from lthdepth.engines import Here
 
@@ -95,12 +95,12 @@ def test_a_cluster_makes_the_same_records_though_a_worker_is_killed(given, tmp_p
     torch.set_num_threads(1)  # as Ray gives a worker of one CPU
     stores = [runs.Store(tmp_path / name, tmp_path / "results") for name in ("here", "there")]
     configs = [DENSE, DENSE.replace(seed=1), TICKET]
-    sweep.Drive(sweep.plan(configs, given, stores[0]), Here(given, stores[0], "cpu", "toy", 60.0), cost.Estimates([], ""), say=str).run()
+    sweep.Drive(sweep.plan(configs, given, stores[0]), Here(given, stores[0], "cpu", "toy", 60.0), effort.Estimates([], ""), say=str).run()
 
     engine, said, killed = engines.Ray(2, 0, given, stores[1], "toy", 0.0, cluster.address), [], []
     thread = threading.Thread(target=kill_first, args=(engines.SCRATCH, killed))
     thread.start()
-    sweep.Drive(sweep.plan(configs, given, stores[1]), engine, cost.Estimates([], ""), say=lambda what: said.append(str(what))).run()
+    sweep.Drive(sweep.plan(configs, given, stores[1]), engine, effort.Estimates([], ""), say=lambda what: said.append(str(what))).run()
     thread.join()
     assert killed and any("the worker died" in text for text in said)
     one, two = (store.records() for store in stores)

@@ -9,7 +9,7 @@ import pytest
 import torch
 from conftest import TINY
 
-from lthdepth import arms, cluster, cost, inputs, mask, runs, sweep, weights
+from lthdepth import arms, cluster, effort, inputs, mask, runs, sweep, weights
 from lthdepth.__main__ import main
 from lthdepth.config import level
 from lthdepth.engines import Here, Local
@@ -31,15 +31,15 @@ def same(one, other):
 
 
 def test_a_forward_pass_costs_what_the_paper_s_network_does():
-    assert cost.macs("resnet50", 228, 304) == pytest.approx(17.5e9, rel=0.01)
+    assert effort.macs("resnet50", 228, 304) == pytest.approx(17.5e9, rel=0.01)
     found = mask.densities(arms.start(TINY, weights.NONE)[0], FCRN("resnet18"), 32, 32)
-    assert cost.macs("resnet18", 32, 32) == found["counts"]["mac"]
+    assert effort.macs("resnet18", 32, 32) == found["counts"]["mac"]
 
 
 def test_a_run_costs_three_passes_a_frame_and_one_a_score(frames):
-    one = 2 * cost.macs("resnet18", 32, 32)
-    assert cost.flops(TINY, frames) == one * (3 * 3 * 12 + 4 + 4 * (3 + 1))  # 12 to fit, 4 to test, 4 to validate 3 + 1 times
-    assert cost.flops(TINY.replace(arm="floor"), frames) == 0
+    one = 2 * effort.macs("resnet18", 32, 32)
+    assert effort.flops(TINY, frames) == one * (3 * 3 * 12 + 4 + 4 * (3 + 1))  # 12 to fit, 4 to test, 4 to validate 3 + 1 times
+    assert effort.flops(TINY.replace(arm="floor"), frames) == 0
 
 
 def test_times_come_from_the_nearest_recorded_size_on_the_same_kind_of_device():
@@ -47,9 +47,9 @@ def test_times_come_from_the_nearest_recorded_size_on_the_same_kind_of_device():
         return {"device": device, "images_per_second": 10.0, "config": {"backbone": "resnet18", "height": 64, "width": 64} | config}
 
     other = record("CPU, 2 threads", height=320, width=320) | {"images_per_second": 1000.0}
-    estimates = cost.Estimates([record("CPU, 2 threads"), record("NVIDIA H200"), other], "CPU, 1 threads")
+    estimates = effort.Estimates([record("CPU, 2 threads"), record("NVIDIA H200"), other], "CPU, 1 threads")
     config = TINY.replace(height=64, width=64)
-    work = 6 * cost.macs("resnet18", 64, 64) * 500
+    work = 6 * effort.macs("resnet18", 64, 64) * 500
     assert estimates.seconds(config, work) == pytest.approx(100)  # 10 images/s on two threads, 5 on one
     assert estimates.seconds(config.replace(precision="bfloat16"), work) is None
     assert estimates.seconds(TINY.replace(arm="floor"), 0) == 0
@@ -65,7 +65,7 @@ def test_what_a_run_needs_comes_before_it_and_is_made_only_where_it_is_missing(g
     keys = [j.key for j in jobs]
     assert [j.needs for j in jobs] == [(), (), (keys[0],), (keys[2],), (keys[3],), ()]
     assert [j.keep for j in jobs] == [True, False, True, True, False, False]
-    assert keys[0] == given.key(ONE) and jobs[0].flops == cost.flops(ONE, given.frames)
+    assert keys[0] == given.key(ONE) and jobs[0].flops == effort.flops(ONE, given.frames)
 
     outcome, record = sweep.attempt(jobs[0], given, store, "cpu", "toy", progress=False)
     assert outcome == "finished" and record["key"] == keys[0]
@@ -118,7 +118,7 @@ def jobs_of(*needs):
 
 def drive(jobs, engine, **options):
     said = []
-    found = sweep.Drive(jobs, engine, cost.Estimates([], "CPU"), say=lambda what: said.append(str(what)), **options)
+    found = sweep.Drive(jobs, engine, effort.Estimates([], "CPU"), say=lambda what: said.append(str(what)), **options)
     found.run()
     assert engine.closed
     return found, said
@@ -188,7 +188,7 @@ def test_the_time_left_is_the_work_over_the_workers_or_the_longest_chain():
 
     assert sweep.remaining(jobs_of((), (), (), ()), [], Second(), 2) == 2
     assert sweep.remaining(jobs_of((), "0", "1", "2"), [], Second(), 4) == 4
-    assert sweep.remaining(jobs_of(()), [], cost.Estimates([], "CPU"), 1) is None
+    assert sweep.remaining(jobs_of(()), [], effort.Estimates([], "CPU"), 1) is None
     running = [(jobs_of(())[0], time.monotonic() - 30, (1, 4, 0.5))]
     assert sweep.remaining([], running, Second(), 1) == pytest.approx(90, abs=1)
 
@@ -200,7 +200,7 @@ def test_two_processes_make_the_same_records_as_one_and_a_killed_one_is_replaced
     loaded, stores = sources.load(), [runs.Store(tmp_path / n, tmp_path / "results") for n in ("one", "two")]
     configs = [ONE.replace(test=False), ONE.replace(seed=1, epochs=3, test=False)]
     configs.append(configs[0].replace(arm="imp", density=level(1)))
-    sweep.Drive(sweep.plan(configs, loaded, stores[0]), Here(loaded, stores[0], "cpu", "toy", 0.0), cost.Estimates([], ""), say=str).run()
+    sweep.Drive(sweep.plan(configs, loaded, stores[0]), Here(loaded, stores[0], "cpu", "toy", 0.0), effort.Estimates([], ""), say=str).run()
 
     engine, killed = Local(2, sources, stores[1], torch.device("cpu"), "toy", 0.0), []
     real = engine.wait
@@ -214,7 +214,7 @@ def test_two_processes_make_the_same_records_as_one_and_a_killed_one_is_replaced
         return found
 
     engine.wait, said = wait, []
-    sweep.Drive(sweep.plan(configs, loaded, stores[1]), engine, cost.Estimates([], ""), say=lambda what: said.append(what)).run()
+    sweep.Drive(sweep.plan(configs, loaded, stores[1]), engine, effort.Estimates([], ""), say=lambda what: said.append(what)).run()
     assert killed and any("the worker died" in str(what) for what in said)
     one, two = (store.records() for store in stores)
     assert one.keys() == two.keys() and len(one) == 3

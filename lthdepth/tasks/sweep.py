@@ -30,7 +30,7 @@ def arguments(p):
 def run(args):
     import torch
 
-    from .. import cost, experiments, runs
+    from .. import effort, experiments, runs
     from ..inputs import Sources
     from ..record import environment
     from ..sweep import Drive, plan, remaining, title
@@ -57,8 +57,8 @@ def run(args):
     names = [inputs.key(c) for c in configs]
     threads = 1 if args.engine == "ray" else max(1, torch.get_num_threads() // args.jobs)
     where = f"CPU, {threads} threads" if device.type == "cpu" else environment(device)["device"]
-    estimates = cost.Estimates(known.values(), where)
-    guess = cost.clock(remaining([job for job in jobs if not job.failed], [], estimates, args.jobs))
+    estimates = effort.Estimates(known.values(), where)
+    guess = effort.clock(remaining([job for job in jobs if not job.failed], [], estimates, args.jobs))
     found = sum(name in known for name in names)
     more = len(jobs) - (len(set(names)) - found)
     extra = f" and {more} more that these need" if more else ""
@@ -108,7 +108,7 @@ def _file(args, study, names, store):
 
 
 def _describe(names, known, jobs, estimates):
-    from .. import cost
+    from .. import effort
     from ..sweep import title
 
     missing = {job.key: job for job in jobs}
@@ -117,7 +117,7 @@ def _describe(names, known, jobs, estimates):
             print(line(known[name]))
     for job in jobs:
         needed = "" if job.key in names else ", needed by others"
-        seconds = cost.clock(estimates.seconds(job.config, job.flops))
+        seconds = effort.clock(estimates.seconds(job.config, job.flops))
         state = f"failed: {job.failed}" if job.failed else f"missing: {job.flops / 1e12:8.1f} TFLOP, {seconds}{needed}"
         print(f"{job.key}  {title(job.config)}  {state}")
     print(f"missing in all: {sum(job.flops for job in jobs if not job.failed) / 1e12:.1f} TFLOP")
