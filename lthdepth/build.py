@@ -6,17 +6,17 @@ import re
 import shutil
 import sys
 import time
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import chdir, redirect_stderr
 from datetime import date
 from pathlib import Path
 
 import nbformat
 import papermill
 
-from . import data as frames_of
-from . import apidocs, pages, pairs, provenance
-from . import weights as weights_of
+from . import apidocs, latency, pages, pairs, provenance
 from .errors import UserError
-from .train import pick_device
+from .experiments import Desk
 
 ROOT = Path(__file__).parents[1]
 
@@ -49,10 +49,6 @@ def build(profile, data=None, weights=None, device="auto", notebooks=None, out=N
             f"{problems[0]} The .py is the source: `python -m lthdepth pairs --write` makes the .ipynb anew from "
             "it (an edit made only in the .ipynb would be lost; saving it once in JupyterLab brings it over)."
         )
-    if data is not None:  # a mistake must cost nothing: the earlier build is still there
-        frames_of.check(data)
-    weights_of.check(weights)
-    pick_device(device)
     sources = sorted(notebooks.glob("*.py"))
     if not sources:
         raise UserError(f"no notebooks in {notebooks}.")
@@ -62,25 +58,41 @@ def build(profile, data=None, weights=None, device="auto", notebooks=None, out=N
     # A day's training at ten progress messages a second would make an executed notebook of many megabytes.
     os.environ.setdefault("TQDM_MININTERVAL", "1")
     os.environ.setdefault("PYDEVD_DISABLE_FILE_VALIDATION", "1")
-    shutil.rmtree(out / "notebooks", ignore_errors=True)
-    (out / "notebooks").mkdir(parents=True)
     stream = io.StringIO() if quiet else sys.stdout
     made = f"a small experiment, trained here on {_name(data)}" if profile == "quick" else "rendered from the recorded runs"
     print(f"The {profile} paper, {made}: {len(sources)} notebooks", file=stream, flush=True)
     started = time.monotonic()
-    executed = {}
-    for source in sources:
-        progress = _Progress(stream, source.stem)
-        executed[source.stem] = _execute(source, out / "notebooks" / f"{source.stem}.ipynb", parameters, progress)
+    with redirect_stderr(_Progress(stream, "frames")):  # a mistake must cost nothing: the earlier build is still there
+        ready = _ready(profile, data, weights, device)
+    shutil.rmtree(out / "notebooks", ignore_errors=True)
+    (out / "notebooks").mkdir(parents=True)
+
+    def run(source):
+        return _execute(source, out / "notebooks" / f"{source.stem}.ipynb", parameters, _Progress(stream, source.stem))
+
+    with chdir(ROOT), ThreadPoolExecutor(2) as pool:
+        api = pool.submit(apidocs.render, out)
+        each = pool.map if ready else map
+        executed = dict(zip((s.stem for s in sources), each(run, sources), strict=True))
+        api.result()
     quick = f"Quick build on {_name(data)}: a demonstration, not the paper’s result."
     shown = out / "figures" if profile == "quick" else ROOT / "figures"
     banner = " ".join([quick] * (profile == "quick") + [provenance.banner(shown)]).strip()
     footer = f"Built on {date.today():%-d %B %Y} from the {profile} profile."
     index = pages.render(executed, out / "html", images=notebooks, banner=banner, footer=footer, links=[apidocs.LINK])
-    apidocs.render(out / "html")
+    shutil.move(out / "api", out / "html")
     print(f"  done in {_clock(time.monotonic() - started)}; read it at", end=" ", file=stream, flush=True)
     print(index.as_uri(), flush=True)
     return index
+
+
+def _ready(profile, data, weights, device):
+    """Whether all that the chapters show is there, so that two can run at a time.
+
+    Else they run one by one: training takes every core, and a chapter shows what the ones before it trained.
+    """
+    desk = Desk(profile, data, weights, device)
+    return desk.finished() and (profile == "paper" or latency.kept(desk) is not None)
 
 
 def _execute(source, target, parameters, progress):
@@ -93,7 +105,6 @@ def _execute(source, target, parameters, progress):
             target,
             parameters=parameters,
             kernel_name="python3",
-            cwd=ROOT,
             progress_bar=False,
             extra_arguments=KERNEL,
             stderr_file=progress,

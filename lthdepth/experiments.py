@@ -165,6 +165,11 @@ class Desk:
         configs = [c for c in configs if arms is None or c.arm in arms]
         return [self.record(c) if own else self.find(c, name) for c in configs]
 
+    def finished(self):
+        """Whether nothing is left to train here."""
+        marks = self.live and (self.frames.fingerprint, self.initial.fingerprint)
+        return not self.live or all(runs.key(c, *marks) in self._known for c in self.study.configs)
+
     def diverged(self, name):
         """Number of runs of a study that diverged on this machine."""
         return sum(r["study"] == name for r in self.store.failed().values())

@@ -7,7 +7,7 @@ from matplotlib.patches import Patch
 
 from . import experiments
 from .config import ARMS
-from .inference import PRUNED, load, pruned, study
+from .inference import PRUNED, add, environment, load, pruned, study
 from .plots import COLOURS
 from .runs import label
 
@@ -23,14 +23,10 @@ PARTS = {
 def measured(desk):
     """What there is for a profile: `{study: measurement at the size of its input}`, where several the last recorded.
 
-    The quick profile measures its own, one-shot tickets of its initial weights; it takes seconds.
+    The quick profile measures its own, one-shot tickets of its initial weights, once: it takes seconds.
     """
     if desk.profile == "quick":
-        config, backbone = desk.study.configs[1], desk.study.configs[1].backbone
-        wanted = sorted({c.density for c in desk.study.configs if c.arm == "omp"})
-        networks = (("omp", *pruned(desk.initial, "omp", density, desk.device, backbone)) for density in wanted)
-        about = {"backbone": backbone, "weights": desk.initial.name}
-        return {"quick": study(networks, about, (config.height, config.width), desk.device, 3)}
+        return {"quick": kept(desk) or _quick(desk)}
     found = {}
     for m in load():
         for name in desk.studies():
@@ -38,6 +34,34 @@ def measured(desk):
             if m["size"] == [config.height, config.width]:
                 found[name] = m
     return {name: found[name] for name in desk.studies() if name in found}
+
+
+def kept(desk):
+    """What an earlier quick build measured with the same code, libraries and network on this machine, or None."""
+    here, (_, about, size) = environment(desk.device) | {"date": ""}, _plan(desk)
+    same = {"environment": here, "network": about, "size": list(size)}
+    if here["dirty"]:  # its code has no name
+        return None
+    found = [m | {"environment": m["environment"] | {"date": ""}} for m in load(_file(desk))]
+    return next((m for m in found if same.items() <= m.items()), None)
+
+
+def _quick(desk):
+    wanted, about, size = _plan(desk)
+    networks = (("omp", *pruned(desk.initial, "omp", density, desk.device, about["backbone"])) for density in wanted)
+    add(study(networks, about, size, desk.device, 3), _file(desk))
+    return load(_file(desk))[-1]
+
+
+def _plan(desk):
+    """Densities, network and input size that the quick profile measures."""
+    config = desk.study.configs[1]
+    wanted = sorted({c.density for c in desk.study.configs if c.arm == "omp"})
+    return wanted, {"backbone": config.backbone, "weights": desk.initial.name}, (config.height, config.width)
+
+
+def _file(desk):
+    return desk.store.local / "cost.json"
 
 
 def setting(measurement, first=True):

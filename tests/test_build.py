@@ -40,7 +40,7 @@ Markdown("The verdict in one **line**.")
 
 @pytest.fixture
 def folder(tmp_path, monkeypatch):
-    monkeypatch.setattr(apidocs, "render", lambda site: None)  # it has a test of its own
+    monkeypatch.setattr(apidocs, "render", lambda site: (site / "api").mkdir())  # it has a test of its own
     notebooks = tmp_path / "notebooks"
     notebooks.mkdir()
     (notebooks / "01_small.py").write_text(SOURCE)
@@ -231,14 +231,34 @@ def test_network_references_are_what_a_browser_would_load(text, found):
 
 
 def test_notebooks_run_with_their_parameters_and_become_pages(folder, tmp_path, capsys):
-    index = build.build("quick", notebooks=folder, out=tmp_path / "out")
+    index = build.build("quick", "rooms:24", notebooks=folder, out=tmp_path / "out")
     page = (index.parent / "01_small.html").read_text()
     assert "profile quick" in page and "Quick build on built-in rooms" in page
     assert "1.80" in index.read_text() and "<strong>line</strong>" in index.read_text()
     assert index.as_uri() in capsys.readouterr().out
     (folder / "01_small.py").write_text(SOURCE + "\n# %%\n1 / 1\n")
     with pytest.raises(UserError, match="5 cells, 01_small.ipynb has 4"):
-        build.build("quick", notebooks=folder, out=tmp_path / "out")
+        build.build("quick", "rooms:24", notebooks=folder, out=tmp_path / "out")
+
+
+def test_chapters_run_one_by_one_unless_all_they_show_is_there(folder, tmp_path, monkeypatch):
+    """Two chapters that wait for each other end only if they run at a time."""
+    meet = SOURCE + '\n# %%\nimport pathlib, time\nPLACE = pathlib.Path("{place}")\n(PLACE / "{me}").touch()\nend = time.time() + {wait}\n'
+    meet += 'while time.time() < end and not (PLACE / "{other}").exists():\n    time.sleep(0.05)\nprint("met:", (PLACE / "{other}").exists())\n'
+    pages_ = {"01_small": ("a", "b"), "02_next": ("b", "a")}
+
+    def met(ready, wait):
+        place = tmp_path / str(ready)
+        place.mkdir()
+        for name, (me, other) in pages_.items():
+            (folder / f"{name}.py").write_text(meet.format(place=place, me=me, other=other, wait=wait))
+        pairs.write(folder)
+        monkeypatch.setattr(build, "_ready", lambda *sources: ready)
+        html = build.build("paper", notebooks=folder, out=tmp_path / "out").parent
+        return ["met: True" in (html / f"{name}.html").read_text() for name in pages_]
+
+    assert met(True, 60) == [True, True]
+    assert met(False, 0.2) == [False, True]
 
 
 def test_a_persons_mistake_in_a_cell_is_one_sentence_and_a_bug_keeps_its_traceback(folder, tmp_path):
@@ -247,12 +267,12 @@ def test_a_persons_mistake_in_a_cell_is_one_sentence_and_a_bug_keeps_its_traceba
     (folder / "01_small.py").write_text(failing)
     pairs.write(folder)
     with pytest.raises(UserError) as caught:
-        build.build("quick", notebooks=folder, out=tmp_path / "out")
+        build.build("quick", "rooms:24", notebooks=folder, out=tmp_path / "out")
     assert str(caught.value) == "no such file x.h5."
     (folder / "01_small.py").write_text(SOURCE + "\n# %%\n1 / 0\n")
     pairs.write(folder)
     with pytest.raises(Exception, match="ZeroDivisionError") as caught:
-        build.build("quick", notebooks=folder, out=tmp_path / "out")
+        build.build("quick", "rooms:24", notebooks=folder, out=tmp_path / "out")
     target = tmp_path / "out" / "notebooks" / "01_small.ipynb"
     assert str(target) in caught.value.__notes__[0]
     assert nbformat.read(target, as_version=4).cells[-1].outputs[-1].ename == "ZeroDivisionError"

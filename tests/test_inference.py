@@ -2,6 +2,7 @@
 
 import importlib.util
 import json
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -12,7 +13,7 @@ from hypothesis import strategies as st
 from torch import nn
 from torchvision.models.resnet import BasicBlock, Bottleneck
 
-from lthdepth import __main__, inference, latency, mask, packed, sparse, ticketfile, tickets
+from lthdepth import __main__, config, inference, latency, mask, packed, sparse, ticketfile, tickets
 from lthdepth.folded import Folded, Layer, compact, dense
 from lthdepth.model import FCRN, UpProjection
 from lthdepth.weights import NONE
@@ -229,6 +230,33 @@ def test_the_task_measures_and_adds_to_a_file(tmp_path, monkeypatch, capsys):
     for figure in (latency.layers(new), latency.speedup(new), latency.on_disk(new)):
         assert figure.axes
     assert len(latency.levels(new)) == 1
+
+
+def test_the_quick_profile_measures_once_with_the_same_code(tmp_path, monkeypatch):
+    here, made = {"device": "x", "versions": {"numba": "1"}, "commit": "a", "dirty": False, "date": "today"}, []
+
+    def study(networks, about, size, device, repeats):
+        made.append({"environment": dict(here), "network": about, "size": list(size), "tickets": [len(list(networks))]})
+        return made[-1]
+
+    monkeypatch.setattr(latency, "environment", lambda device: dict(here))
+    monkeypatch.setattr(latency, "study", study)
+    configs = [config.Config(backbone="resnet18", arm=arm, density=d, height=60, width=80) for arm, d in (("floor", 1), ("dense", 1), ("omp", 0.1))]
+    desk = SimpleNamespace(
+        profile="quick",
+        device=torch.device("cpu"),
+        study=SimpleNamespace(configs=configs),
+        initial=SimpleNamespace(name="none", backbone=None, state=None),
+        store=SimpleNamespace(local=tmp_path),
+    )
+    assert latency.kept(desk) is None
+    first = latency.measured(desk)["quick"]
+    here["date"] = "tomorrow"
+    assert latency.measured(desk)["quick"]["tickets"] == first["tickets"] == [1] and len(made) == 1
+    for changed in ({"commit": "b"}, {"versions": {"numba": "2"}}, {"device": "y"}, {"dirty": True}, {"dirty": True}):
+        here.update(changed)
+        latency.measured(desk)
+    assert len(made) == 6  # code with changes that are not committed has no name: measured each time
 
 
 def test_a_network_that_differs_is_told(monkeypatch):
