@@ -2,6 +2,7 @@
 
 import os
 
+from . import versions  # noqa: F401  (refuses a torch that is not safe)
 from .errors import UserError, warn
 from .files import read_tensors, replacing, sealed
 from .step import restore

@@ -13,9 +13,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
-import torch
 
-from . import versions  # noqa: F401  (refuses a torch that is not safe)
 from .errors import UserError, reason, warn
 
 LARGEST = 2**31  # bytes that a packed file may unpack to: several ResNets with their optimiser
@@ -78,6 +76,8 @@ def write_atomic(path, content):
 
 def sealed(content):
     """What `torch.save` writes of tensors, with a SHA-256 of it all as the comment of its zip archive."""
+    import torch  # here, for it takes 0.7 GB of memory, and who reads frames needs none of it
+
     buffer = io.BytesIO()
     torch.save(content, buffer)
     buffer.seek(-2, io.SEEK_END)  # an archive ends with the length of its comment, here 0
@@ -98,6 +98,8 @@ def read_tensors(path, device="cpu"):
     Raises:
         UserError: the file is absent or damaged.
     """
+    from .versions import torch  # one that is safe
+
     path = Path(path)
     try:
         data = path.read_bytes()

@@ -14,6 +14,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
+from . import versions  # noqa: F401  (refuses a torch that is not safe)
 from .errors import UserError
 from .files import check_zip, write_atomic
 from .mask import Ticket

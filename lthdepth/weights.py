@@ -13,6 +13,7 @@ import safetensors.torch
 import torch
 import torchvision
 
+from . import versions  # noqa: F401  (refuses a torch that is not safe)
 from .errors import UserError, reason
 from .files import check_zip
 from .hdf5 import looks_like_html

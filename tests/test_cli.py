@@ -128,6 +128,14 @@ def test_data_describes_a_source_in_json(capsys):
     assert sum(s["frames"] for s in shown["splits"].values()) == 24
 
 
+def test_frames_are_read_without_torch():
+    """Which alone takes half of the memory that reading the official file may take."""
+    code = "import sys; sys.modules['torch'] = None; from lthdepth.__main__ import main; sys.exit(main(['data', 'rooms:12']))"
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert json.loads(done.stdout)["name"] == "rooms"
+
+
 def test_a_dry_sweep_trains_nothing(elsewhere, capsys, monkeypatch):
     monkeypatch.setattr(runs, "run", None)
     assert main(["sweep", "quick", "--data", "rooms:24", "--dry-run"]) == 0

@@ -15,7 +15,7 @@ def arguments(p):
 
 
 def run(args):
-    from .. import convert, runs, summary
+    from .. import convert
     from .. import data as frames_of
     from ..download import download
 
@@ -36,6 +36,8 @@ def run(args):
         source = str(out)
     frames = frames_of.load(source)
     if args.record:
+        from .. import runs, summary
+
         if frames.name != "nyu":
             raise UserError(f"--record is for NYU Depth V2, which the paper shows; {source} is {frames.name}.")
         summary.save(summary.summarise(frames), runs.ROOT / "results" / "nyu_summary.h5")
