@@ -171,8 +171,12 @@ class Desk:
         return not self.live or all(runs.key(c, *marks) in self._known for c in self.study.configs)
 
     def diverged(self, name):
-        """Number of runs of a study that diverged on this machine."""
-        return sum(r["study"] == name for r in self.store.failed().values())
+        """Number of runs of a study, on the data of its records, that diverged."""
+        return len(self._failed(name))
+
+    def _failed(self, name):
+        data_mark, *_ = self.basis(name)
+        return [r for r in self.store.failed().values() if r["study"] == name and data_mark in (None, r["data"]["fingerprint"])]
 
     def studies(self):
         """Names of the studies this profile shows, its own first."""
@@ -235,10 +239,10 @@ class Desk:
     def analyse(self, name, records):
         """The `verdict.Analysis` of a study's records, from them and their per-image error sums alone.
 
-        Runs of the study that diverged here take the places of missing ones.
+        Runs of the study that diverged take the places of missing ones.
         """
         done = [r for r in records if r]
-        failed = [r for r in self.store.failed().values() if r["study"] == name][: len(records) - len(done)]
+        failed = self._failed(name)[: len(records) - len(done)]
         missing = [None] * (len(records) - len(done) - len(failed))
         return verdict.analyse(name, [*done, *failed, *missing], self.store.arrays, self.scenes(records))
 

@@ -1,4 +1,4 @@
-"""Finished runs of several machines in one store."""
+"""Runs of several machines in one store."""
 
 import shutil
 
@@ -8,15 +8,15 @@ from .runs import Store, write_arrays
 
 
 def merge(folders, store):
-    """Copy finished runs into a store, each once.
+    """Copy finished runs into a store, each once, and the records of failed ones.
 
     Args:
         folders: of runs as a store's `local`, or with `runs.jsonl` and `arrays/` as its `recorded`, or both.
         store: `Store`; what it has stays as it is.
 
     Returns:
-        `(added, same, other)`: numbers of runs copied and of those that were there already; keys of the latter whose
-        scores differ.
+        `(added, same, other)`: numbers of finished runs copied and of those that were there already; keys of the latter
+        whose scores differ.
 
     Raises:
         UserError: a folder holds no finished run, or one that does not read.
@@ -24,8 +24,8 @@ def merge(folders, store):
     known, added, same, other = store.records(), 0, 0, []
     for folder in folders:
         source = Store(folder, folder)
-        found = source.records()
-        if not found:
+        found, failed = source.records(), source.failed()
+        if not found and not failed:
             raise UserError(f"{folder} holds no finished runs: name a folder that `sweep --out` wrote.")
         for key, record in found.items():
             if key in known:
@@ -42,4 +42,6 @@ def merge(folders, store):
                 write_atomic(target / "record.json", record)  # last: a run is finished when its record is there
             known[key] = record
             added += 1
+        for key in failed.keys() - known.keys() - store.failed().keys():
+            write_atomic(store.local / key / "failed.json", failed[key])
     return added, same, other

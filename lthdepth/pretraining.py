@@ -20,7 +20,7 @@ from .config import level, rounds
 from .errors import UserError
 from .mask import Masking, prunable
 from .step import autocast, place
-from .train import Stopped
+from .train import Diverged, Stopped
 
 EPOCHS = 10  # passes over the photos a round, where the configuration names none
 BATCH = 64  # photos a step
@@ -70,7 +70,8 @@ def draw(config, initial, photos, folder, device="cpu", deadline=None, progress=
 
     Raises:
         Stopped: at the deadline.
-        UserError: a density that is no 0.8^k, weights without a classifier or of another backbone, a loss that is not finite.
+        Diverged: a loss that is not finite.
+        UserError: a density that is no 0.8^k, weights without a classifier or of another backbone.
     """
     fingerprint(initial, photos)  # refuses weights without a classifier
     if initial.backbone != config.backbone:
@@ -107,7 +108,7 @@ def match(student, teacher, masking, rgb, config, k, progress=True):
         The squared error of the last epoch over the square of the teacher's logits: 0 is a perfect match, 1 as good as zeros.
 
     Raises:
-        UserError: the loss is not finite.
+        Diverged: the loss is not finite.
     """
     device, batch, epochs = rgb.device, min(BATCH, len(rgb)), config.round_epochs or EPOCHS
     size = round(CROP * rgb.shape[2])
@@ -139,7 +140,7 @@ def match(student, teacher, masking, rgb, config, k, progress=True):
         error = total.item() / steps
         bar.set_postfix_str(f"error {error:.3f}")
         if not error < float("inf"):
-            raise UserError(f"the error of round {k} on the logits is {error}: the weights do not train on these photos.")
+            raise Diverged(f"round {k} on the logits diverged: its error is {error}; the weights do not train on these photos.")
     bar.close()
     masking.check(opt)
     return error

@@ -20,8 +20,8 @@ from .errors import UserError
 FORM = {"key": str, "study": str, "arm": str, "density": float, "seed": int, "config": dict, "data": dict, "init": dict}
 
 
-def parse(text, where):
-    """The record in a line or file. Raises UserError where it is none, was changed, or is of a later version."""
+def parse(text, where, status="finished"):
+    """The record in a line or file. Raises UserError where it is none, was changed, is of a later version or of another status."""
     try:
         record = json.loads(text.decode())
         if not all(isinstance(record[k], kind) for k, kind in FORM.items()):
@@ -32,6 +32,8 @@ def parse(text, where):
         raise UserError(f"{where} was changed after it was written; remove it, and the run is made again.")
     if record["arm"] not in ARMS or record.get("science_version", SCIENCE_VERSION) > SCIENCE_VERSION:
         raise UserError(f"{where} is of a later version of lthdepth; use that one.")
+    if (found := record.get("status", status)) != status:  # a run that failed is no result
+        raise UserError(f"{where} is of a run that is {found}, not {status}; remove it from there.")
     return record
 
 
@@ -54,10 +56,19 @@ def sealed(record):
 
 
 def command(record):
-    """The command that makes a record's run again; FILE stands for the data, and the weights, of its fingerprints."""
-    changes = [f"{k}={v}" for k, v in record["config"].items() if v != getattr(TUNED, k, v)]
-    weights = "" if record["init"]["name"] == "none" else " --weights FILE"
-    return f"python -m lthdepth train --data {'rooms' if record['data']['name'] == 'rooms' else 'FILE'}{weights} {' '.join(changes)}".strip()
+    """The command that makes a run again; FILE stands for data, weights, photos or ticket of the fingerprints in its record."""
+    config, data, init = record["config"], record["data"], record["init"]
+    rooms = data["name"] == "rooms"
+    words = ["--data", f"rooms:{data['frames']}" if rooms else "FILE", "--device", "cpu" if record["device"].startswith("CPU") else "cuda"]
+    if init["fingerprint"] != "none":
+        _, torchvision_s, name = init["name"].rpartition("torchvision-")
+        words += ["--weights", name if torchvision_s else "FILE"]
+    if record.get("photos", data)["name"] != data["name"]:  # otherwise the training frames
+        words += ["--photos", "FILE"]
+    if record["study"] == "quick" and not rooms:  # it takes a part of the frames, which `train` does not
+        return " ".join(["python -m lthdepth sweep quick", *words, "--seeds", str(record["seed"])])
+    words += ["--ticket", "FILE"] * (record["arm"] == "file") + [f"{k}={v}" for k, v in config.items() if v != getattr(TUNED, k)]
+    return " ".join(["python -m lthdepth train", *words])
 
 
 def environment(device):

@@ -2,12 +2,13 @@
 
 A record is a plain dictionary, `runs/<key>/record.json` where it was made and one line of `results/runs.jsonl` once it
 is published. Per-image error sums and a few predicted depth maps lie beside it (`arrays.npz`; `results/arrays/<key>.h5`).
+A run that diverged leaves `runs/<key>/failed.json`, a line of `results/failed.jsonl` once it is published, and no record.
 """
 
 import dataclasses
 import hashlib
 import json
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import h5py
@@ -22,6 +23,7 @@ from .model import FCRN
 from .record import command, environment, parse, sealed
 
 ROOT = Path(__file__).resolve().parents[1]
+FILES = {"finished": ("runs.jsonl", "record.json"), "failed": ("failed.jsonl", "failed.json")}  # by status: published, made here
 
 
 def key(config, data, init, ticket=""):
@@ -55,20 +57,23 @@ class Store:
 
     def records(self):
         """All finished records by key; one made here goes before a committed one."""
-        found = {}
-        lines = self.recorded / "runs.jsonl"
-        for number, line in enumerate(_bytes(lines).splitlines(), 1):
-            record = parse(line, f"{lines}, line {number}")
-            found[record["key"]] = record
-        for path in sorted(self.local.glob("*/record.json")):
-            record = parse(_bytes(path), path)
-            found[record["key"]] = record | {"study": found.get(record["key"], record)["study"]}
-        return found
+        return self._read("finished")
 
     def failed(self):
-        """Runs made here that diverged, by key: what they were and the `reason`. They are no results."""
-        paths = sorted(self.local.glob("*/failed.json"))
-        return {path.parent.name: parse(_bytes(path), path) for path in paths}
+        """Runs that diverged and were never finished, by key: what they were and the `reason`. They are no results."""
+        failed, finished = self._read("failed"), self.records()
+        return {k: r for k, r in failed.items() if k not in finished}
+
+    def _read(self, status):
+        lines, file = FILES[status]
+        found, lines = {}, self.recorded / lines
+        for number, line in enumerate(_bytes(lines).splitlines(), 1):
+            record = parse(line, f"{lines}, line {number}", status)
+            found[record["key"]] = record
+        for path in sorted(self.local.glob(f"*/{file}")):
+            record = parse(_bytes(path), path, status)
+            found[record["key"]] = record | {"study": found.get(record["key"], record)["study"]}
+        return found
 
     def get(self, name):
         """The record of a key, or None. A unique beginning of a key is enough."""
@@ -91,23 +96,33 @@ class Store:
         return {}
 
     def publish(self, names, study):
-        """Copy finished runs made here into `recorded`, as part of a study. A key that is there is replaced.
+        """Copy runs made here, finished or failed, into `recorded`, as part of a study. A key that is there is replaced.
 
         Error sums are stored as float32, depth maps as float16 and of seed 0 only.
         """
         with locked(self.recorded / "runs.jsonl"):
-            made, lines = self.records(), Store(self.recorded / "nothing", self.recorded).records()
+            published = Store(self.recorded / "nothing", self.recorded)
+            made, lines = self.records(), published.records()
+            lost, before = self.failed(), published.failed()
             for name in names:
-                if not (self.local / name / "record.json").exists():
+                if not any((self.local / name / file).exists() for _, file in FILES.values()):
                     raise UserError(f"no finished run {name} in {self.local}; `python -m lthdepth show` lists them.")
-                lines[name] = made[name] | {"study": study}
-            for name in names:
+                if name in made:
+                    lines[name] = made[name] | {"study": study}
+                else:
+                    before[name] = lost[name] | {"study": study}
+            for name in lines.keys() & set(names):
                 arrays = self.arrays(name)
                 if made[name]["seed"]:
                     arrays.pop("gallery", None)
                 self._publish_arrays(name, arrays)
-            text = "".join(json.dumps(r) + "\n" for r in sorted(lines.values(), key=order))
-            write_atomic(self.recorded / "runs.jsonl", text)
+            self._write("finished", lines)
+            self._write("failed", {k: r for k, r in before.items() if k not in lines})
+
+    def _write(self, status, records):
+        path = self.recorded / FILES[status][0]
+        if records or path.exists():
+            write_atomic(path, "".join(json.dumps(r) + "\n" for r in sorted(records.values(), key=order)))
 
     def _publish_arrays(self, name, arrays):
         kinds = {k: {"gallery": np.float16}.get(k, np.float32) if v.dtype.kind == "f" else v.dtype for k, v in arrays.items()}
@@ -145,7 +160,7 @@ def run(config, frames, initial, store, device="cpu", study="", ticket=None, dea
 
     Raises:
         files.Busy: another process is making this run, and this one does not wait (any longer).
-        train.Diverged: training left the finite numbers, now or before: `failed.json` says how to see it again.
+        train.Diverged: training left the finite numbers, now or before; the failed record says how to see it again.
         UserError: as `train.fit`; the weights are of another backbone; the arm "file" without a ticket, or the reverse.
     """
     if initial.backbone not in (None, config.backbone) and config.arm != "floor":
@@ -160,6 +175,9 @@ def run(config, frames, initial, store, device="cpu", study="", ticket=None, dea
 
     def finished():
         record = store.get(name)
+        if not record and (failed := store.failed().get(name)):
+            where = folder if (folder / "failed.json").exists() else f"its line in {store.recorded / 'failed.jsonl'}"
+            raise train.Diverged(f"{failed['reason'].rstrip('.')} (an earlier attempt; remove {where} to make another).")
         return record if record and all((folder / file).exists() for file in needed) else None
 
     if record := finished():
@@ -172,42 +190,48 @@ def run(config, frames, initial, store, device="cpu", study="", ticket=None, dea
     if before := arms.parent_of(config):
         made = run(before, frames, initial, store, device, study, None, deadline, every, progress, True, wait=wait)
         parent = store.local / made["key"]
+    record = {"key": name, "study": study, "arm": config.arm, "density": config.density, "seed": config.seed}
+    record["config"], record["init"] = dataclasses.asdict(config), initial.summary()
+    n, height, _ = frames.depth.shape
+    record["data"] = {"name": frames.name, "fingerprint": frames.fingerprint, "frames": n, "height": height}
     if config.arm == "logits":
         rounds = store.local / pretraining.chain(config, initial, unlabelled)
-        with locked(rounds, wait, deadline):
+        record["photos"] = {"name": unlabelled.name, "fingerprint": unlabelled.fingerprint}
+        with locked(rounds, wait, deadline), _noted(record, folder, device):
             ticket = pretraining.draw(config, initial, unlabelled, rounds, device, deadline, progress)
     with locked(folder, wait, deadline):
-        if record := finished():  # another process has made it meanwhile
+        if record_there := finished():  # another process has made it meanwhile
             checkpoint.clear(folder)
-            return record
-        if failed := store.failed().get(name):
-            raise train.Diverged(f"{failed['reason'].rstrip('.')} (an earlier attempt; remove {folder} to make another).")
+            return record_there
         fitting = {"device": device, "deadline": deadline, "every": every, "progress": progress, "snapshot": snapshot}
-        return _make(config, frames, initial, folder, study, ticket, parent, origin, **fitting)
+        return _make(record, config, frames, initial, folder, ticket, parent, origin, **fitting)
 
 
-def _make(config, frames, initial, folder, study, ticket, parent, origin, device, **fitting):
-    """Train or continue one run in its folder, which this process holds."""
-    record = {"key": folder.name, "study": study, "arm": config.arm, "density": config.density, "seed": config.seed}
-    record["config"] = dataclasses.asdict(config)
-    record["data"] = {"name": frames.name, "fingerprint": frames.fingerprint, "height": frames.depth.shape[1]}
-    record["init"] = initial.summary()
+@contextmanager
+def _noted(record, folder, device):
+    """A run that diverges in the block is recorded as failed, with the command that shows it again."""
+    try:
+        yield
+    except train.Diverged as error:
+        failed = record | environment(device) | {"status": "failed", "reason": str(error)}
+        write_atomic(folder / "failed.json", sealed(failed | {"reproduce": command(failed)}))
+        raise
+
+
+def _make(record, config, frames, initial, folder, ticket, parent, origin, device, **fitting):
+    """Train or continue one run in its folder, which this process holds; record: what is known of it before."""
     if config.arm == "floor":
         results, arrays = train.floor(config, frames)
         record["densities"] = None
     else:
         ticket, state = arms.start(config, initial, ticket, parent, origin)
         ticketfile.save(ticket, folder / "ticket.npz", config.backbone, initial.fingerprint)
-        try:
+        record["ticket"] = {"fingerprint": ticket.fingerprint, "history": ticket.history, "layers": ticket.layers()}
+        with _noted(record, folder, device):
             results, arrays = train.fit(config, frames, state, ticket, folder, device, **fitting)
-        except train.Diverged as error:
-            record |= environment(device) | {"status": "failed", "reason": str(error), "reproduce": command(record)}
-            write_atomic(folder / "failed.json", sealed(record))
-            raise
         record["densities"] = mask.densities(ticket, FCRN(config.backbone), config.height, config.width)
         if ticket.kept < ticket.size:
             arrays["ticket"] = overlap.sample(ticket)
-        record["ticket"] = {"fingerprint": ticket.fingerprint, "history": ticket.history, "layers": ticket.layers()}
     arrays |= {f"{split}/frames": train.rows_of(frames, config)[split] for split in ("validation", "test")}
     record |= results | environment(device) | {"status": "finished"}
     record = sealed(record)

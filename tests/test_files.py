@@ -15,10 +15,8 @@ from conftest import TINY
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lthdepth import files, runs, tables, train, versions, weights
-from lthdepth.config import TUNED, Config
+from lthdepth import files, runs, train, versions, weights
 from lthdepth.errors import UserError
-from lthdepth.experiments import Desk
 
 pytestmark = pytest.mark.usefixtures("narrow")
 
@@ -215,23 +213,6 @@ def test_a_run_that_another_process_is_making_is_waited_for_or_left(frames, stor
 
 
 # Runs that diverge
-
-
-def test_a_run_that_diverges_is_recorded_as_failed_and_not_as_a_result(frames, store):
-    config = TINY.replace(lr_encoder=1e30, lr_decoder=1e30, epochs=2)
-    for _ in range(2):  # the second time it is not even tried
-        with pytest.raises(train.Diverged, match="diverged: the loss is nan m in epoch 1 of 2"):
-            runs.run(config, frames, weights.NONE, store, study="paper", progress=False)
-    assert store.records() == {}
-    (failed,) = store.failed().values()
-    assert failed["status"] == "failed" and failed["config"]["lr_encoder"] == 1e30
-    diverged = Desk("paper", store=store).diverged("paper")
-    assert tables.progress("paper", [None, None], diverged).endswith("1 diverged and is no result. The others are not run yet.")
-    assert "diverged" not in tables.progress("paper", [None, None])
-    command = failed["reproduce"].split()  # FILE stands for the data; with them it is the same run
-    assert command[:5] == ["python", "-m", "lthdepth", "train", "--data"] and "lr_encoder=1e+30" in command
-    again = Config.parse(command[6:], TUNED)
-    assert failed["key"] == runs.key(again, failed["data"]["fingerprint"], failed["init"]["fingerprint"])
 
 
 def test_weights_that_left_the_finite_numbers_in_the_last_step_are_no_result(frames, tmp_path, monkeypatch):

@@ -75,7 +75,7 @@ def run(args):
     try:
         drive.run()
     finally:
-        _file(args, study.name, names, store)
+        _file(args, study.name, [*names, *(job.key for job in jobs if (store.local / job.key / "failed.json").exists())], store)
     if drive.left:
         print(f"{len(drive.left)} runs are left; the same command continues")
     if drive.failed:
@@ -95,11 +95,11 @@ def _engine(args, wanted, inputs, store, device):
 
 
 def _file(args, study, names, store):
-    """Copy what is finished of the study to where it was asked for. A run that studies share stays filed under the first."""
+    """Copy the study's runs to where it was asked for. A run that studies share stays filed under the first."""
     from .. import runs
 
-    known = store.records()
-    made = [n for n in dict.fromkeys(names) if (store.local / n / "record.json").exists()]
+    known = store.failed() | store.records()
+    made = [n for n in dict.fromkeys(names) if any((store.local / n / file).exists() for _, file in runs.FILES.values())]
     made = [n for n in made if known[n]["study"] in (study, "own")]
     if args.publish:
         store.publish(made, study)

@@ -15,6 +15,7 @@ example, 20 minutes on two cores:
 def arguments(p):
     sources(p, True)
     p.add_argument("--ticket", type=Path, metavar="FILE", help="train under this ticket or mask file (arm=file)")
+    p.add_argument("--photos", metavar="SOURCE", help="unlabelled photos for the arm logits: a folder or .h5 (default: training frames)")
     p.add_argument("--setting", choices=tuple(SETTINGS), help="start from a named configuration (default: tuned)")
     p.add_argument("--keep", action="store_true", help="train again where only the record is here, not the trained weights")
     p.add_argument("settings", nargs="*", metavar="name=value", help="settings changed from there; listed below")
@@ -23,8 +24,9 @@ def arguments(p):
 
 def run(args):
     from .. import data as frames_of
-    from .. import mask, runs, ticketfile, weights
+    from .. import mask, photos, runs, ticketfile, weights
     from ..config import Config
+    from ..errors import UserError
     from ..model import FCRN
     from ..train import pick_device
 
@@ -38,8 +40,11 @@ def run(args):
         ticket = ticketfile.read(args.ticket, mask.prunable(FCRN(config.backbone).encoder.state_dict()))
         if not any(text.startswith("arm=") for text in args.settings):
             config = config.replace(arm="file", density=ticket.density)
+    if args.photos and config.arm != "logits":
+        raise UserError("--photos are for the arm logits alone; leave them out.")
+    unlabelled = photos.load(args.photos) if args.photos else None
     frames = frames_of.load(args.data)
-    record = runs.run(config, frames, initial, runs.Store(), device, "own", ticket, keep=args.keep)
+    record = runs.run(config, frames, initial, runs.Store(), device, "own", ticket, keep=args.keep, unlabelled=unlabelled)
     print(line(record))
     print(f"record: {runs.Store().local / record['key'] / 'record.json'}")
 
