@@ -146,7 +146,13 @@ export PYTHONPATH="$root${PYTHONPATH:+:$PYTHONPATH}" # also for an interpreter t
 if [[ -n ${PYTHON:-} ]]; then
   python=$(cd "$here" && command -v "$PYTHON") || stop "PYTHON=$PYTHON is no program here."
   [[ $python == /* ]] || python=$here/$python
-  "$python" -c 'import sys; sys.exit(sys.version_info < (3, 11))' || stop "$PYTHON is older than Python 3.11."
+  case $("$python" -c 'import sys, importlib.util as u
+print("old" if sys.version_info < (3, 11) else "whole" if all(map(u.find_spec, ("torch", "h5py", "papermill"))) else "bare")' 2>/dev/null) in
+    whole) ;;
+    bare) stop "PYTHON=$PYTHON lacks packages that this project needs: install them (README.md), or leave PYTHON out." ;;
+    old) stop "PYTHON=$PYTHON is older than Python 3.11." ;;
+    *) stop "PYTHON=$PYTHON is no Python." ;;
+  esac
 else
   make_environment
   python=$venv/bin/python

@@ -2,12 +2,16 @@
 
 import argparse
 import importlib
+import os
 import signal
 import sys
 
 from . import __doc__ as about
 from . import __version__, tasks
-from .errors import UserError
+from .errors import UserError, reason
+
+# Libraries that read environment variables when they are imported, and the beginnings of their names.
+READERS = {"tqdm": "TQDM_", "matplotlib": "MPLBACKEND"}
 
 
 def parser():
@@ -24,6 +28,16 @@ def parser():
     return top
 
 
+def check_environment():
+    """Refuses environment variables that a library cannot read. Raises UserError."""
+    for library, start in READERS.items():
+        if names := sorted(name for name in os.environ if name.startswith(start)):
+            try:
+                importlib.import_module(library)
+            except ValueError as error:
+                raise UserError(f"{library} cannot read {', '.join(names)} in the environment ({reason(error)}): unset it.") from None
+
+
 def main(words=None):
     """Run one task. Returns the exit status: 0, 2 for a person's mistake, 130 when interrupted."""
     top = parser()
@@ -34,6 +48,7 @@ def main(words=None):
         args.settings += rest
     signal.signal(signal.SIGTERM, lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
     try:
+        check_environment()
         args.run(args)
     except UserError as error:
         print(f"lthdepth: {error}", file=sys.stderr)

@@ -64,7 +64,7 @@ class Views:
     """All frames of a data set on one device, cut into network inputs and targets.
 
     Args:
-        frames: `data.Frames`.
+        frames: `frames.Frames`.
         height, width: of the network's input, pixels.
         device: torch device that holds the frames (uint8 RGB, float32 depth).
         normalise: by the statistics of ImageNet; else colours stay in [0, 1].

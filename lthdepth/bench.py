@@ -18,7 +18,7 @@ import torch
 
 from . import arms, augment, effort, plain, train, weights
 from .config import PUBLISHED
-from .data import Frames
+from .frames import Frames
 from .mask import Masking
 from .model import FCRN, initialise
 from .step import Step, optimiser, place, prepare

@@ -8,7 +8,7 @@ from pathlib import Path
 from .errors import UserError
 from .files import locked, write_atomic
 from .record import environment, sealed
-from .runs import Store
+from .store import Store
 from .sweep import attempt
 
 try:
@@ -41,7 +41,7 @@ class Ray:
         package = {"py_modules": [str(Path(__file__).parent)]}
         try:
             ray.init(address or "auto", runtime_env=package, log_to_driver=False, ignore_reinit_error=True)
-        except ConnectionError:
+        except (ConnectionError, ValueError):  # the latter where RAY_ADDRESS is none
             raise UserError("no Ray cluster answers: start one with `ray start --head`, or name one in RAY_ADDRESS.") from None
         self.slots, self.store, self.refs = slots, store, {}
         self.news = Queue(actor_options={"num_cpus": 0})

@@ -12,8 +12,7 @@ from PIL import Image
 from tqdm.auto import tqdm
 
 from .errors import UserError
-from .files import replacing
-from .hdf5 import dataset, open_h5
+from .hdf5 import dataset, open_h5, writing
 
 NYU_CSV = Path(__file__).with_name("nyu_frames.csv")
 NYU_FRAMES = 1449
@@ -63,7 +62,7 @@ def convert(mat, cache, splits=None, progress=True):
             raise UserError(f"{mat} has frames of {width} x {height} pixels: both sides must be even, at most 8192.")
         scenes = _scenes(file, n)
         train = _official_split(mat, scenes) if splits is None else _read_splits(Path(splits), n)
-        with replacing(cache) as part, h5py.File(part, "w") as out:
+        with writing(cache) as out:
             out["trainNdxs"] = np.flatnonzero(train).astype(np.int32)
             out["testNdxs"] = np.flatnonzero(~train).astype(np.int32)
             out.create_dataset("scenes", data=scenes, dtype=h5py.string_dtype())

@@ -1,22 +1,9 @@
-"""Frames: RGB and depth of a whole data set in memory, with its split.
-
-Sources are the official NYU Depth V2 `.mat`, a half-resolution cache of it, and built-in synthetic rooms.
-
-The official train frames are carved into train and validation by whole scenes, so that nothing is ever
-selected on test. The rule: take the train scenes in alphabetical order, without those named bookstore_*
-(they are probably the same shop as a test scene and must not pull selection towards it); order them by the
-raw 64-bit outputs of numpy's Philox with key 2012 (the year of the data set), smallest first; take scenes
-into validation until they hold at least 10 % of the train frames. On NYU that is 30 scenes with 85 of the
-795 frames; `nyu_frames.csv` holds the result.
-"""
+"""Where frames come from: the official NYU Depth V2 `.mat`, a half-resolution cache of it, built-in synthetic rooms."""
 
 import hashlib
 import io
 import os
 import re
-from contextlib import suppress
-from dataclasses import dataclass
-from functools import cached_property
 from pathlib import Path
 
 import numpy as np
@@ -26,71 +13,17 @@ from tqdm.auto import tqdm
 from . import furniture, rooms
 from .convert import NYU_FRAMES, convert, nyu_table, source_stamp, train_mask
 from .errors import UserError
-from .files import locked, read_arrays, replacing
+from .files import locked, read_arrays, replacing, tidy
+from .frames import Frames, carve
 from .hdf5 import dataset, open_h5
+from .photos import FORMATS
 
 DATA_DIR = Path(__file__).parents[1] / "data"  # of the repository, wherever a command is given: downloads and caches
-SPLITS = ("train", "validation", "test")
 LARGEST_DEPTH = 1e4  # metres that a code may stand for
 ROOMS = 240
 ROOM_VIEWS = 4
 # 60 % train, 10 % validation, 30 % test. The first three differ: three rooms already have every split.
 ROOM_SPLIT = ("train", "test", "validation", "train", "train", "test", "train", "train", "test", "train")
-
-
-@dataclass(frozen=True, eq=False)
-class Frames:
-    """A data set in memory.
-
-    Attributes:
-        rgb: uint8 (N, 3, H, W).
-        depth: float32 (N, H, W), metres; 0 where there is no measurement.
-        split: (N,) str, `train`, `validation` or `test`.
-        scene: (N,) str.
-        name: short name of the data set, such as `nyu` or `rooms`.
-    """
-    rgb: np.ndarray
-    depth: np.ndarray
-    split: np.ndarray
-    scene: np.ndarray
-    name: str
-
-    @cached_property
-    def fingerprint(self):
-        """The first 16 hex digits of a SHA-256 over the frames as decoded, their split and their scenes."""
-        digest = hashlib.sha256()
-        for array in (self.rgb, self.depth):
-            digest.update(f"{array.dtype.str} {array.shape}\n".encode())
-            for frame in array:
-                digest.update(np.ascontiguousarray(frame))
-        for names in (self.split, self.scene):
-            digest.update("\n".join(names.tolist()).encode() + b"\0")
-        return digest.hexdigest()[:16]
-
-    def subset(self, train, test):
-        """Evenly spaced frames of every split, for quick runs.
-
-        Args:
-            train: how many frames of the split `train` to keep; validation keeps the same fraction, at least
-                one frame.
-            test: how many frames of the split `test` to keep.
-
-        Raises:
-            UserError: fewer than 1, or more than there are.
-        """
-        have = {split: np.flatnonzero(self.split == split) for split in SPLITS}
-        want = {"train": train, "test": test}
-        for split, n in want.items():
-            if not 1 <= n <= len(have[split]):
-                raise UserError(f"Cannot take {n} {split} frames of {self.name}: it has {len(have[split])}, "
-                                f"so choose 1 to {len(have[split])}.")
-        fraction = train / len(have["train"])
-        want["validation"] = max(round(fraction * len(have["validation"])), min(1, len(have["validation"])))
-        # Midpoints of equal stretches: neither end is favoured, and no index is taken twice.
-        keep = np.sort(np.concatenate([
-            index[((np.arange(want[split]) + 0.5) * len(index) / max(want[split], 1)).astype(int)]
-            for split, index in have.items()]))
-        return Frames(self.rgb[keep], self.depth[keep], self.split[keep], self.scene[keep], self.name)
 
 
 def load(source, progress=True):
@@ -113,9 +46,11 @@ def load(source, progress=True):
     path = Path(source)
     if path.suffix.lower() == ".mat":
         cache = cache_of(path)
-        with locked(cache):  # two processes need it at once: the second waits
-            if not _made_from(cache, path):
-                convert(path, cache, progress=progress)
+        if not _made_from(cache, path):
+            with locked(cache):  # two processes need it at once: the second waits
+                if not _made_from(cache, path):
+                    convert(path, cache, progress=progress)
+        tidy(cache)
         return read_cache(cache, progress)
     return read_cache(path, progress)
 
@@ -141,26 +76,6 @@ def cache_of(mat):
     """Where the half-resolution cache of a `.mat` lies: named after the file and its folder, for names repeat."""
     mat = Path(mat).resolve()
     return DATA_DIR / f"{mat.stem}_{hashlib.sha256(os.fsencode(mat)).hexdigest()[:8]}_half.h5"
-
-
-def carve(scene, train):
-    """The split of a data set whose train frames are known, by the rule at the top of this file.
-
-    Args:
-        scene: (N,) str.
-        train: (N,) bool, the official train frames; the others are test.
-
-    Returns:
-        (N,) str.
-    """
-    candidates = sorted({name for name in scene[train].tolist() if not name.startswith("bookstore")})
-    order = np.argsort(np.random.Philox(key=2012).random_raw(len(candidates)), kind="stable")
-    split = np.where(train, "train", "test").astype("<U10")
-    for k in order[:-1]:  # the last scene always stays in train
-        if 10 * np.sum(split == "validation") >= np.sum(train):
-            break
-        split[train & (scene == candidates[k])] = "validation"
-    return split
 
 
 def read_cache(path, progress=True):
@@ -232,13 +147,14 @@ def _split(file, n, train):
             return "nyu", split, names
     if scene is None:
         scene = np.array([f"frame_{i:05d}" for i in range(n)])
-    return Path(file.filename).stem, carve(scene, train), scene
+    name = Path(file.filename).stem
+    return f"{name}.h5" if name in ("nyu", "rooms") else name, carve(scene, train), scene  # those two are other data
 
 
 def _decode(data, width, height, where):
     """uint8 (3, height, width) from the bytes of an image file."""
     try:
-        image = Image.open(io.BytesIO(np.asarray(data, np.uint8).tobytes()))
+        image = Image.open(io.BytesIO(np.asarray(data, np.uint8).tobytes()), formats=FORMATS)
         if (image.mode, image.size) == ("RGB", (width, height)):
             return np.asarray(image).transpose(2, 0, 1)
     except (OSError, ValueError, SyntaxError, Image.DecompressionBombError):
@@ -263,9 +179,7 @@ def _rooms(n):
     try:
         found = read_arrays(path)
         rgb, depth, room = found["rgb"], found["depth"], found["room"]
-        if any(path.parent.glob(f".{path.name}.*")):  # a process was killed right after it kept them
-            with suppress(UserError), locked(path, wait=False):
-                pass
+        tidy(path)
     except (UserError, KeyError):
         rgb, depth, room = rooms.render(n, views=ROOM_VIEWS)
         try:
@@ -275,32 +189,3 @@ def _rooms(n):
             pass  # no place to keep them: they are rendered again next time
     split = np.array(ROOM_SPLIT)[room % len(ROOM_SPLIT)]
     return Frames(rgb, depth, split, np.array([f"room_{k:04d}" for k in room]), "rooms")
-
-
-def describe(frames):
-    """What a data set holds, as plain numbers that JSON can hold.
-
-    Returns:
-        dict: `name`, `fingerprint`, `height` and `width` in pixels, and `splits`: for each of train,
-        validation and test `frames`, `scenes`, `scene_sizes` (frames in each scene, sorted), `depth_mean` and
-        `depth_std` in metres over valid pixels (None without any), `valid` (the fraction of pixels), and
-        `histogram`: 100 counts of valid pixels in bins of 0.1 m from 0 to 10 m, deeper ones in the last.
-    """
-    splits = {}
-    for split in SPLITS:
-        here = np.flatnonzero(frames.split == split)
-        histogram, total, squares = np.zeros(100, np.int64), 0.0, 0.0
-        for i in here:  # a frame at a time: a float64 copy of the whole would take gigabytes
-            depth = frames.depth[i][frames.depth[i] > 0].astype(np.float64)
-            histogram += np.bincount(np.minimum(depth * 10, 99).astype(int), minlength=100)
-            total, squares = total + float(depth.sum()), squares + float(np.square(depth).sum())
-        n = int(histogram.sum())
-        mean = total / n if n else None
-        splits[split] = {
-            "frames": len(here), "scenes": len(set(frames.scene[here].tolist())),
-            "scene_sizes": sorted(np.unique(frames.scene[here], return_counts=True)[1].tolist()),
-            "depth_mean": mean, "depth_std": max(squares / n - mean**2, 0) ** 0.5 if n else None,
-            "valid": n / (len(here) * frames.depth[0].size) if len(here) else None,
-            "histogram": histogram.tolist()}
-    return {"name": frames.name, "fingerprint": frames.fingerprint, "height": frames.depth.shape[1],
-            "width": frames.depth.shape[2], "splits": splits}

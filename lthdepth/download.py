@@ -124,6 +124,8 @@ def _receive(mirror, part, size, progress, timeout):
         error.close()
         kind = _Broken if error.code in (408, 425, 429) or error.code >= 500 else _Refused
         raise kind(f"HTTP {error.code} {error.reason}") from None
+    except (http.client.InvalidURL, ValueError) as error:  # of a proxy in the environment
+        raise _Refused(str(error)) from None
     except (OSError, http.client.HTTPException) as error:
         raise _Broken(str(getattr(error, "reason", error)) or type(error).__name__) from None
     with answer:

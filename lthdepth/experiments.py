@@ -122,7 +122,7 @@ class Desk:
         device: "auto", "cpu", "cuda".
 
     Attributes:
-        frames: `data.Frames`, or None where a paper build has no data; initial: `weights.Initial` or None alike.
+        frames: `frames.Frames`, or None where a paper build has no data; initial: `weights.Initial` or None alike.
 
     Raises:
         UserError: an unknown profile, or data or weights that cannot be read.

@@ -137,8 +137,8 @@ def _keep(path, desk, source, content):
     digest = hashlib.sha256(content).hexdigest()
     fresh = source | {"content": digest}
     try:
-        old = json.loads(path.with_suffix(".json").read_text())
-    except (OSError, ValueError):
+        old = dict(json.loads(path.with_suffix(".json").read_text()))
+    except (OSError, ValueError, TypeError, RecursionError):  # none, or damaged: it is drawn anew
         old = {}
     files = [file for file in path.parent.glob(f"{path.name}.*") if file.suffix != ".tmp"]
     if {k: old.get(k) for k in fresh} == fresh and len(files) > 1:

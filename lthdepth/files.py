@@ -9,7 +9,7 @@ import platform
 import tempfile
 import time
 import zipfile
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import numpy as np
@@ -49,7 +49,7 @@ def replacing(path):
         finally:
             os.close(folder)
     except OSError as error:
-        raise UserError(f"cannot write {path} ({error.strerror or error}): free some space or use another folder.") from None
+        raise UserError(f"cannot write {path} ({error.strerror or reason(error)}): free some space or use another folder.") from None
     finally:
         if part:
             Path(part).unlink(missing_ok=True)
@@ -126,8 +126,12 @@ def check_zip(file, name):
         return archive.comment
 
 
-def read_arrays(path):
+def read_arrays(path, then="remove it, and it is made again"):
     """Read the arrays of a `.npz`: `{name: array}`. Nothing in the file is executed.
+
+    Args:
+        path: the file.
+        then: what a person should do about a damaged one.
 
     Raises:
         UserError: the file is absent, damaged, holds more than plain arrays, or unpacks to more than `LARGEST` bytes.
@@ -139,7 +143,7 @@ def read_arrays(path):
     except UserError:
         raise
     except Exception as error:  # numpy, zipfile and zlib each have their own
-        raise UserError(f"{path} cannot be read ({reason(error)}): remove it, and it is made again.") from None
+        raise UserError(f"{path} cannot be read ({reason(error)}): {then}.") from None
 
 
 def digest(arrays):
@@ -179,13 +183,20 @@ def locked(path, wait=True, deadline=None):
         os.close(handle)
 
 
+def tidy(path):
+    """Remove what a process that was killed right after it wrote a file left beside it, where this one may."""
+    if any(path.parent.glob(f".{path.name}.*")):
+        with suppress(UserError), locked(path, wait=False):
+            pass
+
+
 def _take(lock, path, wait, deadline):
     """Open file descriptor of the lock file, held."""
     told = False
     while True:
         try:
             lock.parent.mkdir(parents=True, exist_ok=True)
-            handle = os.open(lock, os.O_RDWR | os.O_CREAT, 0o644)
+            handle = os.open(lock, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o644)  # a link would name another's file
         except OSError as error:
             raise UserError(f"cannot write {path} ({error.strerror}): free some space or use another folder.") from None
         try:

@@ -1,11 +1,13 @@
-"""HDF5 files read with every fault told in a sentence."""
+"""HDF5 files read and written with every fault told in a sentence."""
 
+import io
 from contextlib import contextmanager
 from pathlib import Path
 
 import h5py
 
 from .errors import UserError
+from .files import LARGEST, replacing
 
 
 @contextmanager
@@ -45,6 +47,58 @@ def open_h5(path):
             yield file
         except (OSError, RuntimeError):  # h5py raises the latter for damage in what links the parts
             raise UserError(f"{path} is damaged in some part: copy or download it again.") from None
+
+
+@contextmanager
+def writing(path):
+    """A new HDF5 file that takes the place of `path` whole or not at all, as `files.replacing`.
+
+    Raises:
+        UserError: the folder cannot be written, or the disk is full.
+    """
+    with replacing(path) as part, _Disk(part, "r+b") as disk:
+        try:
+            with h5py.File(disk, "w") as file:
+                yield file
+        finally:
+            if disk.error:
+                raise disk.error
+
+
+class _Disk(io.FileIO):
+    """A file that keeps to itself that it cannot be written: HDF5 1.14 ends in a segmentation fault where it is told."""
+
+    error = None
+
+    def write(self, content):
+        content = memoryview(content)
+        size = len(content)
+        try:
+            while content:
+                content = content[super().write(content) :]
+        except OSError as error:
+            self.error = error
+        return size
+
+    def truncate(self, size=None):
+        try:
+            return super().truncate(size)
+        except OSError as error:
+            self.error = error
+
+
+def whole(found):
+    """All of a dataset of an open file, in memory.
+
+    Raises:
+        UserError: it unpacks to more than `files.LARGEST` bytes, or lies in another file.
+    """
+    name = found.file.filename
+    if found.nbytes > LARGEST:
+        raise UserError(f"{name} unpacks to more than {LARGEST >> 20} MiB: that is nothing of ours.")
+    if found.external or found.is_virtual:
+        raise UserError(f"{name} keeps {found.name[1:]} in another file, which is not read: give one whole file.")
+    return found[()]
 
 
 def looks_like_html(head):

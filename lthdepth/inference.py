@@ -174,7 +174,7 @@ def load(path=RECORD):
     try:
         found = json.loads(Path(path).read_text())["measurements"]
         return [m for m in found if m["size"] and m["tickets"] and m["environment"]["device"]]
-    except (ValueError, KeyError, TypeError, OSError):
+    except (ValueError, KeyError, TypeError, OSError, RecursionError):
         raise UserError(f"{path} is no file of measurements; remove it or name another.") from None
 
 

@@ -11,6 +11,7 @@ from tqdm.auto import tqdm
 
 from . import mask, ticketfile, tickets
 from .config import level
+from .errors import UserError
 from .model import FCRN
 from .runs import ROOT
 
@@ -51,8 +52,13 @@ def measure(initial, seed=0, progress=True):
 
 
 def load(path=RECORD):
-    """The recorded levels, as `measure` returned them."""
-    return json.loads(Path(path).read_text())
+    """The recorded levels, as `measure` returned them. Raises UserError where they are absent or damaged."""
+    try:
+        found = json.loads(Path(path).read_text())
+        found["weights"], found["counts"], found["tickets"][0]["k"]
+        return found
+    except (OSError, ValueError, KeyError, TypeError, IndexError, RecursionError):
+        raise UserError(f"{path} holds no levels; `python -m lthdepth ticket levels {path} --weights SOURCE` writes it.") from None
 
 
 def table(record):

@@ -4,7 +4,7 @@ import shutil
 
 from .errors import UserError
 from .files import locked, replacing, write_atomic
-from .runs import Store, write_arrays
+from .store import Store, write_arrays
 
 
 def merge(folders, store):
@@ -43,5 +43,6 @@ def merge(folders, store):
             known[key] = record
             added += 1
         for key in failed.keys() - known.keys() - store.failed().keys():
-            write_atomic(store.local / key / "failed.json", failed[key])
+            with locked(store.local / key):
+                write_atomic(store.local / key / "failed.json", failed[key])
     return added, same, other

@@ -14,6 +14,7 @@ from .errors import UserError
 from .hdf5 import dataset, open_h5
 
 SIDE = 256  # pixels; of a larger photo the shorter side is resized to it, as for ImageNet
+FORMATS = ("JPEG", "PNG", "WEBP", "BMP")  # of pictures; for others Pillow may start another program, Ghostscript for one
 MOST = 20_000  # photos held in memory: 4 GB at 256 pixels
 
 
@@ -66,7 +67,7 @@ def load(source, side=SIDE, progress=True):
 
 
 def of_frames(frames, rows):
-    """The central squares of some frames of a data set (`data.Frames`), at their own size."""
+    """The central squares of some frames of a data set (`frames.Frames`), at their own size."""
     height, width = frames.rgb.shape[2:]
     side = min(height, width)
     top, left = (height - side) // 2, (width - side) // 2
@@ -82,7 +83,7 @@ def _squares(files, side, name, progress, total=None):
     found = []
     for file, where in tqdm(files, total=total, desc=f"reading {name}", unit="photo", disable=not progress, leave=False):
         try:
-            with Image.open(file) as image:
+            with Image.open(file, formats=FORMATS) as image:
                 square = ImageOps.fit(image.convert("RGB"), (side, side), Image.Resampling.BICUBIC)
         except (OSError, ValueError, SyntaxError, Image.DecompressionBombError):
             raise UserError(f"{where} cannot be decoded as a photo: copy it again or remove it.") from None

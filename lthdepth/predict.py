@@ -14,10 +14,11 @@ from PIL.PngImagePlugin import PngInfo
 from . import mask, provenance, rooms, tickets, train
 from .augment import Views
 from .config import Config
-from .data import Frames
 from .errors import UserError
 from .files import read_tensors, replacing
+from .frames import Frames
 from .model import FCRN
+from .photos import FORMATS
 from .plots import DEPTH
 from .runs import Store, key, label
 from .step import place, prepare
@@ -122,7 +123,7 @@ def photo(path):
     if not Path(path).is_file():
         raise UserError(f"there is no photo {path}: check its name and folder.")
     try:
-        with Image.open(path) as image:
+        with Image.open(path, formats=FORMATS) as image:
             rgb = np.asarray(ImageOps.exif_transpose(image).convert("RGB"))
     except (OSError, ValueError, SyntaxError, Image.DecompressionBombError):
         wanted = "give a whole .jpg or .png of less than 178 million pixels"

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import matplotlib
 import pandas as pd
-from PIL import Image, UnidentifiedImageError
+from PIL import Image
 
 from . import runs
 from .config import SCIENCE_VERSION
@@ -15,8 +15,8 @@ from .errors import UserError
 from .record import command
 
 # What decides the numbers of a run: a change here can make recorded results differ from what the code would give.
-SCIENCE = ("arms", "augment", "config", "convert", "data", "furniture", "loss", "mask", "metrics", "model", "pretraining", "rooms", "step", "tickets",
-           "train", "weights")  # fmt: skip
+SCIENCE = ("arms", "augment", "config", "convert", "data", "frames", "furniture", "loss", "mask", "metrics", "model", "pretraining", "rooms",
+           "step", "tickets", "train", "weights")  # fmt: skip
 
 
 def source(desk, name, caption, records):
@@ -62,15 +62,15 @@ def read(path):
     if not path.exists():
         raise UserError(f"no file {path}.")
     try:
-        said = sidecar.read_text() if sidecar.exists() else getattr(Image.open(path), "text", {}).get("Description")
+        said = sidecar.read_text() if sidecar.exists() else getattr(Image.open(path, formats=("PNG",)), "text", {}).get("Description")
         if said is None:
             raise UserError(f"{path} has no sidecar {sidecar.name} and says nothing of itself: it was not made by a build.")
         s = json.loads(said)
         s["caption"], s["profile"], s["drawn"]["versions"], s["data"], s["init"], s["runs"]
         return s
-    except UnidentifiedImageError:
+    except (OSError, SyntaxError, Image.DecompressionBombError):  # of Pillow
         raise UserError(f"{path} has no sidecar {sidecar.name}: it was not made by a build.") from None
-    except (ValueError, KeyError, TypeError):
+    except (ValueError, KeyError, TypeError, RecursionError):
         raise UserError(f"{sidecar} is damaged or of another program; build the paper again.") from None
 
 

@@ -4,6 +4,7 @@ import functools
 import hashlib
 import json
 import platform
+import re
 import subprocess
 import time
 from pathlib import Path
@@ -16,6 +17,7 @@ from . import __version__
 from .config import ARMS, SCIENCE_VERSION, TUNED
 from .errors import UserError
 
+NAME = re.compile(r"\w[\w.-]*")  # of a run's folder
 # What everything that reads records relies on.
 FORM = {"key": str, "study": str, "arm": str, "density": float, "seed": int, "config": dict, "data": dict, "init": dict}
 
@@ -24,9 +26,14 @@ def parse(text, where, status="finished"):
     """The record in a line or file. Raises UserError where it is none, was changed, is of a later version or of another status."""
     try:
         record = json.loads(text.decode())
-        if not all(isinstance(record[k], kind) for k, kind in FORM.items()):
+        scores = [record.get(split) for split in ("test", "validation")]  # None where a split was not scored
+        numbers = [s["full"]["pooled"][k] for s in scores if s for k in ("rel", "rms", "delta1")]
+        numbers += [record["config"]["height"], record["config"]["width"], record.get("science_version", SCIENCE_VERSION)]
+        if not NAME.fullmatch(record["key"]) or "<" in json.dumps(record):  # a path out of the store; markup for a page
+            raise ValueError
+        if not all(isinstance(record[k], kind) for k, kind in FORM.items()) or not all(isinstance(n, int | float) for n in numbers):
             raise TypeError
-    except (ValueError, KeyError, TypeError, RecursionError):
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
         raise UserError(f"{where} is no record of a run; remove it, and the run is made again.") from None
     if "sha256" in record and not _intact(text):  # the first records have none
         raise UserError(f"{where} was changed after it was written; remove it, and the run is made again.")
@@ -50,24 +57,24 @@ def digest(record):
 
 
 def sealed(record):
-    """A record with its `digest` in it, as it will be read again."""
-    record = json.loads(json.dumps(record))
+    """A record with its `digest` in it, as it will be read again; a file's name cannot be markup in it."""
+    record = json.loads(json.dumps(record).replace("<", "("))
     return record | {"sha256": digest(record)}
 
 
 def command(record):
     """The command that makes a run again; FILE stands for data, weights, photos or ticket of the fingerprints in its record."""
     config, data, init = record["config"], record["data"], record["init"]
-    rooms = data["name"] == "rooms"
-    words = ["--data", f"rooms:{data['frames']}" if rooms else "FILE", "--device", "cpu" if record["device"].startswith("CPU") else "cuda"]
+    number = f":{data['frames']}" if "frames" in data else ""  # the first records do not say it
+    words = ["--data", f"rooms{number}" if data["name"] == "rooms" else "FILE"]
+    words += ["--frames", *map(str, data["part"])] if "part" in data else []
+    words += ["--device", "cpu" if record["device"].startswith("CPU") else "cuda"]
     if init["fingerprint"] != "none":
         _, torchvision_s, name = init["name"].rpartition("torchvision-")
         words += ["--weights", name if torchvision_s else "FILE"]
     if record.get("photos", data)["name"] != data["name"]:  # otherwise the training frames
         words += ["--photos", "FILE"]
-    if record["study"] == "quick" and not rooms:  # it takes a part of the frames, which `train` does not
-        return " ".join(["python -m lthdepth sweep quick", *words, "--seeds", str(record["seed"])])
-    words += ["--ticket", "FILE"] * (record["arm"] == "file") + [f"{k}={v}" for k, v in config.items() if v != getattr(TUNED, k)]
+    words += ["--ticket", "FILE"] * (record["arm"] == "file") + [f"{k}={v}" for k, v in config.items() if v != getattr(TUNED, k, v)]
     return " ".join(["python -m lthdepth train", *words])
 
 

@@ -7,16 +7,15 @@ from pathlib import Path
 import h5py
 import numpy as np
 
-from .data import describe
 from .errors import UserError
-from .files import replacing
-from .hdf5 import open_h5
+from .frames import describe
+from .hdf5 import open_h5, whole, writing
 from .train import gallery_frames
 
 
 @dataclass(frozen=True, eq=False)
 class Summary:
-    """description: `data.describe`; mean: `(H, W)` metres; index, rgb, depth, scene: the frames of the gallery.
+    """description: `frames.describe`; mean: `(H, W)` metres; index, rgb, depth, scene: the frames of the gallery.
 
     rgb is uint8 `(8, h, w, 3)`, depth float `(8, h, w)` in metres, at no more than 160 pixels width.
     """
@@ -30,7 +29,7 @@ class Summary:
 
 
 def summarise(frames):
-    """The `Summary` of `data.Frames`; its mean depth map is that of all official training frames."""
+    """The `Summary` of `frames.Frames`; its mean depth map is that of all official training frames."""
     index = gallery_frames(np.flatnonzero(frames.split == "test"))
     step = max(1, frames.depth.shape[2] // 160)
     h, w = frames.depth.shape[1] // step * step, frames.depth.shape[2] // step * step
@@ -49,7 +48,7 @@ def summarise(frames):
 
 def save(summary, path):
     """Write a summary to HDF5 (about 0.6 MB for NYU Depth V2)."""
-    with replacing(path) as part, h5py.File(part, "w") as file:
+    with writing(path) as file:
         file.attrs["description"] = json.dumps(summary.description)
         file.attrs["scene"] = json.dumps(summary.scene)
         file["index"] = summary.index
@@ -66,11 +65,11 @@ def load(path):
         try:
             return Summary(
                 json.loads(file.attrs["description"]),
-                file["mean"][()].astype(np.float32),
-                file["index"][()],
-                file["rgb"][()],
-                file["depth"][()].astype(np.float32),
+                whole(file["mean"]).astype(np.float32),
+                whole(file["index"]),
+                whole(file["rgb"]),
+                whole(file["depth"]).astype(np.float32),
                 json.loads(file.attrs["scene"]),
             )
-        except (KeyError, ValueError, TypeError, AttributeError):
+        except (KeyError, ValueError, TypeError, AttributeError, RecursionError):
             raise UserError(f"{path} is no summary of ours; `python -m lthdepth data FILE --record` writes it.") from None

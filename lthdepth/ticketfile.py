@@ -8,6 +8,7 @@ ResNet-50. A SHA-256 over both guards against damage.
 import hashlib
 import io
 import json
+import math
 import zipfile
 from pathlib import Path
 
@@ -16,10 +17,11 @@ import torch
 
 from . import versions  # noqa: F401  (refuses a torch that is not safe)
 from .errors import UserError
-from .files import check_zip, write_atomic
+from .files import check_zip, read_arrays, write_atomic
 from .mask import Ticket
 
 FORMAT = "lthdepth ticket 1"
+AGAIN = "get the file again"
 LARGEST = 10**8  # weights that a file may claim to mask: four ResNet-50s
 
 
@@ -49,8 +51,10 @@ def load(path):
     Raises:
         UserError: no such file, not a ticket file, of another version, or damaged.
     """
-    path = Path(path)
-    arrays = _arrays(path)
+    return _ticket(path, read_arrays(_there(path), AGAIN))
+
+
+def _ticket(path, arrays):
     if set(arrays) != {"meta", "bits"}:
         raise UserError(f"{path} is no ticket file of this project; `python -m lthdepth ticket convert` reads mask files.")
     try:
@@ -64,7 +68,7 @@ def load(path):
         flat = np.split(np.unpackbits(bits, count=sum(sizes)).astype(bool), np.cumsum(sizes)[:-1])
         masks = {k: torch.from_numpy(f.reshape(shape).copy()) for (k, shape), f in zip(shapes.items(), flat, strict=True)}
         ticket = Ticket(masks, meta["history"])
-    except (ValueError, KeyError, TypeError, AttributeError):
+    except (ValueError, KeyError, TypeError, AttributeError, OverflowError, RecursionError):
         raise UserError(f"{path} is damaged: its contents do not match its checksum. Copy or draw it again.") from None
     return ticket, meta
 
@@ -83,11 +87,13 @@ def read(path, weights):
         UserError: no such file, unreadable, other layers or shapes, values other than 0 and 1, nothing kept.
     """
     path, history = Path(path), [{"drawn": "file", "file": Path(path).name}]
-    if path.suffix.lower() == ".npz" and "meta" in _names(path):
-        ticket, _ = load(path)
+    packed = _there(path).suffix.lower() == ".npz"
+    content = read_arrays(path, AGAIN) if packed else _tensors(path)
+    if packed and "meta" in content:
+        ticket, _ = _ticket(path, content)
         found, history = ticket.masks, ticket.history
     else:
-        found = {k.removesuffix("_mask"): v for k, v in _masks(path).items() if not k.startswith(("fc.", "conv1."))}
+        found = {k.removesuffix("_mask"): v for k, v in _masks(path, content).items() if not k.startswith(("fc.", "conv1."))}
     if missing := sorted(weights.keys() - found.keys()):
         raise UserError(f"{path} has no mask for {missing[0]} ({len(missing)} layers missing); it fits another network.")
     if extra := sorted(found.keys() - weights.keys()):
@@ -104,47 +110,35 @@ def read(path, weights):
     return ticket
 
 
-def _masks(path):
+def _there(path):
     if not path.is_file():
-        raise UserError(f"no mask file {path}.")
+        raise UserError(f"no ticket or mask file {path}.")
+    return path
+
+
+def _tensors(path):
     try:
-        if path.suffix.lower() == ".npz":
-            found = _arrays(path)
-        else:
-            if zipfile.is_zipfile(path):
-                check_zip(path, path)
-            found = torch.load(path, map_location="cpu", weights_only=True)
+        if zipfile.is_zipfile(path):
+            check_zip(path, path)
+        return torch.load(path, map_location="cpu", weights_only=True)
+    except UserError:
+        raise
+    except Exception as error:  # torch has many ideas of a damaged file
+        raise _unreadable(path, error) from None
+
+
+def _masks(path, found):
+    try:
         masks = {k: v for k, v in found.items() if k.endswith("weight_mask") and not k.startswith("shape:")}
         for key in masks:
             if f"shape:{key}" in found:
                 shape = tuple(int(n) for n in found[f"shape:{key}"])
-                masks[key] = np.unpackbits(masks[key])[: int(np.prod(shape))].reshape(shape)
+                if masks[key].size > LARGEST // 8:
+                    raise ValueError("it claims more weights than a network has")
+                masks[key] = np.unpackbits(masks[key])[: math.prod(shape)].reshape(shape)
         return {k: torch.as_tensor(v) for k, v in masks.items()}
-    except UserError:
-        raise
-    except Exception as error:  # torch and numpy have their own ideas of a damaged file
+    except Exception as error:  # torch and numpy have their own ideas of what is no mask
         raise _unreadable(path, error) from None
-
-
-def _arrays(path):
-    if not Path(path).is_file():
-        raise UserError(f"no ticket or mask file {path}.")
-    try:
-        check_zip(path, path)
-        with np.load(path, allow_pickle=False) as file:
-            return {name: file[name] for name in file.files}
-    except UserError:
-        raise
-    except Exception as error:  # numpy, zipfile and zlib each have their own
-        raise _unreadable(path, error) from None
-
-
-def _names(path):
-    try:
-        with np.load(path, allow_pickle=False) as file:
-            return file.files
-    except Exception:  # `_arrays` says what is wrong
-        return []
 
 
 def _unreadable(path, error):

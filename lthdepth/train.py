@@ -112,7 +112,7 @@ def fit(config, frames, start, ticket, folder, device="cpu", deadline=None, ever
 
     Args:
         config: `Config` of any arm but the floor.
-        frames: `data.Frames`; start: initial state dict, as `model.initialise`; ticket: `mask.Ticket`.
+        frames: `frames.Frames`; start: initial state dict, as `model.initialise`; ticket: `mask.Ticket`.
         folder: existing folder for `checkpoint.pt` and, at the end, `weights.pt`.
         device: torch device.
         deadline: `time.monotonic()` before which to stop, after a checkpoint (the first epoch is always done); None: never.

@@ -92,6 +92,8 @@ def load(source, backbone=None):
     named = isinstance(state, dict) and all(isinstance(k, str) and isinstance(v, torch.Tensor) for k, v in state.items())
     if not named or not state:
         raise UserError(f"{path} holds no state dict (names and tensors); give a ResNet checkpoint.")
+    if sum(v.numel() * v.element_size() for v in state.values()) > LARGEST:  # a tensor may claim more than its file holds
+        raise UserError(f"{path} unpacks to more than {LARGEST >> 20} MiB; that is no ResNet.")
     state, classifier = _parts(state)
     found = _architecture(state)
     if found is None:
@@ -100,7 +102,7 @@ def load(source, backbone=None):
         raise UserError(f"{path} holds a {found}, but the backbone is {backbone}; change one of the two.")
     if not all(torch.isfinite(v).all() for v in state.values()):
         raise UserError(f"{path} holds values that are not finite; the file is damaged.")
-    state = {k: v.float() if v.is_floating_point() else v for k, v in state.items()}
+    state = {k: v.float() if v.is_floating_point() else v for k, v in _ordered(state, found).items()}
     mark = fingerprint(state)
     name, description = KNOWN.get(mark, (path.name.split(".")[0], f"{found} from the file {path.name}"))
     return Initial(state, name, description, mark, found, classifier)
@@ -172,6 +174,13 @@ def _read(path):
         raise UserError(f"{path} is no plain file of tensors; nothing in it was run. Save a state dict instead.") from None
     except Exception as error:  # every library here has its own idea of a damaged file
         raise UserError(f"{path} cannot be read as weights ({reason(error)}); get the file again.") from None
+
+
+def _ordered(state, backbone):
+    """A state dict in torchvision's order, on which the ties of a ticket depend; safetensors gives another every time."""
+    with torch.device("meta"):
+        names = torchvision.models.get_model(backbone, weights=None).state_dict()
+    return {k: state[k] for k in [*names, *state] if k in state}
 
 
 def _architecture(state):

@@ -7,11 +7,16 @@ Each must get one sentence, exit status 2 and no traceback, run nothing and over
 import io
 import json
 import lzma
+import os
 import pickle
+import subprocess
+import sys
 import zipfile
 import zlib
 from functools import cache, partial
 from pathlib import Path
+from types import SimpleNamespace
+from unittest import mock
 
 import h5py
 import numpy as np
@@ -20,6 +25,7 @@ import torchvision
 from conftest import Evil
 from PIL import Image
 
+ROOT = Path(__file__).resolve().parents[1]
 HTML = b"<!DOCTYPE html>\n<html><body>Sign in to continue</body></html>\n"
 TINY = ["backbone=resnet18", "height=32", "width=32", "batch=4", "epochs=1"]
 TRAIN = ["train", "--data", "rooms:24", "--device", "cpu", *TINY]
@@ -168,7 +174,8 @@ def half(name, make):
 
 
 def record_line(**change):
-    record = {"key": "k", "study": "own", "arm": "dense", "density": 1.0, "seed": 0, "config": {}, "data": {}, "init": {}} | change
+    record = {"key": "k", "study": "own", "arm": "dense", "density": 1.0, "seed": 0, "config": {"height": 8, "width": 8}}
+    record |= {"data": {}, "init": {}} | change
     return json.dumps({k: v for k, v in record.items() if v is not None}) + "\n"
 
 
@@ -188,6 +195,81 @@ def huge_photo(name):
     write(name, bytes(content))
 
 
+def h5(name, fill, key="depths"):
+    """An HDF5 file of one dataset, as a function makes it."""
+    Path(name).parent.mkdir(parents=True, exist_ok=True)
+    with h5py.File(name, "w") as file:
+        fill(file, key)
+
+
+def store(method, *args):
+    """A question to the store of the folder."""
+    from lthdepth import runs
+
+    return lambda: getattr(runs.Store("runs", "results"), method)(*args)
+
+
+def shell(*words, **environment):
+    """A command in a process of its own; what it says on its last line as `UserError`, as it would be here."""
+    from lthdepth.errors import UserError
+
+    def go():
+        done = subprocess.run(words, capture_output=True, text=True, env=os.environ | {"PYTHONPATH": str(ROOT)} | environment, check=False)
+        lines = done.stderr.strip().splitlines()
+        if done.returncode == 2 and "Traceback" not in done.stderr and lines:
+            raise UserError(lines[-1].split(": ", 1)[1])
+        return done.returncode
+
+    return go
+
+
+def build_sh(**environment):
+    return shell("bash", str(ROOT / "build.sh"), "--profile", "quick", **environment)
+
+
+def lthdepth(*words, **environment):
+    return shell(sys.executable, "-m", "lthdepth", *words, **environment)
+
+
+def program(name):
+    """A program that says its name, whatever it is asked."""
+    write(name, f"#!/bin/sh\necho {name}\n")
+    Path(name).chmod(0o755)
+
+
+def pretrained(**environment):
+    def go():
+        from lthdepth import weights
+
+        with mock.patch.dict(os.environ, environment):
+            weights.load("IMAGENET1K_V1", "resnet18")
+
+    return go
+
+
+def download(**environment):
+    def go():
+        from lthdepth import download
+
+        with mock.patch.dict(os.environ, environment), mock.patch("urllib.request._opener", None):  # it is made anew
+            download.download("m.mat", download.MIRRORS[:1], progress=False)
+
+    return go
+
+
+def cluster(**environment):
+    """A sweep on a Ray that refuses its address as Ray does."""
+
+    def go():
+        from lthdepth import cluster
+
+        ray = SimpleNamespace(init=mock.Mock(side_effect=ValueError("Malformed address: 'here'. Expected '<host>:<port>'.")))
+        with mock.patch.dict(os.environ, environment), mock.patch.object(cluster, "ray", ray):
+            cluster.Ray(1, 0, None, None, "quick", 0)
+
+    return go
+
+
 def both(*makers):
     for make in makers:
         make()
@@ -204,6 +286,7 @@ TICKET = [*TRAIN, "--ticket"]
 SPLIT = ["data", "m.mat", "--splits", "s.json", "--out", "o.h5"]
 CACHE = ["data", "c.h5"]
 PREDICT = ["predict", "--run", "abcdef"]
+COST = ["cost", "--device", "cpu"]
 
 # entrance: {what is wrong: (what makes it, the command or function, a word of the answer)}
 INPUTS = {
@@ -230,6 +313,31 @@ INPUTS = {
         "an unknown study to show": (None, ["show", "--study", "nope"], "nope"),
         "a batch of nothing": (None, ["bench", "--batch", "0"], "--batch"),
         "a size of nothing": (None, ["bench", "--size", "0", "8"], "--size"),
+        "photos for an arm without": (None, [*TRAIN, "--photos", "some"], "arm logits"),
+        "a part of the rooms": (None, [*TRAIN, "--frames", "4", "4"], "rooms:N"),
+        "the cost of nothing": (None, [*COST, "--repeats", "0"], "--repeats"),
+        "the cost of 0.8^99": (None, [*COST, "--levels", "99"], "--levels"),
+        "the cost at no size": (None, [*COST, "--size", "0", "64"], "--size"),
+        "the cost of no run": (None, [*COST, "--run", "abcdef"], "no run abcdef"),
+        "the cost of a run and a ticket": (None, [*COST, "--run", "abcdef", "--ticket", "t.npz"], "--run"),
+        "the cost of no ticket": (None, [*COST, "--ticket", "t.npz"], "t.npz"),
+        "the cost of no weights": (None, [*COST, "--weights", "w.pth"], "w.pth"),
+        "the cost of another network": (mask_file, [*COST, "--ticket", "mask.pt"], "another network"),
+        "the cost on no device": (None, ["cost", "--device", "tpu"], "tpu"),
+        "the cost in a file of another name": (None, [*COST, "--out", "cost.csv"], "cost.csv"),
+        "the cost in a file of brackets": (partial(write, "cost.json", "[" * 10**5), [*COST, "--out", "cost.json"], "no file of measurements"),
+    },
+    "environment variables": {
+        "PYTHON that is not there": (None, build_sh(PYTHON="/no/such/python"), "PYTHON=/no/such/python is no program"),
+        "PYTHON that is a folder": (None, build_sh(PYTHON="/"), "PYTHON=/ is no program"),
+        "PYTHON that is another program": (None, build_sh(PYTHON="/bin/true"), "no Python"),
+        "PYTHON that is too old": (partial(program, "old"), build_sh(PYTHON="./old"), "older than Python 3.11"),
+        "PYTHON without the packages": (partial(program, "bare"), build_sh(PYTHON="./bare"), "lacks packages"),
+        "TQDM_MININTERVAL that is no number": (None, lthdepth("show", TQDM_MININTERVAL="often"), "TQDM_MININTERVAL"),
+        "MPLBACKEND that is unknown": (None, lthdepth("show", MPLBACKEND="paper"), "MPLBACKEND"),
+        "a proxy that is no address": (None, download(http_proxy="http:/x", https_proxy="http:/x"), "proxy"),
+        "TORCH_HOME that is a file": (partial(write, "home", b""), pretrained(TORCH_HOME="home"), "could not download"),
+        "RAY_ADDRESS that is none": (None, cluster(RAY_ADDRESS="here"), "RAY_ADDRESS"),
     },
     "settings": {
         "an unknown setting": (None, [*TRAIN, "dropout=0.5"], "dropout"),
@@ -316,6 +424,8 @@ INPUTS = {
         "a command in a plain pickle": (lambda: write("w.pth", pickle.dumps(Evil(FLAG))), [*WEIGHTS, "w.pth"], "w.pth"),
         "a command, packed": (lambda: write("w.pth.xz", lzma.compress(saved(Evil(FLAG)))), [*WEIGHTS, "w.pth.xz"], "nothing in it was run"),
         "an archive of 4 GiB": (partial(bomb, "w.pth", "archive/data.pkl"), [*WEIGHTS, "w.pth"], "unpacks to more"),
+        "a classifier that claims 4 TiB": (lambda: write("w.pth", state(fc_weight=torch.zeros(1, 1).expand(2**20, 2**20))), [*WEIGHTS, "w.pth"],
+                                           "unpacks to more"),
         "a packed file that wants 4 GiB": (partial(greedy_xz, "w.pth.xz"), [*WEIGHTS, "w.pth.xz"], "w.pth.xz"),
         "safetensors with a header of 2^60": (partial(write, "w.safetensors", (2**60).to_bytes(8, "little") + b"{}"),
                                               [*WEIGHTS, "w.safetensors"], "w.safetensors"),
@@ -338,6 +448,11 @@ INPUTS = {
         "a command in a .pt": (lambda: mask_file(layer1__0__conv1__weight_mask=Evil(FLAG)), [*TICKET, "mask.pt"], "nothing in it was run"),
         "a command in a .npz": (lambda: np.savez("t.npz", a=np.array([Evil(FLAG)], object)), [*TICKET, "t.npz"], "t.npz"),
         "an archive of 4 GiB": (partial(bomb, "t.npz", "meta.npy"), ["ticket", "show", "t.npz"], "unpacks to more"),
+        "packed masks of 10^8 weights": (lambda: np.savez_compressed("m.npz", **{k: np.zeros(13 * 10**6, np.uint8) for k in ("a.weight_mask",)},
+                                         **{"shape:a.weight_mask": np.array([4, 26 * 10**6])}), [*TICKET, "m.npz"], "cannot be read as masks"),
+        "a layer of endless size": (partial(lying_ticket, layers={"a": [float("inf")]}), ["ticket", "show", "t.npz"], "damaged"),
+        "a header of brackets": (lambda: np.savez("t.npz", meta=np.frombuffer(b"[" * 10**5, np.uint8), bits=np.zeros(1, np.uint8)),
+                                 ["ticket", "show", "t.npz"], "damaged"),
         "a layer is missing": (lambda: mask_file(layer1__0__conv1__weight_mask=None), [*TICKET, "mask.pt"], "no mask for"),
         "another layer": (lambda: mask_file(layer9__0__conv1__weight_mask=torch.ones(2)), [*TICKET, "mask.pt"], "layer9"),
         "another shape": (lambda: mask_file(layer1__0__conv1__weight_mask=torch.ones(1, 2, 3, 4)), [*TICKET, "mask.pt"], "(1, 2, 3, 4)"),
@@ -367,6 +482,15 @@ INPUTS = {
         "a record that was changed": (lambda: write("results/runs.jsonl", record_line(sha256="0" * 64)), ["show"], "was changed"),
         "an arm of the future": (lambda: write("results/runs.jsonl", record_line(arm="quantum")), ["show"], "later version"),
         "science of the future": (lambda: write("results/runs.jsonl", record_line(science_version=99)), ["show"], "later version"),
+        "science of no number": (lambda: write("results/runs.jsonl", record_line(science_version="new")), ["show"], "line 1"),
+        "a record without its size": (lambda: write("results/runs.jsonl", record_line(config={})), ["show"], "line 1"),
+        "scores that are text": (lambda: write("results/runs.jsonl", record_line(test={"full": "good"})), ["show"], "line 1"),
+        "a failed run among the results": (lambda: write("results/runs.jsonl", record_line(status="failed")), ["show"], "failed, not finished"),
+        "a result among the failed runs": (lambda: write("results/failed.jsonl", record_line(status="finished")), ["show"], "finished, not failed"),
+        "a key that leads out of the folder": (lambda: write("far/runs.jsonl", record_line(key="../../x")), ["merge", "far"], "line 1"),
+        "a label that is markup": (lambda: write("results/runs.jsonl", record_line(init={"name": "<script>"})), ["show"], "line 1"),
+        "arrays that claim 7 TB": (lambda: h5("results/arrays/k.h5", endless), store("arrays", "k"), "unpacks to more"),
+        "arrays kept in another file": (lambda: h5("results/arrays/k.h5", outside), store("arrays", "k"), "another file"),
         "half a record": (partial(write, "runs/abc/record.json", '{"key": "abc", '), ["show"], "record.json"),
         "half a failed record": (partial(write, "runs/abc/failed.json", '{"key": "abc", '), ["show"], "failed.json"),
         "a figure without a sidecar": (partial(write, "a.png", b"png"), ["show", "a.png"], "sidecar"),
@@ -392,7 +516,6 @@ CASES = [(entrance, name) for entrance, inputs in INPUTS.items() for name in inp
 if __name__ == "__main__":
     import contextlib
     import csv
-    import os
     import tempfile
 
     from lthdepth import data, runs

@@ -11,9 +11,9 @@ import torchvision
 from hypothesis import settings
 from narrow import narrow as narrow_networks
 
-from lthdepth import data, mask, weights
+from lthdepth import data, effort, mask, weights
 from lthdepth.config import Config
-from lthdepth.data import Frames
+from lthdepth.frames import Frames
 from lthdepth.runs import Store
 
 torch.set_num_threads(1)  # pytest-xdist gives every core a process of its own
@@ -82,6 +82,7 @@ def narrow():
     with pytest.MonkeyPatch.context() as patch:
         narrow_networks(patch.setattr)
         yield
+    effort.macs.cache_clear()
 
 
 @pytest.fixture(scope="session")

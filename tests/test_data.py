@@ -14,8 +14,9 @@ from PIL import Image
 
 from lthdepth import data, rooms
 from lthdepth.convert import NYU_CSV, nyu_table
-from lthdepth.data import Frames, carve, describe, load, read_cache
+from lthdepth.data import load, read_cache
 from lthdepth.errors import UserError
+from lthdepth.frames import SPLITS, Frames, carve, describe
 
 SHARED = Path(__file__).parents[1].parent / "shared" / "nyu"
 HALF = SHARED / "nyu_v2_labeled_half.h5"
@@ -221,7 +222,7 @@ def test_half_cache_loads_whole():
     assert frames.rgb.shape == (1449, 3, 240, 320) and frames.depth.shape == (1449, 240, 320)
     assert frames.name == "nyu"
     told = describe(frames)
-    assert [told["splits"][split]["frames"] for split in data.SPLITS] == [710, 85, 654]
+    assert [told["splits"][split]["frames"] for split in SPLITS] == [710, 85, 654]
     test = told["splits"]["test"]
     assert test["depth_mean"] == pytest.approx(2.740, abs=0.005)  # the published constant
     assert test["scenes"] == 215 and sum(test["histogram"]) == 654 * 240 * 320
@@ -262,12 +263,12 @@ def test_fingerprint_does_not_depend_on_the_container():
 @pytest.mark.parametrize("train, test", [(1, 1), (7, 3), (25, 10)])
 def test_subset_is_evenly_spaced(train, test):
     frames = make_frames()
-    total = {split: np.flatnonzero(frames.split == split) for split in data.SPLITS}
+    total = {split: np.flatnonzero(frames.split == split) for split in SPLITS}
     part = frames.subset(train, test)
-    kept = {split: [int(name[1:]) for name in part.scene[part.split == split]] for split in data.SPLITS}
+    kept = {split: [int(name[1:]) for name in part.scene[part.split == split]] for split in SPLITS}
     assert len(kept["train"]) == train and len(kept["test"]) == test
     assert len(kept["validation"]) == max(1, round(train / 25 * 5))
-    for split in data.SPLITS:
+    for split in SPLITS:
         assert len(set(kept[split])) == len(kept[split]) and set(kept[split]) <= set(total[split].tolist())
         steps = np.diff(np.searchsorted(total[split], kept[split]))
         assert len(steps) == 0 or steps.max() - steps.min() <= 1
@@ -303,11 +304,11 @@ def test_rooms_are_split_by_room(monkeypatch):
         np.zeros((n, 3, 2, 2), np.uint8), np.ones((n, 2, 2), np.float32), np.arange(n) // views))
     frames = load("rooms")
     assert len(frames.rgb) == 240 and frames.name == "rooms"
-    assert [np.sum(frames.split == split) for split in data.SPLITS] == [144, 24, 72]
+    assert [np.sum(frames.split == split) for split in SPLITS] == [144, 24, 72]
     assert len(set(zip(frames.scene, frames.split))) == len(set(frames.scene)) == 60
-    for split in data.SPLITS:  # interleaved: every split has rooms among the first and the last ten
+    for split in SPLITS:  # interleaved: every split has rooms among the first and the last ten
         assert split in frames.split[:40] and split in frames.split[-40:]
-    assert set(load("rooms:12").split) == set(data.SPLITS)
+    assert set(load("rooms:12").split) == set(SPLITS)
 
 
 def test_rooms_are_rendered_once_and_again_when_the_renderer_changes(monkeypatch, tmp_path):

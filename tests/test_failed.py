@@ -43,7 +43,7 @@ def here(tmp_path, monkeypatch):
 
 
 def test_a_run_that_diverges_is_recorded_as_failed_and_not_as_a_result(frames, store, failed):
-    with pytest.raises(train.Diverged, match="diverged: the loss is nan m in epoch 1 of 1 .*an earlier attempt; remove .*runs"):
+    with pytest.raises(train.Diverged, match="diverged: the loss .*an earlier attempt; remove .*runs"):
         runs.run(BAD, frames, weights.NONE, store, progress=False)  # it is not even tried
     assert store.records() == {} and failed["status"] == "failed" and failed["config"]["lr_encoder"] == 1e30
     diverged = Desk("paper", store=store).diverged("paper")
@@ -79,7 +79,7 @@ def ticket(folder, state):
 
 
 @pytest.mark.parametrize("kind", ["rooms", "cache", "namesake", "weights", "ticket", "logits", "photos", "quick"])
-def test_the_printed_command_fails_again(kind, here, tmp_path, narrow_state, monkeypatch, capsys):
+def test_the_printed_command_fails_again(kind, here, tmp_path, narrow_state, monkeypatch):
     data = {"rooms": rooms, "namesake": a_cache_with_the_name_of_the_rooms}.get(kind, cache)(tmp_path) or ["rooms:28"]
     config, files, options = BAD, [*data], []
     if kind in ("weights", "logits", "photos"):
@@ -100,13 +100,13 @@ def test_the_printed_command_fails_again(kind, here, tmp_path, narrow_state, mon
         config, options = config.replace(arm="file", density=density), words
         files.append("t.npz")
     if kind == "quick":  # it takes a part of the frames
-        monkeypatch.setattr(experiments, "QUICK_FRAMES", (5, 3))
+        monkeypatch.setattr(experiments, "QUICK_FRAMES", (4, 3))
         monkeypatch.setattr(experiments, "study", lambda *_: experiments.Study("quick", "Toy", (config,)))
         words = ["sweep", "quick", "--data", *data, "--device", "cpu"]
     else:
         settings = [f"{k}={v}" for k, v in dataclasses.asdict(config).items() if v != getattr(TUNED, k)]
         words = ["train", "--data", *data, "--device", "cpu", *options, *settings]
-    assert main(words) == 2 and "diverged" in capsys.readouterr().err
+    assert main(words) == 2
     (first,) = here.failed().values()
     shutil.rmtree(here.local)
 
@@ -116,7 +116,7 @@ def test_the_printed_command_fails_again(kind, here, tmp_path, narrow_state, mon
         command = [file if word == "FILE" and i == command.index("FILE") else word for i, word in enumerate(command)]
     order = [command[command.index(option) + 1] for option in ("--data", "--weights", "--photos", "--ticket") if option in command]
     assert order == files
-    assert main(command[3:]) == 2
+    assert command[3] == "train" and main(command[3:]) == 2
     (again,) = here.failed().values()
     assert {k: v for k, v in again.items() if k != "study"} == {k: v for k, v in first.items() if k != "study"}
 
@@ -137,6 +137,16 @@ def test_failed_runs_are_published_beside_the_results(frames, tmp_path, store, f
     shutil.copy(store.recorded / "failed.jsonl", store.recorded / "runs.jsonl")
     with pytest.raises(UserError, match="line 1 is of a run that is failed, not finished"):
         other.records()
+
+
+def test_what_a_killed_publication_left_is_removed(store, failed):
+    (store.recorded / "arrays").mkdir(parents=True)
+    left = [store.recorded / name for name in (".runs.jsonl.x.part", ".failed.jsonl.x.part", "arrays/.abc.h5.x.part")]
+    for path in left:
+        path.write_bytes(b"half")
+    store.publish([failed["key"]], "paper")
+    assert not any(path.exists() for path in left)
+    assert sorted(path.name for path in store.recorded.rglob("*")) == ["arrays", "failed.jsonl"]
 
 
 def test_failed_runs_on_other_data_do_not_count(frames, store, failed):

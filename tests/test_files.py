@@ -212,6 +212,35 @@ def test_a_run_that_another_process_is_making_is_waited_for_or_left(frames, stor
     assert len(list(store.local.glob("*/record.json"))) == 1 and record["arm"] == "floor"
 
 
+def test_a_lock_that_is_a_link_leaves_what_it_names(tmp_path):
+    (tmp_path / "diary").write_text("mine")
+    (tmp_path / ".run.lock").symlink_to(tmp_path / "diary")
+    with pytest.raises(UserError, match="cannot write"), files.locked(tmp_path / "run"):
+        pass
+    assert (tmp_path / "diary").read_text() == "mine"
+
+
+FULL = """
+import resource, sys
+import numpy as np
+from lthdepth.hdf5 import writing
+
+resource.setrlimit(resource.RLIMIT_FSIZE, (200_000, 200_000))  # as a full disk: nothing more can be written
+with writing(sys.argv[1]) as file:
+    for i in range(40):
+        file.create_dataset(str(i), data=np.random.default_rng(i).random((30, 100)), chunks=(10, 100), compression="gzip")
+"""
+
+
+def test_a_full_disk_ends_the_writing_of_hdf5_in_a_sentence(tmp_path):
+    """HDF5 itself ends in a segmentation fault."""
+    (tmp_path / "a.h5").write_text("old")
+    command, environment = [sys.executable, "-c", FULL, str(tmp_path / "a.h5")], os.environ | {"PYTHONPATH": str(ROOT)}
+    done = subprocess.run(command, capture_output=True, text=True, env=environment, check=False)
+    assert done.returncode == 1 and "UserError: cannot write" in done.stderr.splitlines()[-1] and "File too large" in done.stderr
+    assert [p.name for p in tmp_path.iterdir()] == ["a.h5"] and (tmp_path / "a.h5").read_text() == "old"
+
+
 # Runs that diverge
 
 

@@ -254,7 +254,7 @@ def test_damaged_files_are_refused_in_a_sentence(ticket, resnet18_prunable, tmp_
             path.write_bytes(bad)
             with pytest.raises(UserError, match=f"bad{suffix}"):
                 ticketfile.read(path, resnet18_prunable)
-    with pytest.raises(UserError, match="no mask file"):
+    with pytest.raises(UserError, match="no ticket or mask file"):
         ticketfile.read(tmp_path / "absent.pt", resnet18_prunable)
 
 

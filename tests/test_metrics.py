@@ -9,7 +9,7 @@ from hypothesis.extra import numpy as hnp
 
 from lthdepth import metrics, train
 from lthdepth.config import Config
-from lthdepth.data import Frames
+from lthdepth.frames import Frames
 
 
 def by_hand(p, t):

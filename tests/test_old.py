@@ -103,6 +103,18 @@ def test_a_cache_that_does_not_say_of_which_file_it_was_made_is_converted_again(
     assert made == [mat] and np.isfinite(frames.depth).all()
 
 
+def test_a_cache_that_is_there_is_read_where_nothing_can_be_written(tmp_path, monkeypatch):
+    monkeypatch.setattr(data, "DATA_DIR", tmp_path)
+    monkeypatch.setattr(data, "check", lambda source: None)
+    monkeypatch.setattr(files.os, "open", None)  # no lock can be taken
+    (tmp_path / "m.mat").write_bytes(b"")
+    cache = data.cache_of(tmp_path / "m.mat")
+    cache_file(cache)
+    with h5py.File(cache, "r+") as file:
+        file.attrs["source"] = data.source_stamp(tmp_path / "m.mat")
+    assert len(data.load(tmp_path / "m.mat", progress=False).rgb) == 10
+
+
 def test_a_sidecar_of_the_first_layout_is_refused_in_a_sentence(tmp_path):
     shutil.copy(OLD / "sidecar.json", tmp_path / "a.json")
     (tmp_path / "a.png").write_bytes(b"")

@@ -205,7 +205,7 @@ def test_data_newer_than_the_runs_are_told(monkeypatch, tmp_path):
 def test_every_file_that_decides_a_result_counts_as_science():
     """Those that a training step passes through, but for what only keeps, finds or shows results."""
     assert all((runs.ROOT / "lthdepth" / f"{name}.py").exists() for name in provenance.SCIENCE)
-    kept = {"checkpoint", "errors", "files", "hdf5", "versions", "record", "runs", "ticketfile", "photos", "__init__"}
+    kept = {"checkpoint", "errors", "files", "hdf5", "versions", "record", "runs", "store", "ticketfile", "photos", "__init__"}
     seen, todo = set(), ["train", "arms", "data", "weights", "pretraining"]
     while todo:
         name = todo.pop()
@@ -333,7 +333,7 @@ def test_runs_on_other_data_show_once_they_are_the_most(tmp_path):
         for mark, wanted in (("theirs", ("dense", "floor")), ("mine", ("dense", "omp", "random", "floor"))):
             if config.arm in wanted:
                 key = runs.key(config, mark, f"{mark}-weights")
-                lines.append(record(config.arm, config.density) | {"key": key, "study": "pilot", "config": {}, "data": {"name": "nyu", "fingerprint": mark}})
+                lines.append(record(config.arm, config.density) | {"key": key, "study": "pilot", "config": {"height": 1, "width": 1}, "data": {"name": "nyu", "fingerprint": mark}})
                 lines[-1]["init"] = {"name": "w", "description": "", "fingerprint": f"{mark}-weights"}
     store.recorded.mkdir()
     (store.recorded / "runs.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))

@@ -7,9 +7,11 @@ import subprocess
 from pathlib import Path
 
 import nbformat
+import numpy as np
 import pytest
+from PIL import EpsImagePlugin, Image
 
-from lthdepth import versions
+from lthdepth import data, photos, predict, versions
 from lthdepth.errors import UserError
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -99,9 +101,21 @@ def test_a_torchvision_that_does_not_fit_is_told(monkeypatch):
         versions.check_torchvision()
 
 
+@pytest.mark.parametrize("read", [predict.photo, lambda path: photos.load(path.parent, progress=False),
+                                  lambda path: data._decode(np.frombuffer(path.read_bytes(), np.uint8), 9, 9, "frame 0")])
+def test_a_picture_starts_no_other_program(read, tmp_path, monkeypatch):
+    """Pillow hands PostScript, whatever its file is called, to Ghostscript."""
+    (tmp_path / "p.jpg").write_bytes(b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n%%EndComments\nshowpage\n%%EOF\n")
+    started = []
+    monkeypatch.setattr(EpsImagePlugin, "Ghostscript", lambda *_: started.append("gs") or Image.new("RGB", (9, 9)).im)
+    with pytest.raises(UserError):
+        read(tmp_path / "p.jpg")
+    assert not started
+
+
 def test_jupyterlab_starts_on_this_machine_alone_and_with_its_token(tmp_path):
     python = tmp_path / "python"
-    python.write_text("#!/bin/sh\nif [ \"$1\" = -c ]; then exit 0; fi\necho \"$@\"\n")
+    python.write_text("#!/bin/sh\nif [ \"$1\" = -c ]; then echo whole; exit; fi\necho \"$@\"\n")
     python.chmod(0o755)
     environment = os.environ | {"PYTHON": str(python)}
     done = subprocess.run(["./build.sh", "lab"], cwd=ROOT, env=environment, capture_output=True, text=True, check=True)

@@ -206,3 +206,12 @@ def test_torchvisions_own_weights(monkeypatch, resnet18_state):
     assert "resnet18" in seen["url"] and seen["check_hash"]
     assert found.backbone == "resnet18" and "69.758" in found.description
     assert found.fingerprint == weights.fingerprint(resnet18_state)
+
+
+@pytest.mark.parametrize("name", ["w.pth", "w.safetensors"])
+def test_the_order_in_a_file_does_not_matter(name, resnet18_state, tmp_path):
+    """Where weights tie, a ticket depends on it; it is torchvision's."""
+    other = {k: v.contiguous() for k, v in reversed(resnet18_state.items())}
+    (save_file if name.endswith("s") else torch.save)(other, tmp_path / name)
+    found = weights.load(tmp_path / name)
+    assert list(found.state) == list(resnet18_state) and found.fingerprint == weights.fingerprint(resnet18_state)

@@ -18,8 +18,8 @@ def sources(p, needed, action="store"):
 
 def line(r):
     """A record on one line."""
-    split = "test" if r["test"] else "validation"
-    s = r[split]["full"]["pooled"] if r[split] else None
+    split = "test" if r.get("test") else "validation"
+    s = r[split]["full"]["pooled"] if r.get(split) else None
     scores = f"{split}: rel {s['rel']:.3f}  rms {s['rms']:.3f} m  delta1 {s['delta1']:.3f}" if s else "not scored"
     size = f"{r['config']['height']}x{r['config']['width']}, {r.get('epochs_run', 0)} epochs"
     return f"{r['key']}  {r['study']:7} {r['arm']:7} {100 * r['density']:6.2f} %  seed {r['seed']}  {size:20} {scores}"

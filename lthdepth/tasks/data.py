@@ -18,6 +18,7 @@ def run(args):
     from .. import convert
     from .. import data as frames_of
     from ..download import download
+    from ..frames import describe
 
     source = args.source
     if args.download:
@@ -41,7 +42,7 @@ def run(args):
         if frames.name != "nyu":
             raise UserError(f"--record is for NYU Depth V2, which the paper shows; {source} is {frames.name}.")
         summary.save(summary.summarise(frames), runs.ROOT / "results" / "nyu_summary.h5")
-    shown = frames_of.describe(frames)
+    shown = describe(frames)
     for part in shown["splits"].values():  # long lists are for figures, not for a terminal
         del part["histogram"], part["scene_sizes"]
     print(json.dumps(shown, indent=1))

@@ -15,6 +15,7 @@ example, 20 minutes on two cores:
 def arguments(p):
     sources(p, True)
     p.add_argument("--ticket", type=Path, metavar="FILE", help="train under this ticket or mask file (arm=file)")
+    p.add_argument("--frames", nargs=2, type=int, metavar=("TRAIN", "TEST"), help="only so many frames of a file, evenly spaced")
     p.add_argument("--photos", metavar="SOURCE", help="unlabelled photos for the arm logits: a folder or .h5 (default: training frames)")
     p.add_argument("--setting", choices=tuple(SETTINGS), help="start from a named configuration (default: tuned)")
     p.add_argument("--keep", action="store_true", help="train again where only the record is here, not the trained weights")
@@ -44,6 +45,10 @@ def run(args):
         raise UserError("--photos are for the arm logits alone; leave them out.")
     unlabelled = photos.load(args.photos) if args.photos else None
     frames = frames_of.load(args.data)
+    if args.frames:
+        if frames.name == "rooms":
+            raise UserError("--frames takes a part of a file; of the rooms ask for rooms:N.")
+        frames = frames.subset(*args.frames)
     record = runs.run(config, frames, initial, runs.Store(), device, "own", ticket, keep=args.keep, unlabelled=unlabelled)
     print(line(record))
     print(f"record: {runs.Store().local / record['key'] / 'record.json'}")
