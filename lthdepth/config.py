@@ -55,6 +55,7 @@ class Config:
     backbone: str = "resnet50"  # resnet18 | resnet34 | resnet50
     height: int = 228  # of the input, pixels; the whole frame is resized to it
     width: int = 304  # of the input, pixels
+    bias: float = 0.0  # of the last convolution at the start, metres: the depth from which training departs
     # The optimiser
     optimiser: str = "sgd"  # sgd | adamw | adam
     lr_encoder: float = 1e-4  # peak learning rate of the encoder
@@ -103,6 +104,7 @@ class Config:
             ("backbone", self.backbone in ("resnet18", "resnet34", "resnet50"), "resnet18, resnet34 or resnet50"),
             ("height", 32 <= self.height <= 4096, "between 32 and 4096 pixels"),
             ("width", 32 <= self.width <= 4096, "between 32 and 4096 pixels"),
+            ("bias", math.isfinite(self.bias), "a finite number"),
             ("optimiser", self.optimiser in ("sgd", "adamw", "adam"), "sgd, adamw or adam"),
             ("lr_encoder", 0 <= self.lr_encoder < math.inf, "a finite number, 0 or more"),
             ("lr_decoder", 0 <= self.lr_decoder < math.inf, "a finite number, 0 or more"),

@@ -66,8 +66,8 @@ class FCRN(nn.Module):
         return [p for name, p in self.named_parameters() if not name.startswith("encoder.")]
 
 
-def initialise(model, seed, state=None):
-    """Fill every parameter as a function of `seed`: He-normal convolutions, unit batch norm, zero bias.
+def initialise(model, seed, state=None, bias=0.0):
+    """Fill every parameter as a function of `seed`: He-normal convolutions, unit batch norm, one bias.
 
     The decoder's values do not depend on what the encoder gets, so all arms of one seed share them.
 
@@ -75,6 +75,7 @@ def initialise(model, seed, state=None):
         model: an `FCRN`, changed in place.
         seed: integer.
         state: state dict of torchvision's ResNet (without `fc`) for the encoder, or of a whole FCRN; None: all from the seed.
+        bias: of the last convolution, the only one that has a bias; metres.
     """
     with torch.no_grad():
         for part, module in (("encoder", model.encoder), ("decoder", model)):
@@ -91,7 +92,7 @@ def initialise(model, seed, state=None):
                         fan = m.in_channels * 25 / 4
                     m.weight.copy_(torch.empty(m.weight.shape).normal_(0, (2 / fan) ** 0.5, generator=generator))
                     if m.bias is not None:
-                        m.bias.zero_()
+                        m.bias.fill_(bias)
                 elif isinstance(m, nn.BatchNorm2d):
                     m.reset_parameters()
     if state is not None:

@@ -132,7 +132,7 @@ def fit(config, frames, start, ticket, folder, device="cpu", deadline=None, ever
     prepare(device)
     rows = rows_of(frames, config)
     views = augment.Views(frames, config.height, config.width, device, config.normalise, config.crop)
-    model = place(initialise(FCRN(config.backbone), config.seed, start), device)
+    model = place(initialise(FCRN(config.backbone), config.seed, start, config.bias), device)
     model.encoder.requires_grad_(config.arm != "frozen")
     masking, opt = Masking(ticket, model.encoder), optimiser(config, model)
     step = Step(config, model, masking, opt, views)

@@ -20,6 +20,7 @@ OUT_OF_RANGE = {
     "backbone": ["resnet101", "vgg16", ""],
     "height": [31, 0, -228, 4097],
     "width": [31, 4097],
+    "bias": [nan, inf, -inf],
     "optimiser": ["rmsprop", "SGD"],
     "lr_encoder": [-1e-4, nan, inf],
     "lr_decoder": [-1e-4, nan, inf],

@@ -135,6 +135,13 @@ def test_no_two_parts_of_a_network_and_no_two_seeds_share_their_noise():
     assert (torch.corrcoef(torch.stack(noise)) - torch.eye(4)).abs().max() < 0.05
 
 
+def test_the_bias_is_that_of_the_last_layer_alone_and_gives_way_to_a_whole_network():
+    plain, lifted = (initialise(FCRN("resnet18"), 1, bias=bias).state_dict() for bias in (0.0, 2.8))
+    assert [k for k in plain if not torch.equal(plain[k], lifted[k])] == ["predict.bias"]
+    assert plain["predict.bias"].item() == 0 and lifted["predict.bias"].item() == pytest.approx(2.8)
+    assert initialise(FCRN("resnet18"), 1, plain, bias=2.8).predict.bias.item() == 0
+
+
 def test_initialise_takes_every_seed_a_configuration_allows():
     initialise(FCRN("resnet18"), 2**63 - 1)
 

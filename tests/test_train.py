@@ -211,6 +211,11 @@ def test_a_learning_rate_of_zero_leaves_its_group_alone(frames, tmp_path):
         assert moved == {n for n in names if n.startswith("encoder.") == (moving == "encoder")}
 
 
+def test_a_training_departs_from_the_bias_it_is_given(frames, tmp_path):
+    still = TINY.replace(epochs=1, test=False, holdout=False, lr_encoder=0.0, lr_decoder=0.0, bias=2.5)
+    assert fit(still, frames, tmp_path)[2]["predict.bias"].item() == 2.5
+
+
 def test_bfloat16_keeps_float32_weights(frames, tmp_path):
     config = TINY.replace(epochs=1, precision="bfloat16", test=False, batch=12)
     results, _, saved = fit(config, frames, tmp_path)
