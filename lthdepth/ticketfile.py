@@ -110,6 +110,13 @@ def read(path, weights):
     return ticket
 
 
+def origin(path):
+    """Fingerprint of the weights that a ticket was drawn from; "" for a mask file, which does not say. Raises as `load`."""
+    path = Path(path)
+    content = read_arrays(_there(path), AGAIN) if path.suffix.lower() == ".npz" else {}
+    return _ticket(path, content)[1]["init"] if "meta" in content else ""
+
+
 def _there(path):
     if not path.is_file():
         raise UserError(f"no ticket or mask file {path}.")

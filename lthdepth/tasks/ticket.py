@@ -11,7 +11,7 @@ def arguments(p):
     p.add_argument("action", choices=("draw", "show", "verify", "convert", "levels"))
     p.add_argument("file", type=Path, help="the ticket file (draw: to write; convert: the mask file to read; levels: the .json to write)")
     p.add_argument("--out", type=Path, metavar="FILE.npz", help="convert: the ticket file to write")
-    p.add_argument("--weights", metavar="SOURCE", help="draw, verify, convert, levels: encoder weights (default: random resnet50)")
+    p.add_argument("--weights", metavar="SOURCE", help="draw, verify, levels: encoder weights; convert: of the network the mask is for (default: random resnet50)")
     p.add_argument("--arm", default="omp", help="draw: omp (default), random, shuffled, uniform, erk or logits")
     p.add_argument("--density", type=float, default=0.8**18, help="draw: kept fraction of the prunable weights (default 0.8^18)")
     p.add_argument("--seed", type=int, default=0, help="draw: of the random arms, and of the crops of logits")
@@ -44,7 +44,7 @@ def run(args):
             raise UserError("convert needs --out FILE.npz, the ticket file to write.")
         found = ticketfile.read(args.file, mask.prunable(initial.state or FCRN(backbone).encoder.state_dict()))
         _is_free(args.out)
-        ticketfile.save(found, args.out, backbone, initial.fingerprint if args.weights else "")
+        ticketfile.save(found, args.out, backbone, ticketfile.origin(args.file))
         args.file = args.out
     found, meta = ticketfile.load(args.file)
     if args.action == "verify":
