@@ -13,6 +13,11 @@ from .train import Diverged, pick_device
 # Only mirroring: for runs of a few hundred steps, too short to profit from more.
 LIGHT = {"scale": 1.0, "rotation": 0.0, "colour": 0.0}
 
+# Metres, about the mean depth of the rooms and of NYU. So short a training of an encoder that was not pre-trained must not
+# spend its first steps on the mean: they teach the whole encoder to ignore the picture, and a ticket that is drawn then, or an
+# encoder that goes on from there, may stay at the mean depth map.
+MIDDLE = 2.8
+
 # `pretraining.fingerprint` of the recorded runs of the arm "logits": pqf's classifier and one ImageNet photo of each class.
 LOGITS = "db099977a78df6ab"
 
@@ -46,7 +51,7 @@ def study(name, backbone="resnet50"):
     """A `Study` by name; `backbone` matters to "quick" alone. Raises UserError for an unknown name."""
     base = TUNED.replace(backbone=backbone)
     if name == "quick":
-        base = base.replace(height=60, width=80, epochs=4, batch=8, lr_decoder=3e-3, **LIGHT)
+        base = base.replace(height=60, width=80, epochs=4, batch=8, lr_decoder=3e-3, bias=MIDDLE, **LIGHT)
         high, low = level(4), level(18)
         configs = [
             Config(arm="floor", holdout=base.holdout),
@@ -85,6 +90,7 @@ def study(name, backbone="resnet50"):
             *_arms(base, [level(18)], arms, range(3, 6)),
             *_arms(base, [level(18)], ["reinit", "permuted", "uniform", "finetuned"], range(3)),
             *(base.replace(arm="frozen", seed=seed) for seed in range(3)),
+            *(base.replace(arm=small, backbone=small, seed=seed) for small in SMALL for seed in range(3)),
         ]
         return Study(name, "Paper: 228×304, 100 epochs", tuple(dict.fromkeys(configs)))
     if name in POSTMORTEMS:
@@ -170,13 +176,24 @@ class Desk:
         marks = self.live and (self.frames.fingerprint, self.initial.fingerprint)
         return not self.live or all(runs.key(c, *marks) in self._known for c in self.study.configs)
 
-    def diverged(self, name):
-        """Number of runs of a study, on the data of its records, that diverged."""
-        return len(self._failed(name))
+    def lost(self, name):
+        """The planned runs of a study that diverged, or whose ticket follows from a run that did.
 
-    def _failed(self, name):
-        data_mark, *_ = self.basis(name)
-        return [r for r in self.store.failed().values() if r["study"] == name and data_mark in (None, r["data"]["fingerprint"])]
+        Returns:
+            A record of each, with the status "failed" and without scores.
+        """
+        own = self.live and name == self.study.name
+        marks = (self.frames.fingerprint, self.initial.fingerprint) if own else self.basis(name)[:2]
+        failed = {Config(**r["config"]): r for r in self._failed.values() if _made_of(r, *marks)}
+        found = []
+        for config in self.study.configs if own else study(name).configs:
+            first = config
+            while first and first not in failed:
+                first = arms.parent_of(first)
+            if first:
+                its = {"key": runs.key(config, *marks), "arm": config.arm, "density": config.density, "seed": config.seed}
+                found.append(failed[first] | its | {"test": None})
+        return found
 
     def studies(self):
         """Names of the studies this profile shows, its own first."""
@@ -186,8 +203,12 @@ class Desk:
     def _known(self):
         return self.store.records()
 
+    @cached_property
+    def _failed(self):
+        return self.store.failed()
+
     def basis(self, name):
-        """The data and initial weights behind a study's recorded runs, since a run's key depends on both.
+        """The data and initial weights behind a study's recorded and failed runs, since a run's key depends on both.
 
         Where runs with several sets are recorded, the set with the most runs counts; where the study has none yet, the
         set with the most runs of all studies made for the paper.
@@ -195,7 +216,8 @@ class Desk:
         Returns:
             `(data, init, others)`: fingerprints, None where nothing is recorded; number of the study's runs with others.
         """
-        trained = [r for r in self._known.values() if r["arm"] != "floor" and r["study"] in STUDIES[1:]]
+        made = (self._known | self._failed).values()
+        trained = [r for r in made if r["arm"] != "floor" and r["study"] in STUDIES[1:]]
         own = [r for r in trained if r["study"] == name]
         sets = Counter((r["data"]["fingerprint"], r["init"]["fingerprint"]) for r in own or trained)
         if not sets:
@@ -239,10 +261,11 @@ class Desk:
     def analyse(self, name, records):
         """The `verdict.Analysis` of a study's records, from them and their per-image error sums alone.
 
-        Runs of the study that diverged take the places of missing ones.
+        Runs of the study that are `lost` take the places of missing ones.
         """
         done = [r for r in records if r]
-        failed = self._failed(name)[: len(records) - len(done)]
+        keys = {r["key"] for r in done}
+        failed = [r for r in self.lost(name) if r["key"] not in keys]
         missing = [None] * (len(records) - len(done) - len(failed))
         return verdict.analyse(name, [*done, *failed, *missing], self.store.arrays, self.scenes(records))
 
@@ -257,4 +280,12 @@ class Desk:
     def find(self, config, name=None):
         """The recorded run of a configuration on the data and weights of a study (default: the profile's own), or None."""
         data_mark, init_mark, _ = self.basis(name or self.study.name)
+        if config.arm in SMALL:
+            same = (r for r in self._known.values() if r["arm"] == config.arm and Config(**r["config"]) == config)
+            return next((r for r in same if _made_of(r, data_mark, init_mark)), None)
         return data_mark and self._known.get(runs.key(config, data_mark, init_mark, LOGITS if config.arm == "logits" else ""))
+
+
+def _made_of(record, data, init):
+    """Whether a run was made on some data and weights, by fingerprint; small networks have weights of their own."""
+    return record["data"]["fingerprint"] == data and (record["arm"] in SMALL or record["init"]["fingerprint"] == init)

@@ -3,6 +3,7 @@
 import functools
 import hashlib
 import json
+import math
 import platform
 import re
 import subprocess
@@ -37,11 +38,18 @@ def parse(text, where, status="finished"):
         raise UserError(f"{where} is no record of a run; remove it, and the run is made again.") from None
     if "sha256" in record and not _intact(text):  # the first records have none
         raise UserError(f"{where} was changed after it was written; remove it, and the run is made again.")
+    if not all(map(_finite, (record.get("validation"), record.get("test")))):
+        raise UserError(f"{where} has a score that is not a finite number; remove it, and the run is made again.")
     if record["arm"] not in ARMS or record.get("science_version", SCIENCE_VERSION) > SCIENCE_VERSION:
         raise UserError(f"{where} is of a later version of lthdepth; use that one.")
     if (found := record.get("status", status)) != status:  # a run that failed is no result
         raise UserError(f"{where} is of a run that is {found}, not {status}; remove it from there.")
     return record
+
+
+def _finite(scores):
+    """Whether all numbers in nested dictionaries are finite."""
+    return all(map(_finite, scores.values())) if isinstance(scores, dict) else scores is None or math.isfinite(scores)
 
 
 @functools.lru_cache(4096)  # records are looked up again and again

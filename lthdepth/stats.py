@@ -46,13 +46,15 @@ def pair(table, arm, density, metric="rms", against="dense"):
         Series over the seeds that both have, in their order.
 
     Raises:
-        ValueError: two runs of one arm, density and seed.
+        ValueError: two runs of one arm, density and seed; a value that is not finite.
     """
     same = np.isclose(table.density, density)
     one = table[(table.arm == arm) & same].set_index("seed")[metric]
     two = table[(table.arm == against) & (same if against != "dense" else True)].set_index("seed")[metric]
     if one.index.has_duplicates or two.index.has_duplicates:
         raise ValueError(f"two runs of one seed among those of {arm} or {against}: which of them is the pair is not known")
+    if not (np.isfinite(one).all() and np.isfinite(two).all()):
+        raise ValueError(f"a {metric} of {arm} or {against} is not finite: leaving out its seed would be a choice by result")
     return (one - two).dropna().sort_index()
 
 

@@ -114,13 +114,13 @@ def recipe(records):
     return pd.DataFrame(rows)
 
 
-def progress(name, records, diverged=0):
-    """How much of a study is recorded, and how many runs diverged, in a sentence or two."""
+def progress(name, records, lost=0):
+    """How much of a study is recorded, and how many runs have no result (`Desk.lost`), in a sentence or two."""
     done = sum(r is not None for r in records)
     said = f"**{study(name).title}**: {done} of {len(records)} runs recorded."
-    if diverged:
-        said += f" {diverged} diverged and {'is' if diverged == 1 else 'are'} no result."
-    return said + (" The others are not run yet." if done + diverged < len(records) else "")
+    if lost:
+        said += f" {lost} diverged, or {'follows' if lost == 1 else 'follow'} from one that did, and {'has' if lost == 1 else 'have'} no result."
+    return said + (" The others are not run yet." if done + lost < len(records) else "")
 
 
 def basis(desk, name, records):
@@ -161,12 +161,17 @@ def tickets(found):
             "BCa": _range(r.bca_low, r.bca_high),
             "95 % over scenes": _range(r.scene_low, r.scene_high),
         }
-        if found.gate and found.gate[0]:
+        if tested(found):
             row |= {"p non-inferior": _p(r.holm), "p equivalent": _p(r.equivalence), "p sign flip": _p(r.sign_flip),
                     "within 1 sd": {None: "–", True: "yes", False: "no"}[r.chen], "outcome": outcome(r)}  # fmt: skip
         rows.append(row)
     table = pd.DataFrame(rows)
     return table.loc[:, (table != "–").any()]  # with one seed most columns are empty
+
+
+def tested(found):
+    """Whether the tests of an `Analysis` may be shown: without the gate passed the plan shows none."""
+    return bool(found.gate and found.gate[0])
 
 
 def outcome(row):
@@ -180,10 +185,11 @@ def outcome(row):
 
 def controls(found):
     """How much worse each control is than the primary arm: `Analysis.controls` as text."""
-    return pd.DataFrame(
+    table = pd.DataFrame(
         {"control": label(r._asdict()), "pairs": r.n, "difference (m)": _signed(r.difference),
          "95 % over seeds": _range(r.low, r.high), "p worse": _p(r.holm)} for r in found.controls.itertuples()
     )  # fmt: skip
+    return table if tested(found) else table.drop(columns="p worse", errors="ignore")
 
 
 def break_even(found):
@@ -196,7 +202,7 @@ def break_even(found):
             "95 % interval": "–" if r.seeds < 2 else low if low == high else f"{low} to {high}",
             "non-inferior down to": "–" if pd.isna(r.shown) else f"{100 * r.shown:.2f} %",
         })  # fmt: skip
-    return pd.DataFrame(rows)
+    return pd.DataFrame(rows) if tested(found) else pd.DataFrame(rows).drop(columns="non-inferior down to", errors="ignore")
 
 
 def protocols(found):

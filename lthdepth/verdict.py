@@ -56,8 +56,9 @@ class Analysis:
 
     def sentence(self):
         """What may be concluded, in plain words and no more (Markdown)."""
+        lost = f" {self.failed} runs diverged, or one that they follow from; a ticket then counts as the mean depth map." if self.failed else ""
         if self.gate is None:
-            return "**Open.** Until the dense network and the mean depth map are recorded there is nothing to compare with."
+            return f"**Open.** Until the dense network and the mean depth map are recorded there is nothing to compare with.{lost}"
         passed, gate = self.gate
         if not passed:
             return gate
@@ -65,7 +66,6 @@ class Analysis:
             return f"**Open.** No ticket is recorded yet. {gate}"
         primary = self.tickets[(self.tickets.arm == PRIMARY) & np.isclose(self.tickets.density, LEVEL)]
         decides = self.study == "paper" and not self.missing and len(primary) and primary.iloc[0].n >= SEEDS
-        lost = f" {self.failed} runs diverged; a ticket's then counts as the mean depth map." if self.failed else ""
         if decides:
             return f"{self._outcome(primary.iloc[0])}{lost} {gate}"
         smallest = self.tickets[np.isclose(self.tickets.density, self.tickets.density.min())]
@@ -134,13 +134,13 @@ def gate(records):
 
 
 def scored(records, protocol="full", average="pooled"):
-    """`plots.tidy`, with the floor's scores in place of those that a ticket's diverged run never got."""
+    """`plots.tidy`, with a row of the floor, its key too, in place of that of a ticket's run that diverged."""
     table = plots.tidy(records, protocol, average)
     failed = [r for r in records if r.get("status") == "failed" and r["arm"] not in ("floor", "dense")]
     if table.empty or not failed or "floor" not in set(table.arm):
         return table
     floor = table[table.arm == "floor"].iloc[0].to_dict()
-    return pd.concat([table, pd.DataFrame([floor | {k: r[k] for k in ("key", "arm", "density", "seed")} for r in failed])])
+    return pd.concat([table, pd.DataFrame([floor | {k: r[k] for k in ("arm", "density", "seed")} for r in failed])])
 
 
 def difference(row):

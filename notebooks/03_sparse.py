@@ -56,7 +56,7 @@ if desk.profile == "paper":
 # %%
 found = {study: desk.records(study) for study in desk.studies()}
 for study, records in found.items():
-    figures.say(tables.progress(study, records, desk.diverged(study)))
+    figures.say(tables.progress(study, records, len(desk.lost(study))))
 
 # %%
 for study, records in found.items():

@@ -21,7 +21,7 @@ analyses = {study: desk.analyse(study, records) for study, records in found.item
 
 # %%
 for study, records in found.items():
-    figures.say(f"{tables.progress(study, records, desk.diverged(study))} {tables.basis(desk, study, records)}")
+    figures.say(f"{tables.progress(study, records, len(desk.lost(study)))} {tables.basis(desk, study, records)}")
 
 # %% [markdown]
 # ## The comparison

@@ -119,3 +119,8 @@ if profile == "paper":
     figures.say(tables.progress("postmortem-small", desk.records("postmortem-small")))
     caption = "Each defect alone, 60×80, 2 epochs, one seed, scored on the 85 frames of the validation scenes."
     figures.show_table(desk, postmortem.table(small), "postmortem_small_table", caption, postmortem.used(small))
+
+# %%
+if profile == "paper":
+    caption = "The same runs relative to the mean depth map's errors on the same pixels (dotted: the floor; line: the sound network)."
+    figures.show(desk, postmortem.figure(small), "postmortem_small", caption, postmortem.used(small))

@@ -15,11 +15,11 @@ import torchvision
 from conftest import TINY
 from PIL import Image
 
-from lthdepth import runs
+from lthdepth import experiments, runs
 from lthdepth.__main__ import main
 
 ROOT = Path(__file__).resolve().parents[1]
-TASKS = ("data", "train", "ticket", "sweep", "merge", "show", "predict", "build", "pairs", "bench", "cost")
+TASKS = ("data", "train", "ticket", "sweep", "merge", "show", "verdict", "predict", "build", "pairs", "bench", "cost")
 
 
 @pytest.fixture(autouse=True)
@@ -142,6 +142,18 @@ def test_a_dry_sweep_trains_nothing(elsewhere, capsys, monkeypatch):
     lines = capsys.readouterr().out.splitlines()
     assert len(lines) == 1 + 11 + 1 and all("missing" in line for line in lines)  # 7 runs; 4 that iterative pruning needs
     assert not (elsewhere / "runs").exists()
+
+
+def test_the_verdict_on_committed_runs_and_on_studies_that_have_none(capsys, monkeypatch):
+    monkeypatch.setattr(runs.Store.__init__, "__defaults__", (ROOT / "no-local-runs", ROOT / "results"))
+    assert main(["verdict"]) == 0
+    assert f"of {len(experiments.study('paper').configs)} runs recorded" in capsys.readouterr().out
+    assert main(["verdict", "pilot"]) == 0
+    out = capsys.readouterr().out
+    assert "decide nothing" in out and "layer-shuffled 1.80 %" in out and "*" not in out
+    for name, words in (("recipe", "paper or pilot"), ("postmortem", "paper or pilot"), ("pape", "unknown study")):
+        assert main(["verdict", name]) == 2
+        assert words in capsys.readouterr().err
 
 
 # Mistakes
@@ -304,6 +316,19 @@ def test_no_file_of_another_kind_is_overwritten(elsewhere, capsys):
         assert main(words) == 2, words
     assert capsys.readouterr().err.count("lthdepth: ") == 5
     assert all((elsewhere / name).read_bytes() == content for name, content in kept.items())
+
+
+def test_a_converted_mask_claims_no_weights_that_it_does_not_know_and_a_ticket_keeps_its_own(elsewhere, capsys):
+    from lthdepth import ticketfile, tickets
+
+    state = torchvision.models.resnet18(weights=None).state_dict()
+    torch.save(state, "r18.pth")
+    weights = {k: w for k, w in state.items() if w.ndim == 4 and k != "conv1.weight"}
+    torch.save({f"{k}_mask": torch.ones(w.shape) for k, w in weights.items()}, "m.pt")
+    ticketfile.save(tickets.magnitude(weights, 0.5), elsewhere / "own.npz", "resnet18", "feedfeedfeedfeed")
+    assert main(["ticket", "convert", "own.npz", "--weights", "r18.pth", "--out", "a.npz"]) == 0
+    assert "from weights feedfeedfeedfeed\n" in capsys.readouterr().out
+    assert ticketfile.origin("m.pt") == "" and ticketfile.origin("own.npz") == "feedfeedfeedfeed"
 
 
 def test_a_ticket_with_an_empty_layer_is_shown_and_drawn_as_such(elsewhere, capsys):

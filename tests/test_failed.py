@@ -46,8 +46,9 @@ def test_a_run_that_diverges_is_recorded_as_failed_and_not_as_a_result(frames, s
     with pytest.raises(train.Diverged, match="diverged: the loss .*an earlier attempt; remove .*runs"):
         runs.run(BAD, frames, weights.NONE, store, progress=False)  # it is not even tried
     assert store.records() == {} and failed["status"] == "failed" and failed["config"]["lr_encoder"] == 1e30
-    diverged = Desk("paper", store=store).diverged("paper")
-    assert tables.progress("paper", [None, None], diverged).endswith("1 diverged and is no result. The others are not run yet.")
+    assert Desk("paper", store=store).lost("paper") == []  # it is none of the study's
+    said = tables.progress("paper", [None, None], 1)
+    assert said.endswith("1 diverged, or follows from one that did, and has no result. The others are not run yet.")
     assert "diverged" not in tables.progress("paper", [None, None])
 
 
@@ -126,12 +127,19 @@ def test_weights_of_torchvision_are_named_in_the_command(failed):
     assert " --weights IMAGENET1K_V2 " in runs.command(failed | {"init": init})
 
 
-def test_failed_runs_are_published_beside_the_results(frames, tmp_path, store, failed):
+@pytest.fixture
+def toy(monkeypatch):
+    """A study of that run."""
+    monkeypatch.setattr(experiments, "study", lambda name, *_: experiments.Study(name, "Toy", (BAD,) * (name == "paper")))
+
+
+def test_failed_runs_are_published_beside_the_results(frames, tmp_path, store, failed, toy):
     floor = runs.run(TINY.replace(arm="floor"), frames, weights.NONE, store, study="paper")
     store.publish([floor["key"], failed["key"]], "paper")
     other = runs.Store(tmp_path / "nowhere", store.recorded)
     assert other.records().keys() == {floor["key"]} and other.failed() == {failed["key"]: failed}
-    assert Desk("paper", store=other).diverged("paper") == 1 and Desk("paper", store=other).diverged("pilot") == 0
+    lost = Desk("paper", store=other).lost("paper")
+    assert [r["key"] for r in lost] == [failed["key"]] and Desk("paper", store=other).lost("pilot") == []
     with pytest.raises(train.Diverged, match=r"remove its line in .*failed\.jsonl"):
         runs.run(BAD, frames, weights.NONE, other, progress=False)
     shutil.copy(store.recorded / "failed.jsonl", store.recorded / "runs.jsonl")
@@ -149,7 +157,7 @@ def test_what_a_killed_publication_left_is_removed(store, failed):
     assert sorted(path.name for path in store.recorded.rglob("*")) == ["arrays", "failed.jsonl"]
 
 
-def test_failed_runs_on_other_data_do_not_count(frames, store, failed):
+def test_failed_runs_on_other_data_do_not_count(frames, store, failed, toy):
     floor = runs.run(TINY.replace(arm="floor"), frames, weights.NONE, store, study="paper")
     store.publish([floor["key"], failed["key"]], "paper")
     for path, mark in (("runs.jsonl", "mine"), ("failed.jsonl", "another")):
@@ -157,7 +165,7 @@ def test_failed_runs_on_other_data_do_not_count(frames, store, failed):
         record.pop("sha256")
         (store.recorded / path).write_text(json.dumps(record) + "\n")
     other = Desk("paper", store=runs.Store(store.local / "nowhere", store.recorded))
-    assert other.store.failed() and other.diverged("paper") == 0
+    assert other.store.failed() and other.lost("paper") == []
 
 
 def test_a_run_that_is_finished_later_is_failed_no_more(frames, store, failed, monkeypatch):

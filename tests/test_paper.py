@@ -86,6 +86,15 @@ def test_every_study_has_distinct_runs_and_a_floor_that_all_share():
     assert len(floors) == 1
 
 
+def test_a_quick_network_departs_from_about_the_mean_depth():
+    """Of what a quick build is trained on: the rooms, of which 24 stand for all, and the recorded NYU Depth V2."""
+    frames = data.load("rooms:24")
+    counts = np.array(summary.load(runs.ROOT / "results" / "nyu_summary.h5").description["splits"]["train"]["histogram"], float)
+    means = [frames.depth[frames.split != "test"].mean(), (counts * np.arange(0.05, 10, 0.1)).sum() / counts.sum()]
+    networks = [c for c in experiments.study("quick", "resnet18").configs if c.arm != "floor"]
+    assert all(abs(c.bias - mean) < 0.3 for c in networks for mean in means)
+
+
 def test_no_run_of_the_recipe_search_looks_at_test_frames():
     assert all(c.holdout and not c.test for c in experiments.study("recipe").configs)
 

@@ -70,6 +70,14 @@ def test_pairs_are_made_by_seed():
         stats.pair(pd.concat([table, table]), "omp", 0.018)
 
 
+def test_a_score_that_is_not_finite_is_refused_and_not_left_out():
+    rows = [(arm, d, s, 0.6 + s) for arm, d in (("dense", 1.0), ("omp", 0.018)) for s in (0, 1, 2)]
+    for bad in (np.nan, np.inf):
+        table = pd.DataFrame([*rows[:-1], (*rows[-1][:3], bad)], columns=["arm", "density", "seed", "rms"])
+        with pytest.raises(ValueError, match="not finite"):
+            stats.pair(table, "omp", 0.018)
+
+
 def test_a_control_is_paired_with_the_ticket_of_its_density():
     rows = [("imp", d, s, d + s) for d in (0.5, 0.1) for s in (0, 1)] + [("random", 0.1, s, 3 * s + 1) for s in (0, 1)]
     table = pd.DataFrame(rows, columns=["arm", "density", "seed", "rms"])

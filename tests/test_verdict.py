@@ -1,14 +1,19 @@
 """The analysis plan applied to made-up records with a known truth, and to those that are committed."""
 
+import dataclasses
 import json
+import re
+import shutil
 
 import made_up
 import numpy as np
 import pytest
 from scipy import stats as scipy_stats
 
-from lthdepth import curves, experiments, metrics, runs, stats, tables, verdict
+from lthdepth import curves, experiments, files, metrics, runs, stats, tables, verdict
 from lthdepth.config import level
+from lthdepth.errors import UserError
+from lthdepth.record import parse
 
 LOSSES = {("imp", level(18)): 0.003, ("omp", level(18)): 0.03, ("random", level(18)): 0.3, ("shuffled", level(18)): 0.2}
 
@@ -68,7 +73,9 @@ def test_a_study_of_other_runs_or_with_runs_missing_concludes_nothing():
 def test_without_the_gate_there_is_no_test_and_no_conclusion():
     found = analyse(6, dense=1.0)
     assert "color:#c00" in found.sentence() and "No conclusion" in found.sentence()
-    assert "outcome" not in tables.tickets(found) and not [c for c in tables.tickets(found) if c.startswith("p ")]
+    for shown in (tables.tickets(found), tables.controls(found), tables.break_even(analyse(6, made_up.curve("omp", 0.1), dense=1.0))):
+        assert len(shown) and not [c for c in shown if c.startswith(("p ", "outcome", "non-inferior", "within"))]
+    assert "p worse" in tables.controls(analyse(6))
 
 
 def test_a_diverged_ticket_counts_as_the_floor_and_a_diverged_dense_run_loses_its_pair():
@@ -82,6 +89,73 @@ def test_a_diverged_ticket_counts_as_the_floor_and_a_diverged_dense_run_loses_it
     dense = next(r for r in records if (r["arm"], r["seed"]) == ("dense", 2))["test"]["full"]["pooled"]["rms"]
     assert row.seeds[2] == pytest.approx(records[0]["test"]["full"]["pooled"]["rms"] - dense)
     assert row.p > 0.05 and "2 runs diverged" in found.sentence()
+
+    every = [r | {"status": "failed", "test": None} if r["arm"] == "imp" else r for r in made_up.study(2, LOSSES)[0]]
+    found = verdict.analyse("paper", every, arrays, made_up.SCENES)
+    row, other = (t.set_index("arm").loc["imp"] for t in (found.tickets, found.protocols))
+    assert row.scene_low < row.difference < row.scene_high  # the floor's frames are scored like any others
+    keep = made_up.SCENES[made_up.TEST] != verdict.SHOP
+    rms = {k: metrics.summarise(arrays(k)["test/full"][keep])["pooled"]["rms"] for k in ("floor-1.0000-0", "dense-1.0000-0", "dense-1.0000-1")}
+    floor, *dense = rms.values()
+    assert other[f"pooled, without {verdict.SHOP}"] == pytest.approx(floor - np.mean(dense))
+
+
+def recorded(store, *configs, init="i", **change):
+    """Records of configurations, of made-up data and weights, in a store's results."""
+    scores = made_up.study(0, {})[0][0] | {"study": "paper", "init": {"name": "w", "description": "", "fingerprint": init}}
+    lines = []
+    for c in configs:
+        its = {"key": runs.key(c, "d", init), "arm": c.arm, "density": c.density, "seed": c.seed, "config": dataclasses.asdict(c)}
+        lines.append(scores | its | change)
+    return lines
+
+
+def test_a_run_that_diverges_takes_with_it_all_that_follow_from_it_and_nothing_else(tmp_path):
+    store = runs.Store(tmp_path / "runs", tmp_path / "results")
+    configs = experiments.study("paper").configs
+    imp = {(round(np.log(c.density) / np.log(0.8)), c.seed): c for c in configs if c.arm == "imp"}
+    dense = {c.seed: c for c in configs if c.arm == "dense"}
+    seventh = imp[9, 1].replace(density=level(7))  # a round on the way, no run of the study
+    files.write_atomic(store.recorded / "runs.jsonl", "".join(json.dumps(r) + "\n" for r in recorded(store, configs[0], dense[0], dense[1])))
+    lost = recorded(store, seventh, status="failed", test=None, reason="it diverged.")
+    lost += recorded(store, imp[3, 2].replace(epochs=1), status="failed", test=None, reason="another training.")
+    lost += recorded(store, imp[3, 2], init="other", status="failed", test=None, reason="other weights.")
+    shutil.copy(runs.ROOT / "results" / "nyu_summary.h5", store.recorded)
+    for r in lost:
+        files.write_atomic(store.local / r["key"] / "failed.json", r)
+    desk = experiments.Desk("paper", store=store)
+    found = desk.lost("paper")
+    assert [(r["density"], r["seed"], r["arm"]) for r in found] == [(level(k), 1, "imp") for k in (18, 17, 15, 12, 9)]
+    assert [r["key"] for r in found] == [runs.key(imp[k, 1], "d", "i") for k in (18, 17, 15, 12, 9)]
+    analysis = desk.analyse("paper", desk.records("paper"))
+    assert analysis.failed == 5 and analysis.missing == len(configs) - 3 - 5
+    assert set(analysis.tickets.density) == {level(k) for k in (9, 12, 15, 17, 18)}
+
+
+def test_a_small_network_is_found_whatever_its_weights_are(tmp_path):
+    store = runs.Store(tmp_path / "runs", tmp_path / "results")
+    configs = experiments.study("paper").configs
+    small = next(c for c in configs if c.arm == "resnet34" and c.seed == 1)
+    made = recorded(store, *configs[:3]) + recorded(store, small, init="of its own")
+    files.write_atomic(store.recorded / "runs.jsonl", "".join(json.dumps(r) + "\n" for r in made))
+    desk = experiments.Desk("paper", store=store)
+    assert [r["arm"] for r in desk.records("paper") if r] == [c.arm for c in configs[:3]] + ["resnet34"]
+    assert desk.find(small)["init"]["fingerprint"] == "of its own" and desk.find(small.replace(seed=0)) is None
+
+
+def test_every_arm_of_the_study_is_named_in_the_plan_and_the_reverse():
+    table = (runs.ROOT / "PLAN.md").read_text().partition("| arm |")[2].partition("\n\n")[0]
+    named = {name for line in table.splitlines()[2:] for name in re.findall(r"`(\w+)`", line.split("|")[1])}
+    assert named == {c.arm for c in experiments.study("paper").configs}
+
+
+def test_a_record_with_a_score_that_is_no_number_is_refused(tmp_path):
+    record = recorded(runs.Store(), experiments.study("paper").configs[0])[0]
+    text = json.dumps(record)
+    assert parse(text.encode(), "here") == record
+    for bad in ("NaN", "Infinity"):
+        with pytest.raises(UserError, match="here has a score that is not a finite number"):
+            parse(re.sub(r'("rms": )[0-9.]+', rf"\g<1>{bad}", text, count=1).encode(), "here")
 
 
 def test_holm_spares_the_primary_endpoint_and_corrects_the_other_arms_of_a_density():

@@ -1,18 +1,24 @@
 """Apply the analysis plan to recorded runs: one sentence and the tables; no GPU, data or weights."""
 
+VERDICTS = ("paper", "pilot")
+
 
 def arguments(p):
-    p.add_argument("study", nargs="?", default="paper", help="name of a study (default: paper)")
+    p.add_argument("study", nargs="?", default="paper", help="paper (default) or pilot")
 
 
 def run(args):
-    from .. import tables
+    from .. import experiments, tables
+    from ..errors import UserError
     from ..experiments import Desk
 
+    if args.study not in VERDICTS:
+        experiments.study(args.study)  # refuses a name that is none
+        raise UserError(f"the study {args.study} compares no tickets of many seeds; a verdict is on {' or '.join(VERDICTS)}.")
     desk = Desk("paper")
     records = desk.records(args.study)
     found = desk.analyse(args.study, records)
-    print(tables.progress(args.study, records).replace("**", ""))
+    print(tables.progress(args.study, records, found.failed).replace("**", ""))
     print(tables.plain(found.sentence()))
     for table in (tables.tickets(found), tables.controls(found), tables.break_even(found), tables.protocols(found)):
         if len(table):
