@@ -59,6 +59,17 @@ GUARDS = {
     "the checkpoint of a run made again": ("checkpoint.py", " and path.stat().st_mtime_ns <= record.stat().st_mtime_ns", "",
                                            "test_runs.py -k killed"),
     "two processes on one run": ("files.py", "fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)", "pass", "test_files.py -k second"),
+    "a failed run among the results": ("record.py", 'if (found := record.get("status", status)) != status:', "if False:",
+                                       "test_bad_inputs.py -k among"),
+    "a key that leads out of the store": ("record.py", 'not NAME.fullmatch(record["key"]) or ', "", "test_bad_inputs.py -k leads"),
+    "markup in a record": ("record.py", ' or "<" in json.dumps(record):', ":", "test_bad_inputs.py -k markup"),
+    "a lock that is a link": ("files.py", " | os.O_NOFOLLOW", "", "test_files.py -k link"),
+    "a picture that starts a program": ("photos.py", "formats=FORMATS", "formats=None", "test_safety.py -k program"),
+    "a tensor that claims more than its file": ("weights.py", "> LARGEST:  # a tensor", "> 2**60:  # a tensor", "test_bad_inputs.py -k classifier"),
+    "arrays that claim more than there is": ("hdf5.py", "if found.nbytes > LARGEST:", "if False:", "test_bad_inputs.py -k 7"),
+    "a full disk under HDF5": ("hdf5.py", "            self.error = error\n        return size", "            raise\n        return size",
+                               "test_files.py -k hdf5"),
+    "ties in the order of a file": ("weights.py", "in _ordered(state, found).items()", "in state.items()", "test_weights.py -k order"),
     "a record that was changed": ("record.py", 'if "sha256" in record and not _intact(text):', "if False:", "test_runs.py -k changed"),
 }  # fmt: skip
 

@@ -4,6 +4,7 @@ import shutil
 
 from .errors import UserError
 from .files import locked, replacing, write_atomic
+from .runs import tidy
 from .store import Store, write_arrays
 
 
@@ -42,6 +43,8 @@ def merge(folders, store):
                 write_atomic(target / "record.json", record)  # last: a run is finished when its record is there
             known[key] = record
             added += 1
+        for key in found.keys() | failed.keys():
+            tidy(store.local / key)  # where an earlier merge was killed
         for key in failed.keys() - known.keys() - store.failed().keys():
             with locked(store.local / key):
                 write_atomic(store.local / key / "failed.json", failed[key])

@@ -30,7 +30,7 @@ def frames(summary, columns=4):
     top = float(np.percentile(summary.depth, 99.5))
     for i in range(n):
         axes[0, i].imshow(summary.rgb[i])
-        axes[0, i].set_title(f"{summary.scene[i]}, frame {summary.index[i]}", fontsize=8)
+        axes[0, i].set_title(f"{summary.scene[i]}, frame {summary.index[i]}", fontsize=8, parse_math=False)
         image = axes[1, i].imshow(summary.depth[i], cmap=DEPTH, vmin=0, vmax=top)
     for ax in axes.flat:
         ax.set_axis_off()

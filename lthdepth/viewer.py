@@ -59,7 +59,7 @@ def fragment(summary, predictions, title):
     page = (HERE / "viewer.html").read_text(encoding="utf-8")
     for mark, text in (
         ("STYLE", (HERE / "viewer.css").read_text(encoding="utf-8")),
-        ("DATA", json.dumps(data).replace("</", "<\\/")),
+        ("DATA", json.dumps(data).replace("<", "\\u003c")),
         ("SCRIPT", (HERE / "viewer.js").read_text(encoding="utf-8")),
         ("TITLE", html.escape(title)),
     ):

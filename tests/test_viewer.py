@@ -17,7 +17,7 @@ from lthdepth.summary import Summary
 def scene():
     rng = np.random.default_rng(0)
     depth = rng.uniform(0.7, 9.9, (2, 30, 40)).astype(np.float32)
-    summary = Summary({}, depth[0], np.array([3, 9]), rng.integers(0, 256, (2, 30, 40, 3), dtype=np.uint8), depth, ["a<b", "c"])
+    summary = Summary({}, depth[0], np.array([3, 9]), rng.integers(0, 256, (2, 30, 40, 3), dtype=np.uint8), depth, ["a<!--<script>", "c"])
     maps = {"mean depth map": depth.mean(0)[None], "dense": depth[:, ::2, ::2] + 0.1, "random 1.8 %": depth[:, ::2, ::2] + 1}
     return summary, maps, viewer.fragment(summary, maps, "pilot & runs")
 
@@ -33,7 +33,7 @@ def test_every_map_is_in_the_page_to_two_centimetres(scene):
     assert list(data["layers"]) == ["dense", "mean depth map", "random 1.8 %", "truth"]
     for name, layer in data["layers"].items():
         assert np.abs(metres(layer) - (summary.depth if name == "truth" else maps[name])).max() < 0.02
-    assert [f["name"] for f in data["frames"]] == ["a<b, test frame 3", "c, test frame 9"]
+    assert [f["name"] for f in data["frames"]] == ["a<!--<script>, test frame 3", "c, test frame 9"]
 
 
 def test_the_page_is_marked_up_safely_and_hidden_without_a_script(scene):
