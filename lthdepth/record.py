@@ -48,8 +48,10 @@ def parse(text, where, status="finished"):
 
 
 def _finite(scores):
-    """Whether all numbers in nested dictionaries are finite."""
-    return all(map(_finite, scores.values())) if isinstance(scores, dict) else scores is None or math.isfinite(scores)
+    """Whether nested dictionaries hold finite numbers alone."""
+    if isinstance(scores, dict):
+        return all(map(_finite, scores.values()))
+    return scores is None or isinstance(scores, int | float) and abs(scores) < math.inf
 
 
 @functools.lru_cache(4096)  # records are looked up again and again

@@ -487,6 +487,8 @@ INPUTS = {
         "science of no number": (lambda: write("results/runs.jsonl", record_line(science_version="new")), ["show"], "line 1"),
         "a record without its size": (lambda: write("results/runs.jsonl", record_line(config={})), ["show"], "line 1"),
         "scores that are text": (lambda: write("results/runs.jsonl", record_line(test={"full": "good"})), ["show"], "line 1"),
+        "a score that is text": (lambda: write("results/runs.jsonl", record_line(test={"full": {"pooled": {"rel": 1, "rms": 1, "delta1": 1, "rmse": "1"}}})),
+                                 ["show"], "finite number"),
         "a failed run among the results": (lambda: write("results/runs.jsonl", record_line(status="failed")), ["show"], "failed, not finished"),
         "a result among the failed runs": (lambda: write("results/failed.jsonl", record_line(status="finished")), ["show"], "finished, not failed"),
         "a key that leads out of the folder": (lambda: write("far/runs.jsonl", record_line(key="../../x")), ["merge", "far"], "line 1"),
