@@ -1,6 +1,6 @@
 """Peak memory of reading the official file and of the quick build: `python benchmarks/memory.py mat build`.
 
-Writes benchmarks/memory.csv. The file is a stand-in of the official layout and size in memory (1449 frames of 640x480),
+Writes benchmarks/memory.csv; what is not named keeps its row there. The file is a stand-in of the official layout and size in memory (1449 frames of 640x480),
 its frames all alike, so that it takes no space on disk. Memory is the resident one of a command and all its
 descendants together, ten times a second; pages that they share count once for each.
 """
@@ -60,7 +60,9 @@ def peak(command):
 def main():
     p = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     p.add_argument("what", nargs="+", choices=TARGETS)
-    wanted, table = p.parse_args().what, [COLUMNS]
+    wanted, path = p.parse_args().what, ROOT / "benchmarks" / "memory.csv"
+    with open(path, newline="", encoding="utf-8") as file:
+        rows = {row[0]: row for row in list(csv.reader(file))[1:]}
     with tempfile.TemporaryDirectory() as folder:
         for what in wanted:
             command = ["./build.sh", "--profile", "quick"]
@@ -69,10 +71,10 @@ def main():
                 command = [sys.executable, "-m", "lthdepth", "data", f"{folder}/all.mat", "--out", f"{folder}/half.h5"]
             used, seconds = peak(command)
             met = "yes" if used <= TARGETS[what] * 1e9 else "no"
-            table.append((TITLES[what], f"{used / 1e9:.2f}", TARGETS[what], met, f"{seconds:.0f}"))
-            print(*table[-1], sep="  ", flush=True)
-    with open(ROOT / "benchmarks" / "memory.csv", "w", newline="", encoding="utf-8") as file:
-        csv.writer(file, lineterminator="\n").writerows(table)
+            row = rows[TITLES[what]] = [TITLES[what], f"{used / 1e9:.2f}", TARGETS[what], met, f"{seconds:.0f}"]
+            print(*row, sep="  ", flush=True)
+    with open(path, "w", newline="", encoding="utf-8") as file:
+        csv.writer(file, lineterminator="\n").writerows([COLUMNS, *(rows[title] for title in TITLES.values() if title in rows)])
 
 
 if __name__ == "__main__":

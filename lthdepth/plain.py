@@ -5,6 +5,7 @@ unpools and applies two 5x5 convolutions; the loss is read after every step.
 """
 
 import math
+import shutil
 
 import h5py
 import numpy as np
@@ -62,19 +63,17 @@ def plain(model):
 
 def write(path, frames):
     """Write frames as the official file has them: `images` (N, 3, 640, 480), `depths` (N, 640, 480), a chunk a frame."""
-    n = len(frames.depth)
     with h5py.File(path, "w") as file:
         for name, images in (("images", frames.rgb), ("depths", frames.depth)):
             images = images.repeat(2, axis=-2).repeat(2, axis=-1).swapaxes(-2, -1)
             file.create_dataset(name, data=images, chunks=(1, *images.shape[1:]), compression="gzip", shuffle=True)
-    return n
 
 
 class Files(torch.utils.data.Dataset):
     """A frame at a time: read, zoom, rotate, crop, mirror, colour, normalise.
 
     Args:
-        path: of `write`; n: number of frames; config: size and strength of the augmentation.
+        path: of `write`; n: frames of an epoch, those of the file again and again; config: size and strength of the augmentation.
     """
 
     def __init__(self, path, n, config):
@@ -86,7 +85,7 @@ class Files(torch.utils.data.Dataset):
     def __getitem__(self, i):
         if self.file is None:  # in the worker
             self.file = h5py.File(self.path)
-        c, rng = self.config, np.random.default_rng(i)
+        c, rng, i = self.config, np.random.default_rng(i), i % len(self.file["depths"])
         rgb = Image.fromarray(self.file["images"][i].transpose(2, 1, 0))
         depth = Image.fromarray(self.file["depths"][i].T)
         zoom, angle, x, y = rng.uniform(1, c.scale), rng.uniform(-c.rotation, c.rotation), *rng.random(2)
@@ -103,8 +102,10 @@ class Files(torch.utils.data.Dataset):
 
 
 def steps(model, path, n, config, device):
-    """Train on and on: yields the loss after every step."""
-    workers = {"num_workers": 4, "pin_memory": True, "persistent_workers": True} if device.type == "cuda" else {}
+    """Train on and on: yields the loss after every step. Beside a GPU eight workers prepare the batches, where memory is shared."""
+    workers = {"num_workers": 8, "pin_memory": True, "persistent_workers": True} if device.type == "cuda" else {}
+    if workers and shutil.disk_usage("/dev/shm").free < 2**29:
+        workers = {"pin_memory": True}
     loader = torch.utils.data.DataLoader(Files(path, n, config), config.batch, shuffle=True, drop_last=True, **workers)
     opt = torch.optim.SGD(model.parameters(), config.lr_encoder, config.momentum, weight_decay=config.weight_decay)
     model.to(device).train()

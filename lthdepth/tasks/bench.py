@@ -1,11 +1,12 @@
 """Measure what training and evaluation cost here, beside public code, the bare hardware and the targets.
 
-Prints a table and writes it as CSV; five to six minutes on two cores, with nothing else at work. "by arithmetic" and "by
+Prints a table and writes it as CSV, row by row; five to six minutes on two cores, with nothing else at work. "by arithmetic" and "by
 memory" say what the same number would be if only products, or only bytes that cannot be avoided, took time.
 """
 
 import csv
 import io
+import math
 import platform
 import re
 from pathlib import Path
@@ -36,7 +37,7 @@ def run(args):
     gpu = device.type == "cuda"
     batches = [args.batch or 16] * 2 if args.batch or gpu else [8, 4]
     sizes = [(*size, batch) for size, batch in zip(sizes, batches, strict=False)]
-    bench = Bench(device, "bfloat16" if gpu else "float32", sizes, 20 if gpu else 3, 5)
+    bench = Bench(device, "bfloat16" if gpu else "float32", sizes, 5, 3 if gpu else 2)
     out = args.out or ROOT / "benchmarks" / f"bench_{re.sub('[^a-z0-9]+', '-', _name(device).lower())}.csv"
     about = [_name(device), *(f"{k} {v}" for k, v in environment(device)["versions"].items()), environment(device)["date"]]
     table = [COLUMNS, ("machine", *[""] * 5, ", ".join(about))]
@@ -45,17 +46,17 @@ def run(args):
     for row in bench.run():
         table.append(_cells(row))
         print(_line(table[-1]), flush=True)
-    with io.StringIO() as text:
-        csv.writer(text, lineterminator="\n").writerows(table)
-        write_atomic(out, text.getvalue())
+        with io.StringIO() as text:  # at once: a run that is cut off leaves what it has measured
+            csv.writer(text, lineterminator="\n").writerows(table)
+            write_atomic(out, text.getvalue())
     print(f"written to {out}")
 
 
 def _cells(row):
     """Texts in the order of `COLUMNS`."""
-    value, *best = ["" if v is None else f"{v:.4g}" for v in (row.value, row.arithmetic, row.memory)]
+    value, *best = ["" if v is None or math.isnan(v) else f"{v:.4g}" for v in (row.value, row.arithmetic, row.memory)]
     target = row.target
-    if target:
+    if target and value:
         sign, limit = target.split()
         good = row.value >= float(limit) if sign == "≥" else row.value <= float(limit)
         target += ": met" if good else ": missed"
