@@ -60,7 +60,7 @@ def build(profile, data=None, weights=None, device="auto", notebooks=None, out=N
     os.environ.setdefault("PYDEVD_DISABLE_FILE_VALIDATION", "1")
     stream = io.StringIO() if quiet else sys.stdout
     made = f"a small experiment, trained here on {_name(data)}" if profile == "quick" else "rendered from the recorded runs"
-    print(f"The {profile} paper, {made}: {len(sources)} notebooks", file=stream, flush=True)
+    print(f"The {'quick ' * (profile == 'quick')}paper, {made}: {len(sources)} notebooks", file=stream, flush=True)
     started = time.monotonic()
     with redirect_stderr(_Progress(stream, "frames")):  # a mistake must cost nothing: the earlier build is still there
         ready = _ready(profile, data, weights, device)

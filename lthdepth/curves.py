@@ -48,7 +48,7 @@ def transfer(records, metric="rms", average="pooled", analysis=None):
     if table.empty or not set(table.arm) - {"floor", "dense"}:
         return None
     dense = table[table.arm == "dense"][metric].mean()
-    figure, ax = plt.subplots(figsize=(6.8, 4))
+    figure, ax = plt.subplots(figsize=(5.8, 3.8))
     for arm, rows in table.groupby("arm", sort=False):
         by = rows.groupby("density")[metric].agg(["mean", "std"]).sort_index()
         mean, sd = by["mean"], by["std"].fillna(0)
@@ -69,7 +69,7 @@ def transfer(records, metric="rms", average="pooled", analysis=None):
             name = None
     _percent(ax, table.density)
     ax.set(ylabel=f"test {NAMES.get(metric, metric)}, {average}")
-    ax.legend(frameon=False, fontsize=9)
+    ax.legend(frameon=True, edgecolor="none", framealpha=0.85, fontsize=9)  # a level may run behind it
     return figure
 
 
@@ -112,7 +112,7 @@ def differences(analysis):
     rows = analysis.tickets
     if rows.empty:
         return None
-    figure, ax = plt.subplots(figsize=(7.4, 1.1 + 0.3 * len(rows)))
+    figure, ax = plt.subplots(figsize=(6.2, 1.1 + 0.3 * len(rows)))
     for y, r in enumerate(rows.itertuples()):
         colour = COLOURS[r.arm]
         ax.plot([r.scene_low, r.scene_high], [y, y], color=colour, lw=7, alpha=0.25, solid_capstyle="butt")

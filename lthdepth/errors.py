@@ -10,6 +10,10 @@ class UserError(Exception):
     exits with status 2, without a traceback; every other exception is a bug and keeps its traceback.
     """
 
+    def _render_traceback_(self):
+        """What a notebook shows (a hook of IPython): the sentence alone."""
+        return [f"lthdepth: {self}"]
+
 
 def reason(error):
     """What a library's exception says, fit for a sentence: its first line, shortened."""

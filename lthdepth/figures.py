@@ -13,7 +13,7 @@ from IPython.display import HTML, Markdown, display
 from PIL import Image
 from PIL.PngImagePlugin import PngInfo
 
-from . import provenance, tables
+from . import latex, provenance, tables
 from .alttext import describe
 from .experiments import study
 from .files import write_atomic
@@ -25,6 +25,8 @@ DPI = 160  # of bitmaps
 def style():
     """The one look of all figures: seaborn's, without chart junk, colour-blind safe."""
     plt.style.use([f"seaborn-v0_8-{part}" for part in ("ticks", "notebook", "colorblind")])
+    plt.rcParams["font.sans-serif"] = ["DejaVu Sans"]  # comes with matplotlib: the same picture on every machine
+    plt.rcParams.update({"axes.labelsize": 10, "xtick.labelsize": 9, "ytick.labelsize": 9, "legend.fontsize": 9})
     plt.rcParams.update({"axes.spines.top": False, "axes.spines.right": False, "figure.dpi": 100})
     plt.rcParams.update({"figure.constrained_layout.use": True, "pdf.fonttype": 42})
 
@@ -46,19 +48,19 @@ def drop_older(desk, since):
             path.unlink()
 
 
-def show(desk, figure, name, caption, records=(), note=None):
+def show(desk, figure, name, caption, records=(), files=None):
     """Save a figure as PNG and PDF with its sidecar, and display it with its caption.
 
     Args:
         desk: `experiments.Desk`; a quick profile puts a watermark on everything.
-        figure: matplotlib figure, or None where there is nothing to draw yet: then only a sentence is shown.
+        figure: matplotlib figure, or None where there is nothing to draw yet: then only the caption's first sentence is shown.
         name: file name without suffix.
         caption: plain text. The alternative text is read off the figure itself.
         records: the records that were drawn, for the sidecar.
-        note: overrides the sentence shown for None.
+        files: what else it was drawn from, as `provenance.source`.
     """
     if figure is None:
-        return say(f"*Not run yet.* {note or caption}")
+        return _missing(caption)
     if desk.profile == "quick":
         figure.text(
             0.5, 0.5, f"QUICK RUN on {desk.frames.name}\nnot a result", ha="center", va="center", rotation=20,
@@ -70,11 +72,11 @@ def show(desk, figure, name, caption, records=(), note=None):
     caption = _counted(caption, records)
     path, png = folder(desk) / name, io.BytesIO()
     figure.savefig(png, dpi=DPI, metadata={"Software": None})
-    shown = png.getvalue()
-    if sidecar := _keep(path, desk, provenance.source(desk, name, caption, records), shown):
+    pixels = Image.open(png).convert("RGB")
+    if sidecar := _keep(path, desk, provenance.source(desk, name, caption, records, files), pixels.tobytes()):
         said, info, pdf = provenance.text(sidecar), PngInfo(), io.BytesIO()
         info.add_text("Description", said, zip=True)
-        Image.open(png).convert("RGB").save(png := io.BytesIO(), "PNG", pnginfo=info, dpi=(DPI, DPI), optimize=True)
+        pixels.save(png := io.BytesIO(), "PNG", pnginfo=info, dpi=(DPI, DPI), optimize=True)
         write_atomic(path.with_suffix(".png"), png.getvalue())
         about = {"CreationDate": None, "Creator": None, "Producer": None, "Title": name, "Subject": caption, "Keywords": said}
         figure.savefig(pdf, format="pdf", metadata=about)
@@ -82,43 +84,54 @@ def show(desk, figure, name, caption, records=(), note=None):
         write_atomic(path.with_suffix(".json"), said)
     words = describe(figure)
     plt.close(figure)
-    _display(path.with_suffix(".png").read_bytes(), "png", name, caption, words)
+    width, height = figure.get_size_inches().tolist()
+    _display(path.with_suffix(".png").read_bytes(), "png", (96 * width, 96 * height), name, caption, words)
 
 
-def show_animation(desk, gif, name, caption, alt):
-    """Save and display an animation (bytes of a GIF) as `show` does a figure; `alt` says what is seen."""
-    path = folder(desk) / name
-    if sidecar := _keep(path, desk, provenance.source(desk, name, caption, ()), gif):
+def show_animation(desk, gif, name, caption, alt, records=(), files=None):
+    """Save and display an animation (bytes of a GIF, or None) as `show` does a figure; `alt` says what is seen."""
+    if gif is None:
+        return _missing(caption)
+    caption, path = _counted(caption, records), folder(desk) / name
+    if sidecar := _keep(path, desk, provenance.source(desk, name, caption, records, files), gif):
         write_atomic(path.with_suffix(".gif"), gif)
         write_atomic(path.with_suffix(".json"), provenance.text(sidecar))
-    _display(gif, "gif", name, caption, alt)
+    _display(gif, "gif", Image.open(io.BytesIO(gif)).size, name, caption, alt)
 
 
-def show_table(desk, table, name, caption, records=()):
+def show_table(desk, table, name, caption, records=(), files=None):
     """Save a table as Markdown, LaTeX, CSV and HTML with its sidecar, and display it with its caption.
 
     Args:
-        desk, name, caption, records: as `show`.
-        table: pandas DataFrame of texts, ready to print; its index is not shown.
+        desk, name, caption, records, files: as `show`.
+        table: pandas DataFrame of texts, ready to print; its index is not shown. Of one without rows only a sentence is shown.
     """
+    if table.empty:
+        return _missing(caption)
     caption = _counted(caption, records)
-    marked = f"Quick run on {desk.frames.name}, not a result. {caption}" if desk.profile == "quick" else caption
-    path = folder(desk) / name
-    body = table_html(table, marked, name)
-    if sidecar := _keep(path, desk, provenance.source(desk, name, caption, records), body.encode()):
-        latex = table.style.hide(axis="index").format(escape="latex")
-        write_atomic(path.with_suffix(".md"), f"{tables.markdown(table)}\n\n{marked}\n")
-        write_atomic(path.with_suffix(".csv"), table.to_csv(index=False))
-        write_atomic(path.with_suffix(".tex"), latex.to_latex(caption=marked, label=f"tab:{name}", hrules=True))
-        write_atomic(path.with_suffix(".html"), body + "\n")
+    if desk.profile == "quick" and not _elsewhere(desk, records):
+        caption = f"Quick run on {desk.frames.name}, not a result. {caption}"
+    path, forms = folder(desk) / name, table_forms(table, caption, name)
+    if sidecar := _keep(path, desk, provenance.source(desk, name, caption, records, files), forms["html"].encode()):
+        for kind, text in forms.items():
+            write_atomic(path.with_suffix(f".{kind}"), text)
         write_atomic(path.with_suffix(".json"), provenance.text(sidecar))
-    display(HTML(body))
+    display(HTML(forms["html"]))
+
+
+def table_forms(table, caption, name):
+    """A DataFrame of texts as HTML, Markdown, LaTeX and CSV: `{suffix: text}`."""
+    return {
+        "md": f"{tables.markdown(table)}\n\n{caption}\n",
+        "csv": table.to_csv(index=False),
+        "tex": latex.table(table, caption, name),
+        "html": table_html(table, caption, name) + "\n",
+    }
 
 
 def table_html(table, caption, name):
     """A DataFrame of texts as an HTML table `tab-NAME`: columns of numbers to the right, of words to the left."""
-    texts = table.astype(str)
-    sides = ["right" if all(t[:1].isdigit() or t in ("–", "nan") for t in texts[c]) else "left" for c in table]
+    texts, sides = table.astype(str), tables.sides(table)
 
     def row(kind, cells):
         pairs = zip(cells, sides, strict=True)
@@ -148,16 +161,32 @@ def _keep(path, desk, source, content):
     return fresh | {"drawn": provenance.drawn(desk)}
 
 
+def _elsewhere(desk, records):
+    """Whether all records that are shown come from other data than the desk's: recorded runs in a quick build."""
+    marks = {r["data"]["fingerprint"] for r in records if r}
+    return bool(marks) and desk.frames.fingerprint not in marks
+
+
 def _counted(caption, records):
-    """The caption with the number of runs behind each arm and density, where it does not say so itself."""
-    sizes = Counter((r["arm"], r["density"]) for r in records if r and r["arm"] != "floor").values()
+    """The caption with the number of runs (seeds) behind each configuration, where it does not say so itself."""
+    def row(r):
+        return r["arm"], r["density"], json.dumps({**r.get("config", {}), "seed": None}, sort_keys=True)
+
+    sizes = Counter(row(r) for r in records if r and r["arm"] != "floor").values()
     if not sizes or "n = " in caption or "first seed" in caption:
         return caption
     low, high = min(sizes), max(sizes)
     return f"{caption} n = {low if low == high else f'{low} to {high}'} {'run' if high == 1 else 'runs'} each."
 
 
-def _display(data, kind, name, caption, alt):
+def _missing(caption):
+    """Say that what a caption announces is not there yet."""
+    say(f"*Not run yet.* {caption.partition('. ')[0].rstrip('.: ')}.")
+
+
+def _display(data, kind, size, name, caption, alt):
+    """Show a picture (bytes) with its caption, at `size` (width, height) in pixels where there is room."""
     text, words = html.escape(caption), html.escape(alt, quote=True)
-    coded = base64.b64encode(data).decode()
-    display(HTML(f'<figure id="fig-{name}"><img src="data:image/{kind};base64,{coded}" alt="{words}"><figcaption>{text}</figcaption></figure>'))
+    shape = f'width="{size[0]:.0f}" height="{size[1]:.0f}"' + ' class="broad"' * (size[0] > 700)
+    source = f"data:image/{kind};base64,{base64.b64encode(data).decode()}"
+    display(HTML(f'<figure id="fig-{name}"><img src="{source}" {shape} alt="{words}"><figcaption>{text}</figcaption></figure>'))

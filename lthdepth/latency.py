@@ -70,7 +70,7 @@ def setting(measurement, first=True):
         return ""
     size = "×".join(map(str, measurement["size"]))
     ticket = f"{named(measurement['tickets'][0])} ticket, " if first else ""
-    return f"{ticket}{measurement['network']['backbone']}, {size}, batch 1, float32, {where(measurement)}"
+    return f"{ticket}{measurement['network']['backbone'].replace('resnet', 'ResNet-')}, {size}, batch 1, float32, {where(measurement)}"
 
 
 def amdahl(ticket, row="sparse"):
@@ -135,10 +135,10 @@ def reading(measurement):
     """What the measurement says of its first ticket, in sentences."""
     t = measurement["tickets"][0]
     ways = [layer["chosen"] for layer in t["layers"]]
-    counts = ", ".join(f"{ways.count(way)} {words}" for way, (_, words) in WAYS.items() if way in ways)
+    counts = "; ".join(f"{ways.count(way)} {words}" for way, (_, words) in WAYS.items() if way in ways)
     size = {part: t["bytes"][part] for part in ("encoder", "network")}
     return (
-        f"{named(t).capitalize()}, batch 1, {measurement['size'][0]}×{measurement['size'][1]}, float32, {where(measurement)}: the encoder "
+        f"{named(t)[0].upper()}{named(t)[1:]}, batch 1, {measurement['size'][0]}×{measurement['size'][1]}, float32, {where(measurement)}: the encoder "
         f"takes {_row(t, 'sparse')['encoder']:.1f} ms instead of {_row(t, 'dense')['encoder']:.1f} ms, {gain(t, 'encoder', base='dense'):.1f} times "
         f"as fast as dense and {gain(t, 'encoder'):.1f} times as fast as dense with batch norm folded. End to end that is "
         f"{gain(t, 'network'):.2f} times as fast as folded, where Amdahl's law allows {amdahl(t):.2f}; an encoder that took no time would give "
@@ -157,7 +157,7 @@ def where(measurement):
 
 def named(ticket):
     """A measured ticket in words."""
-    return f"{ARMS.get(ticket['arm'], ticket['arm'])} {100 * ticket['density']:.3g} %"
+    return f"{ARMS.get(ticket['arm'], ticket['arm'])} {100 * ticket['density']:#.3g} %"
 
 
 def layers(measurement):
@@ -167,8 +167,8 @@ def layers(measurement):
     found = measurement["tickets"][0]["layers"]
     figure, ax = plt.subplots(figsize=(9, 3.6))
     places = range(len(found))
-    ax.bar(places, [r["ms"]["dense"] for r in found], width=0.8, color="0.85")
-    ax.bar(places, [r["ms"][r["chosen"]] for r in found], width=0.8, color=[WAYS[r["chosen"]][0] for r in found])
+    ax.bar(places, [r["ms"]["dense"] for r in found], width=0.8, color="0.85", label="if dense")
+    ax.bar(places, [r["ms"][r["chosen"]] for r in found], width=0.8, label="as it is run", color=[WAYS[r["chosen"]][0] for r in found])
     ax.set_xticks(places, [r["name"].removesuffix(".0") for r in found], rotation=90, fontsize=6 if len(found) > 30 else 8)
     top = 1.5 * float(np.percentile([r["ms"]["dense"] for r in found], 90))
     for place, r in enumerate(found):
@@ -185,7 +185,7 @@ def speedup(measurement):
     """Speed-up over the folded network against density: encoder, end to end, and what Amdahl's law makes of the encoder's."""
     if not measurement:
         return None
-    figure, ax = plt.subplots(figsize=(6.4, 3.8))
+    figure, ax = plt.subplots(figsize=(5.6, 3.7))
     arms = list(dict.fromkeys(t["arm"] for t in measurement["tickets"]))
     for arm in arms:
         found = sorted((t for t in measurement["tickets"] if t["arm"] == arm), key=lambda t: t["density"])
@@ -214,7 +214,7 @@ def on_disk(measurement):
     if not measurement:
         return None
     size = measurement["tickets"][0]["bytes"]
-    figure, ax = plt.subplots(figsize=(7.2, 2.6))
+    figure, ax = plt.subplots(figsize=(6.2, 2.9))
     rows = [(f"{part}, {form}", size[part], form) for part in ("network", "encoder") for form in ("sparse", "dense")]
     for y, (_, s, form) in enumerate(rows):
         parts = {"weights": s["dense"]} if form == "dense" else {part: s[part] for part in ("rest", "values", "pattern")}
@@ -225,7 +225,7 @@ def on_disk(measurement):
         ax.annotate(f"{left / 1e6:.1f} MB", (left / 1e6, y), (4, 0), textcoords="offset points", va="center", fontsize=8)
     ax.set_yticks(range(len(rows)), [name for name, _, _ in rows])
     ax.set(xlabel="size on disk (MB)", xlim=(0, 1.15 * size["network"]["dense"] / 1e6))
-    ax.legend(handles=[Patch(color=c, label=words) for c, words in PARTS.values()], frameon=False, fontsize=8, loc="upper right")
+    ax.legend(handles=[Patch(color=c, label=words) for c, words in PARTS.values()], frameon=False, fontsize=8, ncols=2, loc="lower left", bbox_to_anchor=(0, 1))
     return figure
 
 
@@ -239,7 +239,7 @@ def tradeoff(records, measurement):
     found = timed(records, measurement)
     if not {r["arm"] for r in found} - {"dense"}:
         return None
-    figure, ax = plt.subplots(figsize=(6.4, 3.8))
+    figure, ax = plt.subplots(figsize=(5.6, 3.7))
     shown = set()
     for r in found:
         x, y = _time(r, measurement), r["test"]["full"]["pooled"]["rms"]

@@ -76,10 +76,10 @@ def reading(floor):
     texts = []
     for name, p in zip(("dense", "sparse"), _published(), strict=True):
         changes = relative(p._asdict(), floor["test"]["full"]["pooled"])
-        texts.append(f"its {name} network " + ", ".join(f"{PANELS[k]} {100 * (v - 1):+.1f} %" for k, v in changes.items()))
+        texts.append(f"the {name} network has " + ", ".join(f"{PANELS[k]} {100 * (v - 1):+.1f} %" for k, v in changes.items()))
     return (
         "Against the mean depth map, pooled over the same pixels, "
-        + "; ".join(texts)
+        + "; ".join(texts).replace("-", "−")
         + ". Negative is better than a prediction that never looks at the picture."
     )
 

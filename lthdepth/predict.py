@@ -2,6 +2,7 @@
 
 import math
 import re
+import warnings
 from pathlib import Path
 
 import matplotlib.pyplot as plt
@@ -123,8 +124,10 @@ def photo(path):
     if not Path(path).is_file():
         raise UserError(f"there is no photo {path}: check its name and folder.")
     try:
-        with Image.open(path, formats=FORMATS) as image:
-            rgb = np.asarray(ImageOps.exif_transpose(image).convert("RGB"))
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", Image.DecompressionBombWarning)  # a big photo is no attack; the limit stays
+            with Image.open(path, formats=FORMATS) as image:
+                rgb = np.asarray(_eight_bits(ImageOps.exif_transpose(image)).convert("RGB"))
     except (OSError, ValueError, SyntaxError, Image.DecompressionBombError):
         wanted = "give a whole .jpg or .png of less than 178 million pixels"
         raise UserError(f"{path} cannot be decoded as a photo: {wanted}.") from None
@@ -132,6 +135,13 @@ def photo(path):
     if max(height, width) > LONGEST * min(height, width):
         raise UserError(f"{path} is {width}×{height} pixels: cut it to less than {LONGEST} times as long as short.")
     return rgb
+
+
+def _eight_bits(image):
+    """A grey picture of 16 bits a pixel as one of 8; Pillow would cut everything above 255 to white. Any other as it is."""
+    if not image.mode.startswith("I"):
+        return image
+    return Image.fromarray((np.asarray(image).astype(np.uint32) >> 8).clip(0, 255).astype(np.uint8))
 
 
 def seen(rgb, config):

@@ -1,6 +1,7 @@
 """Where a figure or table came from: its sidecar, the same in plain words, and whether the code has moved on since."""
 
 import ast
+import hashlib
 import json
 import subprocess
 from pathlib import Path
@@ -19,23 +20,46 @@ SCIENCE = ("arms", "augment", "config", "convert", "data", "frames", "furniture"
            "step", "tickets", "train", "weights")  # fmt: skip
 
 
-def source(desk, name, caption, records):
+# What of a record can be seen in a figure.
+NUMBERS = ("test", "validation", "curves", "densities", "ticket")
+
+
+def source(desk, name, caption, records, files=None):
     """What a sidecar says, but for how it was drawn (`drawn`) and the file's hash.
 
     Args:
         desk: `experiments.Desk`; name, caption: of the figure; records: those that went into it, None for a missing one.
+        files: of the repository, that numbers were taken from; [] for a figure of no data at all. Without runs and files it
+            shows the desk's data.
     """
     records = [r for r in records if r]
+    if files is None and not records and desk.profile == "paper":
+        files = ["results/nyu_summary.h5"]
+        data = [desk.summary().description]
+    else:
+        data = [r["data"] for r in records] or ([desk.summary().description] if files is None else [])
     kept = ("key", "study", "arm", "density", "seed", "commit", "dirty", "device", "seconds")
     return {
         "name": name,
         "caption": caption,
         "profile": desk.profile,
         "command": f"./build.sh --profile {desk.profile}",
-        "data": _distinct([r["data"] for r in records] or [desk.summary().description], ("name", "fingerprint")),
+        "data": _distinct(data, ("name", "fingerprint")),
         "init": _distinct([r["init"] for r in records if r["arm"] != "floor"], ("name", "description", "fingerprint")),
-        "runs": [{k: r[k] for k in kept} for r in records],
+        "files": {path: fingerprint(path) for path in files or ()},
+        "runs": [{k: r[k] for k in kept} | {"numbers": numbers(r)} for r in records],
     }
+
+
+def numbers(record):
+    """Hash of what a figure can show of a record: one digit changed afterwards, and it is another."""
+    return hashlib.sha256(json.dumps([record.get(k) for k in NUMBERS], sort_keys=True).encode()).hexdigest()[:12]
+
+
+def fingerprint(path):
+    """Hash of a file of the repository; "" where it is gone."""
+    path = runs.ROOT / path
+    return hashlib.sha256(path.read_bytes()).hexdigest()[:12] if path.is_file() else ""
 
 
 def drawn(desk):
@@ -59,17 +83,17 @@ def read(path):
         UserError: no such file, nothing said of it, or damaged.
     """
     path, sidecar = Path(path), Path(path).with_suffix(".json")
-    if not path.exists():
-        raise UserError(f"no file {path}.")
+    if not path.is_file():
+        raise UserError(f"no file {path}; figures and tables of the paper are in figures/, those of a quick build in build/quick/figures/.")
     try:
         said = sidecar.read_text() if sidecar.exists() else getattr(Image.open(path, formats=("PNG",)), "text", {}).get("Description")
         if said is None:
-            raise UserError(f"{path} has no sidecar {sidecar.name} and says nothing of itself: it was not made by a build.")
+            raise UserError(f"{path} has no sidecar {sidecar.name} and says nothing of itself: it is no figure or table of a build.")
         s = json.loads(said)
         s["caption"], s["profile"], s["drawn"]["versions"], s["data"], s["init"], s["runs"]
         return s
     except (OSError, SyntaxError, Image.DecompressionBombError):  # of Pillow
-        raise UserError(f"{path} has no sidecar {sidecar.name}: it was not made by a build.") from None
+        raise UserError(f"{path} has no sidecar {sidecar.name}: it is no figure or table of a build.") from None
     except (ValueError, KeyError, TypeError, RecursionError):
         raise UserError(f"{sidecar} is damaged or of another program; build the paper again.") from None
 
@@ -84,13 +108,18 @@ def explain(path, store=None):
     lines = [f"{Path(path).name}: {s['caption']}", ""]
     trained = [r for r in s["runs"] if r["arm"] != "floor"]
     if s["runs"]:
-        hours = sum(r["seconds"] for r in s["runs"]) / 3600
-        lines.append(f"It shows {len(s['runs'])} recorded runs, {hours:.1f} hours of computing on {_listed(r['device'] for r in s['runs'])}.")
+        spent, n = _time(sum(r["seconds"] for r in s["runs"])), len(s["runs"])
+        lines.append(f"It shows {n} recorded {'run' if n == 1 else 'runs'}, {spent} of computing on {_listed(r['device'] for r in s['runs'])}.")
         missing = [r["key"] for r in s["runs"] if r["key"] not in known]
         there = f"here but for {', '.join(missing)}" if missing else "all here"
         lines.append(f"Their records are {there}; `python -m lthdepth show KEY` prints one.")
-    else:
+    elif s["data"]:
         lines.append("No trained run went into it, only the data.")
+    else:
+        lines.append("No trained run went into it, and no data set.")
+    for path, was in s.get("files", {}).items():
+        same = "as it is now" if fingerprint(path) == was else "which has changed since: build the paper again"
+        lines.append(f"Numbers from {path} (SHA-256 {was}…), {same}.")
     lines += [f"Data: {d['name']}, fingerprint {d['fingerprint']}." for d in s["data"]]
     lines += [f"Initial weights: {i['name']} ({i['description']}), fingerprint {i['fingerprint']}." for i in s["init"]]
     d = s["drawn"]
@@ -99,11 +128,14 @@ def explain(path, store=None):
     changed, files = _changed(s["runs"])
     if changed:
         lines.append(f"{changed} Changed: {_listed(files)}.")
+    if any(made["dirty"] for made in (d, *s["runs"])):
+        lines.append("A + behind a commit: there were changes that it does not hold.")
     if s["runs"]:
-        lines += ["", "key               study    arm        kept      seed  commit         wall time"]
+        study, arm = (max(len(r[k]) for r in s["runs"]) for k in ("study", "arm"))
+        lines += ["", f"{'key':16}  {'study':{study}}  {'arm':{arm}}  {'kept':>8}  seed  {'commit':13}  wall time"]
         for r in s["runs"]:
-            time = f"{r['seconds']:.0f} s" if r["seconds"] < 600 else f"{r['seconds'] / 60:.0f} min"
-            lines.append(f"{r['key']}  {r['study']:8} {r['arm']:8} {100 * r['density']:6.2f} %  {r['seed']:4}  {_commit(r):14} {time}")
+            kept = f"{100 * r['density']:6.2f} %"
+            lines.append(f"{r['key']}  {r['study']:{study}}  {r['arm']:{arm}}  {kept}  {r['seed']:4}  {_commit(r):13}  {_time(r['seconds'])}")
     if again := next((known[r["key"]] for r in trained if r["key"] in known), None):
         lines += ["", f"To make the run {again['key']} again: {command(again)}"]
     return "\n".join(lines)
@@ -152,6 +184,10 @@ def _code(text):
 def _git(*words):
     done = subprocess.run(["git", *words], cwd=runs.ROOT, capture_output=True, text=True, check=False)
     return done.stdout if done.returncode == 0 else None
+
+
+def _time(seconds):
+    return f"{seconds:.0f} s" if seconds < 600 else f"{seconds / 60:.0f} min" if seconds < 7200 else f"{seconds / 3600:.1f} h"
 
 
 def _commit(made):

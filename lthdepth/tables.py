@@ -23,6 +23,7 @@ BREAK_EVEN = (
 )
 SIMULATED = "Loss and spread as in the study: differences with a standard deviation of 0.010 m, a margin of 0.015 m."
 
+DATA = {"nyu": "NYU Depth V2", "rooms": "built-in rooms"}  # data sets by the name in their records
 HEADINGS = {"rel": "rel", "rms": "rms (m)", "delta1": "δ1", "delta2": "δ2", "delta3": "δ3"}
 
 
@@ -129,7 +130,9 @@ def basis(desk, name, records):
     if r is None:
         return ""
     others = desk.basis(name)[2] if desk.profile == "paper" else 0
-    text = f"Made on {r['data']['name']} (fingerprint {r['data']['fingerprint']}) from the weights {r['init']['name']} ({r['init']['fingerprint']})."
+    init, name = r["init"], r["data"]["name"]
+    weights = init["description"] if init["name"] == "none" else f"{init['name']}, {init['description']} (fingerprint {init['fingerprint']})"
+    text = f"Made on {DATA.get(name, name)} (fingerprint {r['data']['fingerprint']}). Initial weights: {weights}."
     return text + (f" {others} more recorded {'run' if others == 1 else 'runs'} of this study, on other data or weights, are left out." if others else "")
 
 
@@ -141,7 +144,7 @@ def verdict(desk, analyses):
     """
     said = [f"{study(name).title}. {analysis.sentence()}" for name, analysis in analyses.items()]
     if desk.profile == "quick":
-        said.insert(0, f"This is a quick build on {desk.frames.name}: a demonstration of the pipeline. It says nothing about the question.")
+        said.insert(0, f"This is a quick build on {DATA.get(desk.frames.name, desk.frames.name)}: a demonstration of the pipeline. It says nothing about the question.")
     return "\n\n".join(said)
 
 
@@ -254,6 +257,12 @@ def markdown(table):
     """A DataFrame of texts as a Markdown table."""
     lines = [list(table.columns), ["---"] * len(table.columns), *table.astype(str).values.tolist()]
     return "\n".join("| " + " | ".join(line) + " |" for line in lines)
+
+
+def sides(table):
+    """For each column of a DataFrame of texts, "right" where it holds numbers, signed or not, and "left" where words."""
+    number = re.compile(r"(< ?)?[+−-]?\d|[–-]$|nan$|not run yet$")
+    return ["right" if all(map(number.match, column)) else "left" for _, column in table.astype(str).items()]
 
 
 def plain(text):

@@ -145,10 +145,11 @@ def scored(records, protocol="full", average="pooled"):
 
 def difference(row):
     """A row of `Analysis.tickets` as a sentence: the difference and its interval, over seeds or, with one, over scenes."""
-    said = f"{label(row._asdict() if hasattr(row, '_asdict') else row)}: {row.difference:+.3f} m from dense"
+    name = label(row._asdict() if hasattr(row, "_asdict") else row)
+    said = f"{name[0].upper()}{name[1:]}: {row.difference:+.3f} m from dense"
     if row.n >= 2:
         return f"{said} over {row.n} pairs, 95 % interval {row.low:+.3f} to {row.high:+.3f} m."
-    return said + (f" (over test scenes {row.scene_low:+.3f} to {row.scene_high:+.3f} m)." if np.isfinite(row.scene_low) else ".")
+    return said + (f" (95 % over test scenes: {row.scene_low:+.3f} to {row.scene_high:+.3f} m)." if np.isfinite(row.scene_low) else ".")
 
 
 def _pairs(table):

@@ -3,10 +3,11 @@
 #
 # **Abstract.** Networks that estimate depth from one photo start from an encoder that was trained to classify ImageNet.
 # Chen et al. (2021) found that such an encoder contains *lottery tickets*: a small part of its weights that, trained
-# alone, does as well as the whole on many tasks. One study asked whether this holds for depth: FCRN on NYU Depth V2,
-# with 1.8 % of the encoder's weights. It called its own result inconclusive, and in rms and δ1 both networks in it are no
-# better than predicting the mean depth map. We ask the question again, with a dense network that works, paired runs, controls, and
-# every number rendered from recorded runs. The state of the answer stands at the end of chapter 4.
+# alone, does as well as the whole on many tasks.
+# [One study](https://hajekel.github.io/CV_LTH_pre-training_depth-estimation) asked whether this holds for depth: FCRN on
+# NYU Depth V2, with 1.8 % of the encoder's weights. It called its own result inconclusive, and neither of its networks is
+# clearly better than predicting the mean depth map (chapter 5). We ask the question again, with a dense network that works,
+# paired runs, controls, and every number rendered from recorded runs. The state of the answer stands under “Verdict” in chapter 4.
 
 # %% [markdown]
 # ## The question
@@ -51,7 +52,7 @@ caption = (
     "colour is sign, red weights are about to be pruned. The survivors go back to the weights they started from."
 )
 alt = "Animation: eight times the thinnest lines between four columns of dots turn red and vanish; ever fewer stay."
-figures.show_animation(desk, animation.gif(steps), "pruning_schematic", caption, alt)
+figures.show_animation(desk, animation.gif(steps), "pruning_schematic", caption, alt, files=[])
 
 # %% [markdown]
 # ## The data
@@ -66,7 +67,8 @@ figures.show_animation(desk, animation.gif(steps), "pruning_schematic", caption,
 counts = summary.description["splits"]
 rows = [{"split": s, "frames": c["frames"], "scenes": c["scenes"], "mean depth (m)": f"{c['depth_mean']:.3f}",
          "sd (m)": f"{c['depth_std']:.3f}"} for s, c in counts.items() if c["frames"]]  # fmt: skip
-caption = f"The data set of this build: {summary.description['name']}, {summary.description['width']}×{summary.description['height']}."
+name = summary.description["name"]
+caption = f"The data set of this build: {tables.DATA.get(name, name)}, {summary.description['width']}×{summary.description['height']}."
 figures.show_table(desk, pd.DataFrame(rows), "data_table", caption)
 
 # %%
@@ -74,7 +76,7 @@ caption = "Four test frames, evenly spaced through the test set: photo and depth
 figures.show(desk, plots.frames(summary), "frames", caption)
 
 # %%
-caption = "Distribution of depth over the pixels of each split, 0.1 m bins."
+caption = "Distribution of depth over the pixels of each split, 0.2 m bins."
 figures.show(desk, plots.histograms(summary.description), "depth_histogram", caption)
 
 # %%
@@ -86,10 +88,10 @@ figures.show(desk, plots.scene_counts(summary.description), "scene_counts", capt
 #
 # The trivial predictor answers every photo with the mean depth map of the training frames. A network that does not beat
 # it by a wide margin has learned nothing about the picture, and comparing it with its pruned copy says nothing about
-# pruning. In rms and δ1 both networks of the study under test lie at this floor (chapter 4).
+# pruning. Neither network of the study under test is clearly better than this floor (chapter 5).
 
 # %%
-caption = "The mean depth map of the training frames: far in the upper middle, near at the bottom and sides."
+caption = "The mean depth map of the training frames, on a colour scale of its own."
 figures.show(desk, plots.mean_map(summary), "mean_map", caption)
 
 # %%

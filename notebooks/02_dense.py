@@ -75,7 +75,7 @@ for study, records in found.items():
 for study, records in found.items():
     done = [r for r in records if r]
     if gate := verdict.gate(done):
-        caption = f"Dense network and floor ({study} runs), mean ± sd over seeds. {tables.protocol(done)}."
+        caption = f"Dense network and floor ({study} runs), mean ± sd over seeds; {tables.protocol(done)}."
         figures.show_table(desk, tables.scores(done), f"dense_table_{study}", caption, done)
         figures.say(gate[1])
 

@@ -50,8 +50,8 @@ figures.say(
 if desk.profile == "paper":
     recorded = levels.load()
     figures.say(levels.asked(recorded))
-    caption = f"What 18 rounds leave, in the four senses ({recorded['weights']['name']} weights; multiply-adds at 228×304)."
-    figures.show_table(desk, levels.table(recorded), "levels_table", caption)
+    caption = f"What 18 rounds leave, in the four senses (ImageNet weights {recorded['weights']['name']}; multiply-adds at 228×304)."
+    figures.show_table(desk, levels.table(recorded), "levels_table", caption, files=["results/levels.json"])
 
 # %%
 found = {study: desk.records(study) for study in desk.studies()}
@@ -60,15 +60,15 @@ for study, records in found.items():
 
 # %%
 for study, records in found.items():
-    if len(table := tables.densities(records)):
-        caption = f"What each ticket leaves ({study} runs, first seed): weights, and multiply-adds at the runs' input size."
-        figures.show_table(desk, table, f"density_table_{study}", caption, records)
+    caption = f"What each ticket leaves ({study} runs, first seed): weights, and multiply-adds at the runs' input size."
+    figures.show_table(desk, tables.densities(records), f"density_table_{study}", caption, records)
 
 # %% [markdown]
 # ## Where the weights are
 #
 # A random ticket keeps about the same fraction everywhere. A magnitude ticket does not: it follows the scale of each layer's
-# weights, and may leave some layers almost empty.
+# weights, and may leave some layers almost empty. A layer-shuffled ticket keeps the same share of every layer as the magnitude
+# ticket, in other places, so that their lines coincide.
 
 # %%
 for study, records in found.items():
@@ -94,10 +94,10 @@ for study, records in found.items():
 # %%
 for study, records in found.items():
     chain = desk.rounds(records)
-    if gif := animation.rounds(chain, "QUICK RUN, not a result" if desk.profile == "quick" else ""):
-        caption = f"The rounds behind the smallest ticket of iterative magnitude pruning ({study} runs); hollow: trained for fewer epochs."
-        alt = f"Animation of {len(chain) - 1} rounds: left, a bar a layer, lower every round; right, a dot more on test rms against weights."
-        figures.show_animation(desk, gif, f"rounds_{study}", caption, alt)
+    gif = animation.rounds(chain, "QUICK RUN, not a result" if desk.profile == "quick" else "")
+    caption = f"The rounds behind the smallest ticket of iterative magnitude pruning ({study} runs); hollow: trained for fewer epochs."
+    alt = f"Animation of {len(chain) - 1} rounds: left, a bar a layer, lower every round; right, a dot more on test rms against weights."
+    figures.show_animation(desk, gif, f"rounds_{study}", caption, alt, chain)
 
 # %% [markdown]
 # ## Training them

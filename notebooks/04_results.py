@@ -33,7 +33,8 @@ for study, records in found.items():
 for study, records in found.items():
     caption = f"Published results and ours ({study} runs)."
     floor = desk.find(PUBLISHED_FLOOR)
-    figures.show_table(desk, tables.comparison(records, floor), f"comparison_table_{study}", caption, [*records, floor])
+    table = tables.comparison(records, floor)
+    figures.show_table(desk, table, f"comparison_table_{study}", caption, [*records, floor], files=["lthdepth/published.csv"])
 
 # %%
 for study, records in found.items():
@@ -63,7 +64,7 @@ for study, records in found.items():
 # %%
 for study, records in found.items():
     caption = f"What pruning costs in other tasks and in depth ({study} runs). {curves.BESIDE}"
-    figures.show(desk, curves.beside_published(records), f"other_tasks_{study}", caption, records)
+    figures.show(desk, curves.beside_published(records), f"other_tasks_{study}", caption, records, files=["lthdepth/chen2021.csv"])
 
 # %% [markdown]
 # ## Depth maps
@@ -106,9 +107,8 @@ figures.say(tables.verdict(desk, analyses))
 
 # %%
 for study, analysis in analyses.items():
-    if len(analysis.tickets):
-        caption = f"Every ticket against dense ({study} runs). {tables.TICKETS}"
-        figures.show_table(desk, tables.tickets(analysis), f"verdict_table_{study}", caption, found[study])
+    caption = f"Every ticket against dense ({study} runs). {tables.TICKETS}"
+    figures.show_table(desk, tables.tickets(analysis), f"verdict_table_{study}", caption, found[study])
 
 # %%
 for study, analysis in analyses.items():
@@ -123,15 +123,13 @@ for study, analysis in analyses.items():
 
 # %%
 for study, analysis in analyses.items():
-    if len(analysis.controls):
-        caption = f"How much worse the controls are than {ARMS[verdict.PRIMARY]} ({study} runs). p: one-sided paired t test, Holm."
-        figures.show_table(desk, tables.controls(analysis), f"controls_table_{study}", caption, found[study])
+    caption = f"How much worse the controls are than {ARMS[verdict.PRIMARY]} ({study} runs). p: one-sided paired t test, Holm."
+    figures.show_table(desk, tables.controls(analysis), f"controls_table_{study}", caption, found[study])
 
 # %%
 for study, analysis in analyses.items():
-    if len(analysis.break_even):
-        caption = f"Break-even density of every arm ({study} runs). {tables.BREAK_EVEN}"
-        figures.show_table(desk, tables.break_even(analysis), f"break_even_table_{study}", caption, found[study])
+    caption = f"Break-even density of every arm ({study} runs). {tables.BREAK_EVEN}"
+    figures.show_table(desk, tables.break_even(analysis), f"break_even_table_{study}", caption, found[study])
 
 # %% [markdown]
 # ### Does the protocol matter?
@@ -141,9 +139,8 @@ for study, analysis in analyses.items():
 
 # %%
 for study, analysis in analyses.items():
-    if len(analysis.protocols):
-        caption = f"Mean difference in test rms (m) from dense under every protocol ({study} runs)."
-        figures.show_table(desk, tables.protocols(analysis), f"protocols_table_{study}", caption, found[study])
+    caption = f"Mean difference in test rms (m) from dense under every protocol ({study} runs)."
+    figures.show_table(desk, tables.protocols(analysis), f"protocols_table_{study}", caption, found[study])
 
 # %% [markdown]
 # ### How far can these statistics be trusted?
@@ -155,7 +152,7 @@ for study, analysis in analyses.items():
 # %%
 if desk.profile == "paper":
     caption = "Simulated studies: how often intervals hold the truth and tests pass, ± standard error. " + tables.SIMULATED
-    figures.show_table(desk, tables.simulated(), "simulation_table", caption)
+    figures.show_table(desk, tables.simulated(), "simulation_table", caption, files=["benchmarks/statistics.csv"])
 
 # %% [markdown]
 # ## Limits
@@ -176,3 +173,5 @@ if desk.profile == "paper":
 # - Martinez, Shewakramani, Liu, Bârsan, Zeng, Urtasun: Permute, Quantize, and Fine-tune: Efficient Compression of Neural
 #   Networks. CVPR 2021
 # - Silberman, Hoiem, Kohli, Fergus: Indoor Segmentation and Support Inference from RGBD Images. ECCV 2012
+# - [The Lottery Tickets Hypothesis for Supervised Pre-training in depth estimation models](https://hajekel.github.io/CV_LTH_pre-training_depth-estimation).
+#   Web page of June 2023: the study under test

@@ -29,7 +29,7 @@ desk = Desk(profile, data, weights, device)
 # %% tags=["index"]
 floor = desk.find(PUBLISHED_FLOOR)
 caption = "The published rows and the mean depth map of frames 0–1199, all scored on the last 50 frames."
-figures.show_table(desk, postmortem.against_floor(floor), "published_floor_table", caption, [floor])
+figures.show_table(desk, postmortem.against_floor(floor), "published_floor_table", caption, [floor], files=["lthdepth/published.csv"])
 figures.say(postmortem.reading(floor) or "*The floor of the published rows is not run yet.*")
 
 # %% [markdown]
@@ -99,9 +99,9 @@ else:
 beside = floor if profile == "paper" else None
 caption = (
     "Errors relative to the mean depth map's on the same pixels (dotted: the floor; line: the sound network). A dot is a run, "
-    "a bar leads from the sound network to the row's mean, diamonds are the published rows."
+    f"a bar leads from the sound network to the row's mean{', diamonds are the published rows' if beside else ''}."
 )
-figures.show(desk, postmortem.figure(found, beside), "postmortem", caption, [*postmortem.used(found), beside])
+figures.show(desk, postmortem.figure(found, beside), "postmortem", caption, [*postmortem.used(found), beside], files=["lthdepth/published.csv"])
 
 # %%
 caption = "Each defect alone and all together: mean ± sd over seeds, pooled over the frames that the row's protocol scores."

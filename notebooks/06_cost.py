@@ -19,6 +19,7 @@ figures.style()
 desk = Desk(profile, data, weights, device)
 measured = latency.measured(desk)  # {study: measurement at the size of its input}
 main = next(iter(measured.values()), None)
+files = ["results/cost.json"] if profile == "paper" else []
 
 # %% [markdown]
 # ## How it is run
@@ -41,18 +42,18 @@ main = next(iter(measured.values()), None)
 #
 # $$ \frac{T}{T - E + E'} $$
 #
-# end to end. The row with the decoder pruned too is timing alone: nobody has trained that network, and what it would
+# end to end. Encoder and network are timed apart, so that a gain can pass the bound by the noise of two timings. The row with the decoder pruned too is timing alone: nobody has trained that network, and what it would
 # predict is unknown.
 
 # %% tags=["index"]
 if main:
     caption = f"One picture at a time: {latency.setting(main)}. Medians; speed-ups over the dense and the folded network."
-    figures.show_table(desk, latency.table(main), "cost_table", caption)
+    figures.show_table(desk, latency.table(main), "cost_table", caption, files=files)
 figures.say(latency.reading(main) if main else "*Not measured yet: `python -m lthdepth cost` does it.*")
 
 # %%
 caption = f"Time of every convolution of the encoder, dense (grey) and as it is run: {latency.setting(main)}."
-figures.show(desk, latency.layers(main), "cost_layers", caption, note="Not measured yet.")
+figures.show(desk, latency.layers(main), "cost_layers", caption, files=files)
 
 # %% [markdown]
 # ## Against density
@@ -62,12 +63,12 @@ figures.show(desk, latency.layers(main), "cost_layers", caption, note="Not measu
 
 # %% tags=["index"]
 caption = f"Speed-up over the folded network: {latency.setting(main)}. Dashes: what Amdahl's law allows end to end."
-figures.show(desk, latency.speedup(main), "cost_speedup", caption, note="Not measured yet.")
+figures.show(desk, latency.speedup(main), "cost_speedup", caption, files=files)
 
 # %%
 for study, measurement in measured.items():
     caption = f"Every ticket measured, sparse against folded: {latency.setting(measurement, False)}."
-    figures.show_table(desk, latency.levels(measurement), f"cost_levels_table_{study}", caption)
+    figures.show_table(desk, latency.levels(measurement), f"cost_levels_table_{study}", caption, files=files)
 
 # %% [markdown]
 # ## Bytes
@@ -77,7 +78,7 @@ for study, measurement in measured.items():
 
 # %%
 caption = f"Size on disk: {latency.setting(main)}."
-figures.show(desk, latency.on_disk(main), "cost_bytes", caption, note="Not measured yet.")
+figures.show(desk, latency.on_disk(main), "cost_bytes", caption, files=files)
 
 # %% [markdown]
 # ## Accuracy against time
@@ -88,7 +89,7 @@ figures.show(desk, latency.on_disk(main), "cost_bytes", caption, note="Not measu
 for study, measurement in measured.items():
     records = desk.records(study)
     caption = f"Test rms against time, {study} runs: {latency.setting(measurement, False)}."
-    figures.show(desk, latency.tradeoff(records, measurement), f"cost_accuracy_{study}", caption, latency.timed(records, measurement))
+    figures.show(desk, latency.tradeoff(records, measurement), f"cost_accuracy_{study}", caption, latency.timed(records, measurement), files=files)
 
 # %% [markdown]
 # ## What does not pay

@@ -23,14 +23,70 @@ def test_panels_bars_and_categories():
     figure, (one, two) = plt.subplots(1, 2)
     one.hist([[1, 1, 2], [2, 2, 2]], [0.5, 1.5, 2.5], label=["train", "test"])
     one.set(xlabel="frames in a scene", ylabel="scenes")
-    two.scatter([0.1, 0.2, 0.3], [0, 1, 1])
+    two.scatter([0.1, 0.2, 0.3, 0.2], [0, 1, 1, 0.97])
     two.set_yticks([0, 1], ["dense", "random"])
     two.set_xlabel("rms (m)")
     figure.canvas.draw()
     said = describe(figure)
     plt.close(figure)
     assert "Panel 1: chart of scenes against frames in a scene: train, bars of 1 to 2; test, bars of 0 to 3." in said
-    assert "Panel 2: chart of dense, random against rms (m): 3 dots." in said
+    assert "Panel 2: chart of dense, random against rms (m): random 0.2 to 0.3; dense 0.1." in said  # from the top
+
+
+def test_words_beside_dots_names_of_bars_and_shared_axes_are_said():
+    figure, axes = plt.subplots(1, 3, figsize=(12, 3))
+    for x, y, name in ((150, 1.1, "random"), (180, 0.8, "dense")):
+        axes[0].plot(x, y, "o")
+        axes[0].annotate(name, (x, y), (6, 4), textcoords="offset points")
+    axes[0].set(xlabel="time (ms)", ylabel="rms (m)")
+    axes[1].barh(0, 3, color="C0")
+    axes[1].barh(0, 2, left=3, color="C1")
+    axes[1].barh(1, 9)
+    axes[1].set_yticks([0, 1], ["sparse", "dense"])
+    axes[1].set_xlabel("size (MB)")
+    axes[2].bar(range(2), [4.0, 7.0], label="as run")
+    axes[2].set_xticks(range(2), ["conv1", "conv2"])
+    figure.canvas.draw()
+    said = describe(figure)
+    plt.close(figure)
+    assert "against time (ms): random at 150, 1.1; dense at 180, 0.8." in said
+    assert "against size (MB): sparse 5; dense 9." in said and "as run, bars of 4 to 7, highest at conv2." in said
+    figure, (left, right) = plt.subplots(1, 2, sharey=True)
+    for ax, x in ((left, 0.5), (right, 2.5)):
+        ax.plot([x, x], [0, 1], "o")
+    left.set_yticks([0, 1], ["sound", "crop"])
+    left.set_ylabel("defect")
+    figure.canvas.draw()
+    said = describe(figure)
+    plt.close(figure)
+    assert "Panel 2: chart of defect (sound, crop) against position: crop 2.5; sound 2.5." in said
+
+
+def test_a_line_is_read_from_left_to_right_whichever_way_its_axis_runs():
+    figure, ax = plt.subplots()
+    ax.plot([1.8, 100], [1.1, 0.8], label="random")
+    figure.canvas.draw()
+    assert "random from 1.1 to 0.8" in describe(figure)
+    ax.invert_xaxis()
+    figure.canvas.draw()
+    assert "random from 0.8 to 1.1" in describe(figure)
+    plt.close(figure)
+
+
+def test_a_matrix_gives_its_values_by_name():
+    figure, ax = plt.subplots()
+    ax.imshow(np.array([[0.06, np.nan], [0.01, 0.02]]))
+    ax.set_xticks(range(2), ["omp", "random"])
+    ax.set_yticks(range(2), ["random", "shuffled"])
+    figure.canvas.draw()
+    assert describe(figure) == "A square for each pair of 3: random and omp, 0.06; shuffled and omp, 0.01; shuffled and random, 0.02."
+    ax.imshow(np.arange(9.0).reshape(3, 3))
+    ax.images[0].remove()
+    for side, names in (("x", "abc"), ("y", "def")):
+        getattr(ax, f"set_{side}ticks")(range(3), list(names))
+    figure.canvas.draw()
+    assert describe(figure) == "A square for each pair of 6: least for d and a, 0; greatest for f and c, 8."
+    plt.close(figure)
 
 
 def test_pictures_are_counted_with_their_titles_and_scale():

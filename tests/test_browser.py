@@ -160,6 +160,22 @@ def test_viewer_by_mouse(viewer):
     assert borders(viewer)[0] < before[0] and borders(viewer)[1] == before[1] and colours(viewer) != painted
 
 
+def test_borders_that_meet_can_be_drawn_apart_again(viewer):
+    """Where both stand in one place the mouse finds only the upper one."""
+    def drag(index, to):
+        start = viewer.place(".viewer-handle", index=index)
+        end = viewer.place(".viewer-canvas", to, 0.5)
+        viewer.mouse((start[0], end[1]), ((start[0] + end[0]) / 2, end[1]), (end[0], end[1]), press=True)
+
+    drag(1, 1.0)
+    drag(0, 1.0)
+    assert borders(viewer) == [100, 100]
+    drag(1, 0.3)
+    assert borders(viewer)[0] == borders(viewer)[1] < 40
+    drag(1, 0.7)
+    assert borders(viewer)[0] < 40 < 60 < borders(viewer)[1]
+
+
 def test_viewer_by_keyboard(viewer):
     viewer.run("document.querySelector('.viewer-canvas').focus()")
     viewer.key("ArrowRight", 3)

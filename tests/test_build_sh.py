@@ -1,6 +1,7 @@
 """build.sh where things go wrong: what a person is told."""
 
 import os
+import re
 import shutil
 import subprocess
 from pathlib import Path
@@ -71,6 +72,12 @@ def test_a_wrong_word_is_named(words, told, tmp_path):
 def test_an_interpreter_that_is_not_there_is_named(tmp_path):
     done = build_sh(tmp_path, PYTHON="/no/such/python")
     assert done.returncode == 2 and "/no/such/python" in done.stderr
+
+
+def test_the_help_and_the_readme_promise_the_same_times():
+    said = r"takes (about .+?) minutes on two cores; a second time (about [\w ]+)"
+    found = [re.search(said, (ROOT / name).read_text()).groups() for name in ("README.md", "build.sh")]
+    assert found[0] == found[1]
 
 
 def test_help_needs_nothing(tmp_path):

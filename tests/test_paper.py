@@ -1,9 +1,10 @@
 """What the paper shows: tables, figures, README and the pruning schematic, against records and definitions."""
 
+import functools
 import hashlib
-import html
 import io
 import json
+import operator
 import os
 import re
 from types import SimpleNamespace
@@ -14,7 +15,7 @@ import pandas as pd
 import pytest
 from PIL import Image
 
-from lthdepth import animation, curves, data, experiments, figures, plots, provenance, runs, summary, tables, verdict
+from lthdepth import animation, curves, data, experiments, figures, latex, plots, provenance, runs, summary, tables, verdict
 from lthdepth.config import PUBLISHED_FLOOR
 from lthdepth.errors import UserError
 
@@ -36,7 +37,7 @@ def record(arm="dense", density=1.0, seed=0, rms=0.6, study="paper"):
 @pytest.fixture
 def desk(tmp_path, monkeypatch):
     monkeypatch.setattr(figures, "ROOT", tmp_path)
-    frames = SimpleNamespace(name="rooms")
+    frames = SimpleNamespace(name="rooms", fingerprint="d")
     fake = SimpleNamespace(profile="quick", frames=frames, device="cpu", study=SimpleNamespace(name="quick"))
     fake.summary = lambda: SimpleNamespace(description={"name": "rooms", "fingerprint": "f"})
     return fake
@@ -54,25 +55,42 @@ def test_committed_tables_and_pictures_follow_from_committed_records():
     assert sidecars, "the paper's figures are committed"
     for sidecar in sidecars:
         source = json.loads(sidecar.read_text())
-        for used in source["runs"]:
-            assert {k: known[used["key"]][k] for k in used} == used, sidecar.name
+        for used in source["runs"]:  # every number that a figure can show, by its hash
+            shown = known[used["key"]]
+            assert {**{k: shown[k] for k in used.keys() - {"numbers"}}, "numbers": provenance.numbers(shown)} == used, sidecar.name
+        for path, mark in source["files"].items():
+            assert provenance.fingerprint(path) == mark, f"{path} has changed since {sidecar.name} was made"
+        assert source["runs"] or source["files"] or sidecar.stem == "pruning_schematic"
         if (png := sidecar.with_suffix(".png")).exists():
             assert Image.open(png).text["Description"] == sidecar.read_text(), png.name
+            content = Image.open(png).tobytes()
             assert sidecar.with_suffix(".pdf").exists()
         elif (page := sidecar.with_suffix(".html")).exists():
-            assert hashlib.sha256(page.read_bytes().strip()).hexdigest() == source["content"], page.name
-            cells = {html.unescape(c) for c in re.findall(r"<t[dh](?: [^>]*)?>(.*?)</t[dh]>", page.read_text())}
-            if not sidecar.with_suffix(".csv").read_text().strip():
-                continue  # nothing recorded for it yet
+            content = page.read_bytes()
             table = pd.read_csv(sidecar.with_suffix(".csv"), dtype=str, keep_default_na=False)
-            assert cells == set(table.columns) | set(table.values.flat), page.name
-            assert sidecar.with_suffix(".md").read_text().startswith(tables.markdown(table))
-            assert sidecar.with_suffix(".tex").exists()
+            for kind, text in figures.table_forms(table, source["caption"], source["name"]).items():
+                assert sidecar.with_suffix(f".{kind}").read_text() == text, f"{sidecar.stem}.{kind}"
+        else:
+            content = sidecar.with_suffix(".gif").read_bytes()
+        assert hashlib.sha256(content).hexdigest() == source["content"], sidecar.name
     for name in ("paper", "pilot"):
         desk = experiments.Desk("paper", store=RECORDED)
         records, floor = desk.records(name), desk.find(PUBLISHED_FLOOR)
         text = (runs.ROOT / "figures" / f"comparison_table_{name}.md").read_text()
         assert text.startswith(tables.markdown(tables.comparison(records, floor)) + "\n")
+
+
+@pytest.mark.parametrize("path", ["test full pooled delta3", "curves train_loss", "ticket layers", "densities mac"])
+def test_a_digit_changed_in_a_record_shows_against_the_sidecar(path):
+    made = next(r for r in RECORDED.records().values() if r["test"] and r["ticket"] and r["arm"] != "floor")
+    changed = json.loads(json.dumps(made))
+    *folders, name = path.split()
+    place = functools.reduce(operator.getitem, folders, changed)
+    text = json.dumps(place[name])
+    digit = re.search(r"\d", text)
+    place[name] = json.loads(text[: digit.start()] + str((int(digit[0]) + 1) % 10) + text[digit.end() :])
+    assert provenance.numbers(changed) != provenance.numbers(made)
+    assert provenance.numbers(json.loads(json.dumps(made))) == provenance.numbers(made)
 
 
 def test_every_study_has_distinct_runs_and_a_floor_that_all_share():
@@ -181,6 +199,8 @@ def test_captions_state_how_many_runs_stand_behind_a_point():
     assert figures._counted("A caption.", rows) == "A caption. n = 1 to 3 runs each."
     assert figures._counted("A caption.", rows[:3]) == "A caption. n = 3 runs each."
     assert figures._counted("A caption.", [record("floor"), None]) == "A caption."
+    settings = [record(seed=s) | {"config": {"lr": lr, "seed": s}} for lr in (1, 2, 3) for s in (0, 1)]
+    assert figures._counted("A caption.", settings) == "A caption. n = 2 runs each."  # of three settings, not six of one
 
 
 def test_a_change_of_code_is_told_from_a_change_of_comments():
@@ -267,6 +287,44 @@ def test_tables_come_in_four_forms_with_the_same_cells(desk, tmp_path):
     assert list(pd.read_csv(folder / "tab.csv").loc[0]) == ["a & b <c>", 0.6]
 
 
+def test_a_table_of_recorded_runs_is_not_called_a_quick_run(desk, tmp_path):
+    theirs = record() | {"data": {"name": "nyu", "fingerprint": "other", "height": 240}}
+    for name, used in (("own", [record()]), ("theirs", [theirs]), ("none", [])):
+        figures.show_table(desk, pd.DataFrame([{"rms (m)": "0.600"}]), name, "Cap.", used)
+        said = json.loads((tmp_path / "build" / "quick" / "figures" / f"{name}.json").read_text())["caption"]
+        assert said.startswith("Quick run") == (name != "theirs")
+
+
+def test_what_is_not_there_yet_is_said_by_the_first_sentence_of_its_caption(desk, capsys, tmp_path):
+    caption = "Rounds (paper runs): 228×304. Dots are runs."
+    figures.show(desk, None, "one", caption)
+    figures.show_table(desk, pd.DataFrame(), "two", caption)
+    figures.show_animation(desk, None, "three", caption, "")
+    assert not (tmp_path / "build").exists() and capsys.readouterr().out.count("Markdown") == 3
+
+
+def test_latex_escapes_everything_that_it_would_take_for_a_command():
+    """By definition of the language: outside of commands no special character, braces that close, as many & as columns."""
+    frame = pd.DataFrame([{"95 % over #1": "+0.3 ± 0.1", "δ1_a": "−2 × 10^3", "words": r"a & b {c} $d ~ \e <f"}])
+    text = latex.table(frame, "50 % of R&D_2, “δ1” ≥ 0.5", "tab_name")
+    bare = re.sub(r"\$\\?[a-z<>-]+\$|\\[%&#_{}$]|\\text[a-z]+\{\}|\\label\{[^}]*\}", "", text)
+    assert not re.search(r"[%#_^~$]", bare) and bare.count("{") == bare.count("}")
+    rows = [line for line in bare.splitlines() if line.endswith(r"\\")]
+    assert [row.count("&") for row in rows] == [2, 2] and r"\begin{tabular}{rrl}" in text
+    assert text.isascii() and r"95 \% over \#1 & $\delta$1\_a & words \\" in text
+
+
+def test_the_committed_tables_are_latex_of_plain_letters():
+    for path in (runs.ROOT / "figures").glob("*.tex"):
+        odd = {letter for letter in path.read_text() if not letter.isascii()}
+        assert not odd, f"{path.name}: {odd}"
+
+
+def test_columns_of_signed_numbers_stand_on_the_right():
+    frame = pd.DataFrame([{"a": "+0.3", "b": "−2.0 to 1", "c": "–", "d": "10 % more", "e": "x", "f": "< 0.001"}, dict.fromkeys("abcdef", "1")])
+    assert tables.sides(frame) == ["right"] * 4 + ["left", "right"]
+
+
 def test_nothing_to_draw_gives_no_figure():
     for draw in (plots.learning_curves, curves.transfer, plots.layers, plots.strip):
         assert draw([None, None]) is None
@@ -283,10 +341,26 @@ def test_explain_refuses_a_file_without_a_sidecar(tmp_path):
     (tmp_path / "x.png").write_bytes(b"")
     with pytest.raises(UserError, match="no sidecar"):
         provenance.explain(tmp_path / "x.png")
+    for wrong in (tmp_path, tmp_path / "y.png"):
+        with pytest.raises(UserError, match="no file"):
+            provenance.explain(wrong)
     for text in ("garbage", "{}", "3"):
         (tmp_path / "x.json").write_text(text)
         with pytest.raises(UserError, match="damaged"):
             provenance.explain(tmp_path / "x.png")
+
+
+def test_explain_says_from_which_files_numbers_came_and_whether_they_have_changed(desk, tmp_path):
+    folder = tmp_path / "build" / "quick" / "figures"
+    figures.show_table(desk, pd.DataFrame([{"ms": "1"}]), "tab", "Cap.", files=["results/cost.json"])
+    said = provenance.explain(folder / "tab.csv")
+    assert "Numbers from results/cost.json" in said and "as it is now" in said and "no data set" in said
+    sidecar = json.loads((folder / "tab.json").read_text())
+    sidecar["files"]["results/cost.json"] = "0"
+    (folder / "tab.json").write_text(json.dumps(sidecar))
+    assert "has changed since" in provenance.explain(folder / "tab.csv")
+    figures.show_table(desk, pd.DataFrame([{"m": "1"}]), "own", "Cap.")
+    assert "only the data" in provenance.explain(folder / "own.csv")
 
 
 def test_the_readme_explains_a_figure_that_is_there():

@@ -315,7 +315,7 @@ def test_the_published_rows_are_read_against_the_floor_of_their_own_frames():
     scores = {"rel": 0.328, "rms": 1.262, "delta1": 0.417, "delta2": 0.736, "delta3": 0.917}
     floor = {"test": {"full": {"pooled": scores, "per_image": {**scores, "rms": 1.179}}}}
     text = postmortem.reading(floor)
-    assert "dense network rms -1.8 %, rel -0.9 %, 1 − δ1 -1.9 %" in text and "sparse network rms +11.5 %" in text
+    assert "dense network has rms −1.8 %, rel −0.9 %, 1 − δ1 −1.9 %" in text and "sparse network has rms +11.5 %" in text
     table = postmortem.against_floor(floor)
     assert list(table["rms (m)"]) == ["1.239", "1.407", "1.262", "1.179"]
 

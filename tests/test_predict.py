@@ -59,6 +59,15 @@ def test_the_files_hold_millimetres_at_the_size_of_the_photo(made, tmp_path):
     assert np.asarray(Image.open(picture)).std() > 10 and "Words." in Image.open(picture).text["Description"]
 
 
+def test_a_grey_photo_of_16_bits_is_seen_as_one_of_8(made, tmp_path):
+    _, frames, _, _ = made
+    eight = np.asarray(Image.fromarray(frames.rgb[4].transpose(1, 2, 0)).convert("L"))
+    for name, levels in (("eight.png", eight), ("sixteen.png", eight.astype(np.uint16) * 257)):
+        Image.fromarray(levels).save(tmp_path / name)
+    assert Image.open(tmp_path / "sixteen.png").mode == "I;16"
+    assert np.array_equal(predict.photo(tmp_path / "sixteen.png"), predict.photo(tmp_path / "eight.png"))
+
+
 def test_a_turned_photo_is_seen_upright(made, tmp_path):
     upright = predict.photo(photo_of(made[1], 4, tmp_path / "a.png"))
     exif = Image.Exif()

@@ -126,9 +126,11 @@
     const box = canvas.getBoundingClientRect();
     return [clamp((event.clientX - box.left) / box.width, 0, 1), clamp((event.clientY - box.top) / box.height, 0, 1)];
   }
+  // A border pushes the other along: where both stand on one place only one can be grabbed.
   function move(i, value) {
     const b = state.borders;
-    b[i] = i ? clamp(value, arms.size ? b[0] : 0, 1) : clamp(value, 0, arms.size ? b[1] : 1);
+    b[i] = clamp(value, 0, 1);
+    if (arms.size) b[1 - i] = i ? Math.min(b[0], b[1]) : Math.max(b[0], b[1]);
     paint();
   }
   let due = false; // one repaint a frame is enough, however fast the pointer moves

@@ -21,5 +21,6 @@ def line(r):
     split = "test" if r.get("test") else "validation"
     s = r[split]["full"]["pooled"] if r.get(split) else None
     scores = f"{split}: rel {s['rel']:.3f}  rms {s['rms']:.3f} m  delta1 {s['delta1']:.3f}" if s else "not scored"
-    size = f"{r['config']['height']}x{r['config']['width']}, {r.get('epochs_run', 0)} epochs"
-    return f"{r['key']}  {r['study']:7} {r['arm']:7} {100 * r['density']:6.2f} %  seed {r['seed']}  {size:20} {scores}"
+    epochs = r.get("epochs_run", 0)
+    size = f"{r['config']['height']}x{r['config']['width']}, {epochs} epoch{'s' * (epochs != 1)}" if r["arm"] != "floor" else ""
+    return f"{r['key']}  {r['study']:16}  {r['arm']:9} {100 * r['density']:6.2f} %  seed {r['seed']}  {size:19}  {scores}"

@@ -16,7 +16,7 @@ def run(args):
     from .. import runs
     from ..experiments import STUDIES
 
-    if args.what and Path(args.what).suffix:
+    if args.what and (Path(args.what).suffix or "/" in args.what):
         from ..provenance import explain
 
         return print(explain(Path(args.what)))
