@@ -15,7 +15,7 @@ import pandas as pd
 import pytest
 from PIL import Image
 
-from lthdepth import animation, curves, data, experiments, figures, latex, plots, provenance, runs, summary, tables, verdict
+from lthdepth import animation, curves, data, experiments, figures, latex, plots, postmortem, provenance, runs, summary, tables, verdict
 from lthdepth.config import PUBLISHED_FLOOR
 from lthdepth.errors import UserError
 
@@ -76,8 +76,13 @@ def test_committed_tables_and_pictures_follow_from_committed_records():
     for name in ("paper", "pilot"):
         desk = experiments.Desk("paper", store=RECORDED)
         records, floor = desk.records(name), desk.find(PUBLISHED_FLOOR)
-        text = (runs.ROOT / "figures" / f"comparison_table_{name}.md").read_text()
-        assert text.startswith(tables.markdown(tables.comparison(records, floor)) + "\n")
+        made = {f"comparison_table_{name}": tables.comparison(records, floor), f"density_table_{name}": tables.densities(records)}
+        made |= {"settings_table_recipe": tables.recipe(desk.records("recipe"))}
+        made |= {"postmortem_small_table": postmortem.table(postmortem.grid(desk, "postmortem-small"))}
+        for stem, table in made.items():  # also of runs that were recorded after it was made
+            if len(table):
+                text = (runs.ROOT / "figures" / f"{stem}.md").read_text()
+                assert text.startswith(tables.markdown(table) + "\n"), f"{stem}: build the paper again"
 
 
 @pytest.mark.parametrize("path", ["test full pooled delta3", "curves train_loss", "ticket layers", "densities mac"])
