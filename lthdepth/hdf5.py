@@ -87,18 +87,18 @@ class _Disk(io.FileIO):
             self.error = error
 
 
-def whole(found):
-    """All of a dataset of an open file, in memory.
+def whole(parts, path):
+    """Datasets of the open file `path`, `{name: h5py.Dataset}`, as arrays in memory.
 
     Raises:
-        UserError: it unpacks to more than `files.LARGEST` bytes, or lies in another file.
+        UserError: they unpack to more than `files.LARGEST` bytes in all, or one lies in another file.
     """
-    name = found.file.filename
-    if found.nbytes > LARGEST:
-        raise UserError(f"{name} unpacks to more than {LARGEST >> 20} MiB: that is nothing of ours.")
-    if found.external or found.is_virtual:
-        raise UserError(f"{name} keeps {found.name[1:]} in another file, which is not read: give one whole file.")
-    return found[()]
+    if sum(part.nbytes for part in parts.values()) > LARGEST:
+        raise UserError(f"{path} unpacks to more than {LARGEST >> 20} MiB: that is nothing of ours.")
+    for name, part in parts.items():
+        if part.external or part.is_virtual:
+            raise UserError(f"{path} keeps {name} in another file, which is not read: give one whole file.")
+    return {name: part[()] for name, part in parts.items()}
 
 
 def looks_like_html(head):

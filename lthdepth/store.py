@@ -121,9 +121,10 @@ def write_arrays(path, arrays):
 
 def _arrays_of(group, path):
     """The arrays in an HDF5 group, and that they are those that were written; the first have no checksum."""
-    found = {}
+    parts = {}
     try:
-        group.visititems(lambda k, v: found.update({k: whole(v)}) if isinstance(v, h5py.Dataset) else None)
+        group.visititems(lambda k, v: parts.update({k: v}) if isinstance(v, h5py.Dataset) else None)
+        found = whole(parts, path)
         if group.attrs.get("sha256", digest(found)) != digest(found):
             raise ValueError
     except (AttributeError, KeyError, MemoryError, TypeError, ValueError):

@@ -63,12 +63,13 @@ def load(path):
         raise UserError(f"no summary {path}; `python -m lthdepth data FILE --record` writes it.")
     with open_h5(path) as file:
         try:
+            found = whole({name: file[name] for name in ("mean", "index", "rgb", "depth")}, path)
             return Summary(
                 json.loads(file.attrs["description"]),
-                whole(file["mean"]).astype(np.float32),
-                whole(file["index"]),
-                whole(file["rgb"]),
-                whole(file["depth"]).astype(np.float32),
+                found["mean"].astype(np.float32),
+                found["index"],
+                found["rgb"],
+                found["depth"].astype(np.float32),
                 json.loads(file.attrs["scene"]),
             )
         except (KeyError, ValueError, TypeError, AttributeError, RecursionError):

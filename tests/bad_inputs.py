@@ -137,6 +137,12 @@ def endless(file, key):
     file.create_dataset(key, (10**5, 10**4, 10**4), np.uint8, chunks=(1, 100, 100), compression="gzip")
 
 
+def twice(file, key):
+    """Two datasets that claim 2 GiB each."""
+    for i in range(2):
+        file.create_dataset(f"{key}{i}", (2**31,), np.uint8, chunks=(2**20,), compression="gzip")
+
+
 def elsewhere(file, key):
     with h5py.File("other.h5", "w") as other:
         other["depths"] = np.full((10, 12, 8), 9000, np.uint16)
@@ -494,6 +500,7 @@ INPUTS = {
         "a key that leads out of the folder": (lambda: write("far/runs.jsonl", record_line(key="../../x")), ["merge", "far"], "line 1"),
         "a label that is markup": (lambda: write("results/runs.jsonl", record_line(init={"name": "<script>"})), ["show"], "line 1"),
         "arrays that claim 7 TB": (lambda: h5("results/arrays/k.h5", endless), store("arrays", "k"), "unpacks to more"),
+        "arrays of 2 GiB, twice": (lambda: h5("results/arrays/k.h5", twice), store("arrays", "k"), "unpacks to more"),
         "arrays kept in another file": (lambda: h5("results/arrays/k.h5", outside), store("arrays", "k"), "another file"),
         "half a record": (partial(write, "runs/abc/record.json", '{"key": "abc", '), ["show"], "record.json"),
         "half a failed record": (partial(write, "runs/abc/failed.json", '{"key": "abc", '), ["show"], "failed.json"),
