@@ -42,7 +42,8 @@ def autocast(config, device):
 def optimiser(config, model):
     """SGD, AdamW or Adam over two groups, encoder and decoder, each with its own peak learning rate.
 
-    On a GPU in one kernel (`fused`), with the rate in a tensor, where a recorded step reads it.
+    SGD passes once over the weights (`fused`), which on a CPU changes no bit; Adam does on a GPU alone, for there it rounds
+    otherwise than its plain form. On a GPU the rate is in a tensor, where a recorded step reads it.
     """
     encoder = list(model.encoder.parameters())
     device = encoder[0].device
@@ -50,14 +51,14 @@ def optimiser(config, model):
         {"params": encoder, "peak": config.lr_encoder},
         {"params": model.decoder_parameters(), "peak": config.lr_decoder},
     ]
-    fused = {"fused": True} if device.type == "cuda" else {}
+    gpu = device.type == "cuda"
     for group in groups:
-        group["lr"] = torch.tensor(0.0, device=device) if fused else 0.1
+        group["lr"] = torch.tensor(0.0, device=device) if gpu else 0.1
     if config.optimiser in ("adamw", "adam"):
         kind = {"adamw": torch.optim.AdamW, "adam": torch.optim.Adam}[config.optimiser]
-        betas, extra = (config.momentum, 0.999), {"capturable": True} if fused else {}
-        return kind(groups, betas=betas, weight_decay=config.weight_decay, **fused, **extra)
-    return torch.optim.SGD(groups, momentum=config.momentum, weight_decay=config.weight_decay, **fused)
+        extra = {"fused": True, "capturable": True} if gpu else {}
+        return kind(groups, betas=(config.momentum, 0.999), weight_decay=config.weight_decay, **extra)
+    return torch.optim.SGD(groups, momentum=config.momentum, weight_decay=config.weight_decay, fused=True)
 
 
 def restore(opt, saved):
