@@ -132,7 +132,7 @@ def work(kind, folder):
         return lthdepth(["sweep", "quick", "--data", SOURCE, "--device", "cpu", "--every", "0"])
     from lthdepth import build
 
-    page = build.build("quick", notebooks=folder / "notebooks", out=folder / "build")
+    page = build.build("quick", SOURCE, device="cpu", notebooks=folder / "notebooks", out=folder / "build")
     return 0 if page.exists() else 1
 
 
@@ -254,7 +254,8 @@ def outcome(folder):
         for name, value in [*sorted(tensors.items()), *sorted(arrays.items())]:
             digest.update(name.encode() + (value.numpy() if torch.is_tensor(value) else value).tobytes())
         made[path.parent.name] = record, digest.hexdigest()
-    over = [p.name for p in folder.rglob("*") if p.suffix in (".part", ".lock") or p.name.startswith("checkpoint")]
+    over = [p.name for p in folder.rglob("*") if p.suffix in (".part", ".lock")]
+    over += [p.name for p in folder.glob("runs/*/checkpoint*")]
     return made, over
 
 
