@@ -22,7 +22,7 @@ OTHER = {
     "lr_encoder": 3e-4, "lr_decoder": 1e-3, "momentum": 0.8, "weight_decay": 1e-4, "warmup": 0.05, "schedule": "linear",
     "batch": 8, "epochs": 5, "loss": "l1", "precision": "bfloat16", "scale": 1.2, "rotation": 3.0, "flip": False,
     "colour": 0.1, "holdout": False, "patience": 3, "test": False, "split": "index", "normalise": False, "shuffle": False,
-    "last_batch": 50, "crop": True,
+    "last_batch": 50, "crop": True, "bias": 2.8,
 }  # fmt: skip
 
 
