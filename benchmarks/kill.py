@@ -35,6 +35,7 @@ import torch
 from lthdepth import augment, data, experiments, files, rooms, runs
 from lthdepth.__main__ import main as lthdepth
 from lthdepth.config import Config, level
+from lthdepth.desk import Desk
 from lthdepth.hdf5 import open_h5
 
 HERE = Path(__file__).parent
@@ -118,7 +119,7 @@ def settle(folder):
 
 def notebook():
     """What the notebook of the kind `build` does: ask a desk for the records of its study."""
-    desk = experiments.Desk("quick", SOURCE, "none", "cpu")
+    desk = Desk("quick", SOURCE, "none", "cpu")
     return [f"{r['test']['full']['pooled']['rms']:.6f}" for r in desk.records(arms=("floor", "dense"))]
 
 

@@ -15,8 +15,8 @@ import nbformat
 import papermill
 
 from . import apidocs, latency, pages, pairs, provenance
+from .desk import Desk
 from .errors import UserError
-from .experiments import Desk
 
 ROOT = Path(__file__).parents[1]
 

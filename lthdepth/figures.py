@@ -52,7 +52,7 @@ def show(desk, figure, name, caption, records=(), files=None):
     """Save a figure as PNG and PDF with its sidecar, and display it with its caption.
 
     Args:
-        desk: `experiments.Desk`; a quick profile puts a watermark on everything.
+        desk: `desk.Desk`; a quick profile puts a watermark on everything.
         figure: matplotlib figure, or None where there is nothing to draw yet: then only the caption's first sentence is shown.
         name: file name without suffix.
         caption: plain text. The alternative text is read off the figure itself.

@@ -91,7 +91,7 @@ def show(desk, density=1.0, path=None, cut=1.0):
     """Display the depth of a photo by the network here that is nearest to a density. For trying out, in JupyterLab.
 
     Args:
-        desk: `experiments.Desk`; density: kept fraction of the network's weights.
+        desk: `desk.Desk`; density: kept fraction of the network's weights.
         path: of the photo; None: a test frame of the desk's data.
         cut: keep only this fraction of the trained network's prunable weights, the largest, without training it further.
 

@@ -28,7 +28,7 @@ def source(desk, name, caption, records, files=None):
     """What a sidecar says, but for how it was drawn (`drawn`) and the file's hash.
 
     Args:
-        desk: `experiments.Desk`; name, caption: of the figure; records: those that went into it, None for a missing one.
+        desk: `desk.Desk`; name, caption: of the figure; records: those that went into it, None for a missing one.
         files: of the repository, that numbers were taken from; [] for a figure of no data at all. Without runs and files it
             shows the desk's data.
     """

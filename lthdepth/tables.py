@@ -140,7 +140,7 @@ def verdict(desk, analyses):
     """What may be concluded, a paragraph a study (Markdown): the closing words of the paper.
 
     Args:
-        desk: `experiments.Desk`; analyses: `{study: verdict.Analysis}`.
+        desk: `desk.Desk`; analyses: `{study: verdict.Analysis}`.
     """
     said = [f"{study(name).title}. {analysis.sentence()}" for name, analysis in analyses.items()]
     if desk.profile == "quick":

@@ -3,7 +3,7 @@
 No GPU, network, picture or weights are needed:
 
     from lthdepth import verdict
-    from lthdepth.experiments import Desk
+    from lthdepth.desk import Desk
 
     desk = Desk("paper")
     found = desk.analyse("pilot", desk.records("pilot"))

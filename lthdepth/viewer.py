@@ -26,7 +26,7 @@ def show(desk, found):
     """Display the viewer of the first study that has a dense network's depth maps; nothing where none has.
 
     Args:
-        desk: `experiments.Desk`; found: `{study: records}`, the profile's own study first.
+        desk: `desk.Desk`; found: `{study: records}`, the profile's own study first.
     """
     for study, records in found.items():
         maps = desk.predictions(records)

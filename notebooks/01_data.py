@@ -39,7 +39,7 @@ device = "auto"  # auto, cpu or cuda
 import pandas as pd
 
 from lthdepth import animation, figures, plots, tables
-from lthdepth.experiments import Desk
+from lthdepth.desk import Desk
 
 figures.style()
 desk = Desk(profile, data, weights, device)

@@ -12,7 +12,7 @@ device = "auto"  # auto, cpu or cuda
 
 # %%
 from lthdepth import figures, plots, tables, verdict
-from lthdepth.experiments import Desk
+from lthdepth.desk import Desk
 from lthdepth.model import FCRN
 
 figures.style()

@@ -12,7 +12,7 @@ device = "auto"  # auto, cpu or cuda
 # %%
 from lthdepth import animation, figures, levels, mask, overlap, plots, predict, tables, tickets
 from lthdepth.config import level
-from lthdepth.experiments import Desk
+from lthdepth.desk import Desk
 from lthdepth.model import FCRN
 
 figures.style()

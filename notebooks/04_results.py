@@ -12,7 +12,7 @@ device = "auto"  # auto, cpu or cuda
 # %%
 from lthdepth import curves, figures, plots, predict, tables, verdict, viewer
 from lthdepth.config import ARMS, PUBLISHED_FLOOR
-from lthdepth.experiments import Desk
+from lthdepth.desk import Desk
 
 figures.style()
 desk = Desk(profile, data, weights, device)

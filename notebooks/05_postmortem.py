@@ -14,7 +14,7 @@ device = "auto"  # auto, cpu or cuda
 # %%
 from lthdepth import figures, postmortem, tables
 from lthdepth.config import PUBLISHED_FLOOR
-from lthdepth.experiments import Desk
+from lthdepth.desk import Desk
 
 figures.style()
 desk = Desk(profile, data, weights, device)

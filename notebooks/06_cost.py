@@ -13,7 +13,7 @@ device = "auto"  # auto, cpu or cuda
 
 # %%
 from lthdepth import figures, latency
-from lthdepth.experiments import Desk
+from lthdepth.desk import Desk
 
 figures.style()
 desk = Desk(profile, data, weights, device)

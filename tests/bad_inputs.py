@@ -282,7 +282,7 @@ def both(*makers):
 
 
 def desk(*args):
-    from lthdepth.experiments import Desk
+    from lthdepth.desk import Desk
 
     return partial(Desk, *args)
 

@@ -15,8 +15,8 @@ from PIL import Image
 from lthdepth import experiments, mask, pretraining, runs, tables, ticketfile, tickets, train, weights
 from lthdepth.__main__ import main
 from lthdepth.config import TUNED, level
+from lthdepth.desk import Desk
 from lthdepth.errors import UserError
-from lthdepth.experiments import Desk
 from lthdepth.merge import merge
 
 pytestmark = pytest.mark.usefixtures("narrow")

@@ -10,7 +10,7 @@ from PIL import Image
 
 from lthdepth import animation, overlap, runs, tickets, weights
 from lthdepth.config import Config, level
-from lthdepth.experiments import Desk
+from lthdepth.desk import Desk
 
 
 def exact(one, two):

@@ -17,6 +17,7 @@ from PIL import Image
 
 from lthdepth import animation, curves, data, experiments, figures, latex, plots, postmortem, provenance, runs, summary, tables, verdict
 from lthdepth.config import PUBLISHED_FLOOR
+from lthdepth.desk import Desk
 from lthdepth.errors import UserError
 
 RECORDED = runs.Store(runs.ROOT / "no-local-runs", runs.ROOT / "results")
@@ -45,7 +46,7 @@ def desk(tmp_path, monkeypatch):
 
 def test_readme_says_what_the_committed_records_say():
     readme = (runs.ROOT / "README.md").read_text()
-    assert tables.refresh(readme, tables.results(experiments.Desk("paper", store=RECORDED))) == readme
+    assert tables.refresh(readme, tables.results(Desk("paper", store=RECORDED))) == readme
     assert tables.refresh(readme, tables.speed(runs.ROOT / "benchmarks"), "speed") == readme
 
 
@@ -74,7 +75,7 @@ def test_committed_tables_and_pictures_follow_from_committed_records():
             content = sidecar.with_suffix(".gif").read_bytes()
         assert hashlib.sha256(content).hexdigest() == source["content"], sidecar.name
     for name in ("paper", "pilot"):
-        desk = experiments.Desk("paper", store=RECORDED)
+        desk = Desk("paper", store=RECORDED)
         records, floor = desk.records(name), desk.find(PUBLISHED_FLOOR)
         made = {f"comparison_table_{name}": tables.comparison(records, floor), f"density_table_{name}": tables.densities(records)}
         made |= {"settings_table_recipe": tables.recipe(desk.records("recipe"))}
@@ -123,7 +124,7 @@ def test_no_run_of_the_recipe_search_looks_at_test_frames():
 
 
 def test_the_tuned_setting_is_the_best_recorded_on_validation():
-    recorded = [r for r in experiments.Desk("paper", store=RECORDED).records("recipe") if r]
+    recorded = [r for r in Desk("paper", store=RECORDED).records("recipe") if r]
     best = min(recorded, key=lambda r: r["validation"]["full"]["pooled"]["rms"])["config"]
     assert len(recorded) > 1 and all(r["test"] is None for r in recorded)
     for name in ("optimiser", "lr_encoder", "lr_decoder", "weight_decay", "schedule", "warmup"):
@@ -400,9 +401,9 @@ def test_summary_round_trip(tmp_path):
 
 def test_desk_refuses_what_it_does_not_know():
     with pytest.raises(UserError, match="profile"):
-        experiments.Desk("slow")
+        Desk("slow")
     with pytest.raises(UserError, match="weights without data"):
-        experiments.Desk("paper", weights_source="x.pth")
+        Desk("paper", weights_source="x.pth")
     with pytest.raises(UserError, match="unknown study"):
         experiments.study("big")
 
@@ -425,11 +426,11 @@ def test_runs_on_other_data_show_once_they_are_the_most(tmp_path):
                 lines[-1]["init"] = {"name": "w", "description": "", "fingerprint": f"{mark}-weights"}
     store.recorded.mkdir()
     (store.recorded / "runs.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
-    desk = experiments.Desk("paper", store=store)
+    desk = Desk("paper", store=store)
     assert desk.basis("pilot") == ("mine", "mine-weights", 1)
     assert [bool(r) for r in desk.records("pilot")][:4] == [True, True, True, False]
     assert {r["data"]["fingerprint"] for r in desk.records("pilot") if r} == {"mine"}
     assert "1 more recorded run" in tables.basis(desk, "pilot", desk.records("pilot"))
     assert desk.basis("paper")[:2] == ("mine", "mine-weights")  # none of its own yet
     assert desk.records("paper", arms=["floor"])[0]["data"]["fingerprint"] == "mine"
-    assert experiments.Desk("paper", store=runs.Store(tmp_path / "x", tmp_path / "x")).records("pilot") == [None] * 16
+    assert Desk("paper", store=runs.Store(tmp_path / "x", tmp_path / "x")).records("pilot") == [None] * 16

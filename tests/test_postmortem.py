@@ -12,6 +12,7 @@ from test_train import Watch, fit
 
 from lthdepth import augment, defects, experiments, metrics, postmortem, runs, step, train, weights
 from lthdepth.config import PUBLISHED, PUBLISHED_CODE, PUBLISHED_FLOOR, TUNED, Config
+from lthdepth.desk import Desk
 from lthdepth.errors import UserError
 from lthdepth.loss import berhu_published
 
@@ -305,7 +306,7 @@ def test_the_figure_shows_each_run_relative_to_its_floor_and_says_what_is_missin
 
 
 def test_a_build_without_any_record_says_so(store):
-    desk = experiments.Desk("paper", store=store)
+    desk = Desk("paper", store=store)
     found = postmortem.grid(desk)
     assert set(postmortem.table(found)["rms (m)"]) == {"not run yet"} and postmortem.used(found) == []
     assert postmortem.reading(None) is None and len(postmortem.against_floor(None)) == 2

@@ -12,6 +12,7 @@ from scipy import stats as scipy_stats
 
 from lthdepth import curves, experiments, files, metrics, runs, stats, tables, verdict
 from lthdepth.config import level
+from lthdepth.desk import Desk
 from lthdepth.errors import UserError
 from lthdepth.record import parse
 
@@ -123,7 +124,7 @@ def test_a_run_that_diverges_takes_with_it_all_that_follow_from_it_and_nothing_e
     shutil.copy(runs.ROOT / "results" / "nyu_summary.h5", store.recorded)
     for r in lost:
         files.write_atomic(store.local / r["key"] / "failed.json", r)
-    desk = experiments.Desk("paper", store=store)
+    desk = Desk("paper", store=store)
     found = desk.lost("paper")
     assert [(r["density"], r["seed"], r["arm"]) for r in found] == [(level(k), 1, "imp") for k in (18, 17, 15, 12, 9)]
     assert [r["key"] for r in found] == [runs.key(imp[k, 1], "d", "i") for k in (18, 17, 15, 12, 9)]
@@ -138,7 +139,7 @@ def test_a_small_network_is_found_whatever_its_weights_are(tmp_path):
     small = next(c for c in configs if c.arm == "resnet34" and c.seed == 1)
     made = recorded(store, *configs[:3]) + recorded(store, small, init="of its own")
     files.write_atomic(store.recorded / "runs.jsonl", "".join(json.dumps(r) + "\n" for r in made))
-    desk = experiments.Desk("paper", store=store)
+    desk = Desk("paper", store=store)
     assert [r["arm"] for r in desk.records("paper") if r] == [c.arm for c in configs[:3]] + ["resnet34"]
     assert desk.find(small)["init"]["fingerprint"] == "of its own" and desk.find(small.replace(seed=0)) is None
 
@@ -207,7 +208,7 @@ def test_committed_scores_follow_from_the_committed_error_sums():
 
 
 def test_committed_studies_are_analysed_without_data_or_weights():
-    desk = experiments.Desk("paper", store=runs.Store(runs.ROOT / "no-local-runs", runs.ROOT / "results"))
+    desk = Desk("paper", store=runs.Store(runs.ROOT / "no-local-runs", runs.ROOT / "results"))
     for name in desk.studies():
         found = desk.analyse(name, desk.records(name))
         assert json.dumps(found.sentence())  # plain text

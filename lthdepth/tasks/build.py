@@ -14,7 +14,7 @@ def arguments(p):
 def run(args):
     from .. import figures, runs, tables
     from ..build import build as build_paper
-    from ..experiments import Desk
+    from ..desk import Desk
     from ..files import write_atomic
 
     started = time.time()

@@ -9,8 +9,8 @@ def arguments(p):
 
 def run(args):
     from .. import experiments, tables
+    from ..desk import Desk
     from ..errors import UserError
-    from ..experiments import Desk
 
     if args.study not in VERDICTS:
         experiments.study(args.study)  # refuses a name that is none
