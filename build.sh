@@ -20,7 +20,7 @@ the paper is rebuilt from the recorded runs (the paper profile). Nothing finishe
   --quiet                 say nothing but where the paper is, and what went wrong
 
 The first run downloads the environment into .venv (Linux: 3 GB to download, 6 GB on disk; 3 to 7 minutes).
-After that it takes about 7 and a half minutes on two cores; a second time about 3 and a half. The tests: about 3.
+After that it takes about 7 minutes on two cores; a second time about 2. The tests: about 5.
 PYTHON=/path/to/python ./build.sh uses that interpreter as it is and installs nothing (conda, clusters).
 TEXT
 }

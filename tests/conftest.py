@@ -6,6 +6,10 @@ from pathlib import Path
 import h5py
 import numpy as np
 import pytest
+
+# pytest-xdist gives every core a process of its own; those that tests start read it from here.
+os.environ |= {"OMP_NUM_THREADS": "1", "NUMBA_NUM_THREADS": "1"}
+
 import torch
 import torchvision
 from hypothesis import settings
@@ -16,7 +20,7 @@ from lthdepth.config import Config
 from lthdepth.frames import Frames
 from lthdepth.runs import Store
 
-torch.set_num_threads(1)  # pytest-xdist gives every core a process of its own
+torch.set_num_threads(1)
 settings.register_profile("lthdepth", deadline=None, max_examples=60, derandomize=True, database=None)
 settings.load_profile("lthdepth")
 
