@@ -4,9 +4,10 @@ from collections import Counter
 from functools import cached_property
 
 from . import arms, data, experiments, runs, summary, verdict, weights
-from .config import SMALL, Config
+from .config import SMALL
 from .convert import nyu_table
 from .errors import UserError, warn
+from .record import config_of
 from .train import Diverged, pick_device
 
 PROFILES = ("quick", "paper")
@@ -83,7 +84,7 @@ class Desk:
         """
         own = self.live and name == self.study.name
         marks = (self.frames.fingerprint, self.initial.fingerprint) if own else self.basis(name)[:2]
-        failed = {Config(**r["config"]): r for r in self._failed.values() if _made_of(r, *marks)}
+        failed = {config_of(r): r for r in self._failed.values() if _made_of(r, *marks)}
         found = []
         for config in self.study.configs if own else experiments.study(name).configs:
             first = config
@@ -151,7 +152,7 @@ class Desk:
         """The dense run and every round behind the smallest IMP ticket of the lowest seed, as far as they are recorded."""
         last = min((r for r in records if r and r["arm"] == "imp"), key=lambda r: (r["seed"], r["density"]), default=None)
         chain, known = [], self.store.records()
-        config = last and Config(**last["config"])
+        config = last and config_of(last)
         while config:
             chain.append(known.get(runs.key(config, last["data"]["fingerprint"], last["init"]["fingerprint"])))
             config = arms.parent_of(config)
@@ -180,7 +181,7 @@ class Desk:
         """The recorded run of a configuration on the data and weights of a study (default: the profile's own), or None."""
         data_mark, init_mark, _ = self.basis(name or self.study.name)
         if config.arm in SMALL:
-            same = (r for r in self._known.values() if r["arm"] == config.arm and Config(**r["config"]) == config)
+            same = (r for r in self._known.values() if r["arm"] == config.arm and config_of(r) == config)
             return next((r for r in same if _made_of(r, data_mark, init_mark)), None)
         return data_mark and self._known.get(runs.key(config, data_mark, init_mark, LOGITS if config.arm == "logits" else ""))
 

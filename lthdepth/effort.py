@@ -6,9 +6,9 @@ import math
 import numpy as np
 import torch
 
-from .config import Config
 from .mask import positions
 from .model import FCRN
+from .record import config_of
 from .train import rows_of
 
 
@@ -49,8 +49,7 @@ class Estimates:
     def add(self, record):
         """Learn from one more record."""
         (name, threads), (own, mine) = _threads(record["device"]), _threads(self.device)
-        if name == own and record.get("images_per_second"):
-            config = Config(**record["config"])
+        if name == own and record.get("images_per_second") and (config := config_of(record)):
             self.seen.append((config, 6 * self._macs(config) * record["images_per_second"] * mine / threads))
 
     def seconds(self, config, work):

@@ -1,5 +1,6 @@
 """A record of a run: what is in it, that it is what was written, and where it was made."""
 
+import dataclasses
 import functools
 import hashlib
 import json
@@ -15,7 +16,7 @@ import torch
 import torchvision
 
 from . import __version__
-from .config import ARMS, SCIENCE_VERSION, TUNED
+from .config import ARMS, SCIENCE_VERSION, TUNED, Config
 from .errors import UserError
 
 NAME = re.compile(r"\w[\w.-]*")  # of a run's folder
@@ -58,6 +59,12 @@ def _finite(scores):
 def _intact(text):
     record = json.loads(text.decode())
     return record["sha256"] == digest(record)
+
+
+def config_of(record):
+    """A record's `Config`; None where it has a setting that this version does not know, so that no run of it is meant."""
+    known = {field.name for field in dataclasses.fields(Config)}
+    return Config(**record["config"]) if record["config"].keys() <= known else None
 
 
 def digest(record):

@@ -14,8 +14,9 @@ import torch
 from bad_inputs import cache_file
 from conftest import TINY
 
-from lthdepth import data, files, provenance, runs, train, weights
+from lthdepth import data, effort, files, provenance, runs, train, weights
 from lthdepth.config import Config
+from lthdepth.desk import Desk
 from lthdepth.errors import UserError
 from lthdepth.mask import Masking
 from lthdepth.model import FCRN, initialise
@@ -41,7 +42,11 @@ def test_an_old_record_with_a_setting_that_is_unknown_now_is_read_as_it_is(tmp_p
     record = json.loads((OLD / "runs.jsonl").read_text().splitlines()[0])
     record["config"]["gone"] = 1
     (tmp_path / "runs.jsonl").write_text(json.dumps(record) + "\n")
-    assert runs.Store(tmp_path / "none", tmp_path).get(record["key"])["config"]["gone"] == 1
+    store = runs.Store(tmp_path / "none", tmp_path)
+    assert store.get(record["key"])["config"]["gone"] == 1
+    (tmp_path / "failed.jsonl").write_text(json.dumps(record | {"status": "failed", "key": "x"}) + "\n")
+    assert store.failed() and Desk("paper", store=store).lost("pilot") == []
+    assert effort.Estimates([record], record["device"]).seen == []
 
 
 def test_published_arrays_without_checksum_are_read_and_get_one_when_published_again(frames, tmp_path):
