@@ -80,6 +80,13 @@ def test_the_help_and_the_readme_promise_the_same_times():
     assert found[0] == found[1]
 
 
+def test_what_the_readme_imports_is_there():
+    lines = re.findall(r"^    (from lthdepth.* import .+)$", (ROOT / "README.md").read_text(), flags=re.M)
+    assert len(lines) > 4
+    for line in lines:
+        exec(line, {})
+
+
 def test_help_needs_nothing(tmp_path):
     done = build_sh(tmp_path, "--help")
     assert done.returncode == 0 and "--quiet" in done.stdout and "minutes" in done.stdout

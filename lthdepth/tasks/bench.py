@@ -1,6 +1,6 @@
 """Measure what training and evaluation cost here, beside public code, the bare hardware and the targets.
 
-Prints a table and writes it as CSV, row by row; five to six minutes on two cores, with nothing else at work. "by arithmetic" and "by
+Prints a table and writes it as CSV, row by row; nothing else should be at work meanwhile. "by arithmetic" and "by
 memory" say what the same number would be if only products, or only bytes that cannot be avoided, took time.
 """
 
