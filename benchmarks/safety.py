@@ -40,7 +40,8 @@ def render():
     traps = table(list(guards[0]), [r.values() for r in guards])
     return (
         f"### Trials survived\n\n{total['identical']} of {total['trials']} trials, {total['kills']} kills "
-        f"(`python benchmarks/kill.py --trials 100 --seed 1`; builds in two halves, `--kind build --trials 5`, seeds 1 and 2; training and sweeps at commit 82c2a80, builds at 3a5b768). "
+        f"(`python benchmarks/kill.py --trials 100 --seed 1`; builds in two halves, `--kind build --trials 5`, seeds 1 and 2; "
+        "training and sweeps at commit 82c2a80, builds at 3a5b768). "
         f"The middle columns count kills by what was being done or written.\n\n{trials}\n\n"
         f"### Inputs tried\n\n`python tests/bad_inputs.py` writes every input with its answer to `benchmarks/bad_inputs.csv`.\n\n{tries}\n\n"
         f"### Files damaged\n\nWhole files cut, with bits flipped or stretches overwritten, and files with wrong parts, drawn at random "
