@@ -1,7 +1,37 @@
-"""The product with a sparse matrix that numba compiles: convolutions of few weights on a CPU. Needs the package numba."""
+"""The product with a sparse matrix that numba compiles: convolutions of few weights on a CPU. Needs the package numba.
+
+Its threads are others than torch's, and those wait for work at full speed for a while: hence `pack` in here too.
+"""
 
 import numba
 import numpy as np
+
+
+@numba.njit(parallel=True, cache=True)
+def pack(x, before, stride, out):
+    """A picture with its padding written out, its pixels sorted by their remainders: as `sparse.Packing.pack`.
+
+    Args:
+        x: `(C, H, W)` float32. before: pixels of padding above and on the left.
+        out: `(C, remainders, remainders, rows, pitch)`, written: pixel `(stride * row + a, stride * column + b)`, counted
+            from the padding's corner, at `[:, a, b, row, column]`, zeros outside of the picture.
+    """
+    channels, height, width = x.shape
+    _, planes, _, rows, pitch = out.shape
+    for c in numba.prange(channels):
+        for a in range(planes):
+            for b in range(planes):
+                first = max(0, -((b - before) // stride))  # columns from here to last are the picture's
+                last = min(pitch, (width - 1 - b + before) // stride + 1)
+                for row in range(rows):
+                    to, i = out[c, a, b, row], row * stride + a - before
+                    if i < 0 or i >= height:
+                        to[:] = 0
+                        continue
+                    to[:first] = 0
+                    to[last:] = 0
+                    for column in range(first, last):
+                        to[column] = x[c, i, column * stride + b - before]
 
 
 # No NaN or infinity is assumed away: only the order of additions is free.
@@ -24,6 +54,8 @@ def product(x, start, offset, value, bias, shortcut, relu, pitch, width, n, out)
     tiles = (n + tile - 1) // tile
     parts = min(channels, 16)  # of the output channels, so that small pictures keep all cores busy too
     low = np.float32(0 if relu else -np.inf)
+    if pitch == width:
+        pitch = width = n  # nothing lies between rows: all are one
     for task in numba.prange(tiles * parts):
         a = task // parts * tile
         m = min(tile, n - a)

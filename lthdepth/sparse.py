@@ -117,17 +117,25 @@ def compiled(layer):
     taps, inputs = index[:, 2] * kernel_size + index[:, 3], index[:, 1]
     bias, none, offsets = base.bias.numpy(), torch.empty(0, 0).numpy(), {}
 
+    def pack(picture, packing):  # as `Packing.pack`
+        if kernel_size == base.stride == 1:
+            return picture.contiguous().numpy()
+        planes = 1 if kernel_size == 1 else base.stride
+        packed = torch.empty(len(picture), planes, planes, packing.rows, packing.pitch).numpy()
+        kernel.pack(picture.contiguous().numpy(), kernel_size // 2, base.stride, packed)
+        return packed
+
     def run(x, shortcut=None, relu=True):
-        x, packing = _ready(base, x)
+        packing = Packing.of(kernel_size, base.stride, *x.shape[2:])
         y = torch.empty(len(x), channels, packing.height, packing.width)
         for i, picture in enumerate(x):
-            packed = packing.pack(picture)
+            packed = pack(picture, packing)
             if packing not in offsets:
-                offsets[packing] = (torch.tensor(packing.offsets)[taps] + inputs * packed.shape[1]).numpy()
+                offsets[packing] = (torch.tensor(packing.offsets)[taps] + inputs * packed[0].size).numpy()
             added = none if shortcut is None or layer.up else shortcut[i].contiguous().flatten(1).numpy()
             clamp = relu and not (layer.up and shortcut is not None)
             kernel.product(
-                packed.flatten().numpy(), start, offsets[packing], value, bias, added, clamp,
+                packed.ravel(), start, offsets[packing], value, bias, added, clamp,
                 packing.pitch, packing.width, packing.positions, y[i].flatten(1).numpy(),
             )  # fmt: skip
         if not layer.up:

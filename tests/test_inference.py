@@ -121,7 +121,7 @@ def test_a_convolution_by_shifted_runs_is_torchs(way, kernel, stride):
     g = torch.Generator().manual_seed(kernel)
     weight = torch.randn(17, 5, kernel, kernel, generator=g) * (torch.rand(17, 5, kernel, kernel, generator=g) < 0.3)
     bias = torch.randn(17, generator=g)
-    for size in ((9, 31), (24, 50)):
+    for size in ((9, 31), (24, 50), (1, 1), (2, 3)):
         x = torch.randn(2, 5, *size, generator=g)
         y = F.conv2d(x, weight, bias, stride, kernel // 2)
         shortcut = torch.randn(y.shape, generator=g)
