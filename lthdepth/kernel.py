@@ -8,6 +8,7 @@ import numpy as np
 
 LONGEST = 2304  # positions of a run that are summed at a time, by measurement; the sum, 9 kB, stays in the first-level cache
 
+
 @numba.njit(parallel=True, cache=True)
 def pack(x, before, stride, out):
     """A picture with its padding written out, its pixels sorted by their remainders: as `sparse.Packing.pack`.
