@@ -10,7 +10,7 @@ weights = None  # none, IMAGENET1K_V1 ..., or a file with a ResNet state dict
 device = "auto"  # auto, cpu or cuda
 
 # %%
-from lthdepth import curves, figures, plots, predict, tables, verdict, viewer
+from lthdepth import curves, figures, findings, plots, predict, tables, verdict, viewer
 from lthdepth.config import ARMS, PUBLISHED_FLOOR
 from lthdepth.desk import Desk
 
@@ -107,8 +107,8 @@ figures.say(tables.verdict(desk, analyses))
 
 # %%
 for study, analysis in analyses.items():
-    caption = f"Every ticket against dense ({study} runs). {tables.TICKETS}"
-    figures.show_table(desk, tables.tickets(analysis), f"verdict_table_{study}", caption, found[study])
+    caption = f"Every ticket against dense ({study} runs). {findings.TICKETS}"
+    figures.show_table(desk, findings.tickets(analysis), f"verdict_table_{study}", caption, found[study])
 
 # %%
 for study, analysis in analyses.items():
@@ -124,12 +124,12 @@ for study, analysis in analyses.items():
 # %%
 for study, analysis in analyses.items():
     caption = f"How much worse the controls are than {ARMS[verdict.PRIMARY]} ({study} runs). p: one-sided paired t test, Holm."
-    figures.show_table(desk, tables.controls(analysis), f"controls_table_{study}", caption, found[study])
+    figures.show_table(desk, findings.controls(analysis), f"controls_table_{study}", caption, found[study])
 
 # %%
 for study, analysis in analyses.items():
-    caption = f"Break-even density of every arm ({study} runs). {tables.BREAK_EVEN}"
-    figures.show_table(desk, tables.break_even(analysis), f"break_even_table_{study}", caption, found[study])
+    caption = f"Break-even density of every arm ({study} runs). {findings.BREAK_EVEN}"
+    figures.show_table(desk, findings.break_even(analysis), f"break_even_table_{study}", caption, found[study])
 
 # %% [markdown]
 # ### Does the protocol matter?
@@ -140,7 +140,7 @@ for study, analysis in analyses.items():
 # %%
 for study, analysis in analyses.items():
     caption = f"Mean difference in test rms (m) from dense under every protocol ({study} runs)."
-    figures.show_table(desk, tables.protocols(analysis), f"protocols_table_{study}", caption, found[study])
+    figures.show_table(desk, findings.protocols(analysis), f"protocols_table_{study}", caption, found[study])
 
 # %% [markdown]
 # ### How far can these statistics be trusted?
@@ -151,8 +151,8 @@ for study, analysis in analyses.items():
 
 # %%
 if desk.profile == "paper":
-    caption = "Simulated studies: how often intervals hold the truth and tests pass, ± standard error. " + tables.SIMULATED
-    figures.show_table(desk, tables.simulated(), "simulation_table", caption, files=["benchmarks/statistics.csv"])
+    caption = "Simulated studies: how often intervals hold the truth and tests pass, ± standard error. " + findings.SIMULATED
+    figures.show_table(desk, findings.simulated(), "simulation_table", caption, files=["benchmarks/statistics.csv"])
 
 # %% [markdown]
 # ## Limits

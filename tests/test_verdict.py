@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from scipy import stats as scipy_stats
 
-from lthdepth import curves, experiments, files, metrics, runs, stats, tables, verdict
+from lthdepth import curves, experiments, files, findings, metrics, runs, stats, verdict
 from lthdepth.config import level
 from lthdepth.desk import Desk
 from lthdepth.errors import UserError
@@ -29,7 +29,7 @@ def test_nothing_recorded_is_an_open_question():
         found = verdict.analyse("paper", records)
         assert "Open" in found.sentence() and found.tickets.empty and curves.differences(found) is None
     assert "No ticket is recorded" in analyse(2, {}).sentence()
-    assert tables.tickets(found).empty and tables.break_even(found).empty and tables.protocols(found).empty
+    assert findings.tickets(found).empty and findings.break_even(found).empty and findings.protocols(found).empty
 
 
 def test_one_seed_describes_and_tests_nothing():
@@ -38,7 +38,7 @@ def test_one_seed_describes_and_tests_nothing():
     assert "Nothing is concluded" in said and "One seed" in said and "20 planned runs" in said
     assert found.tickets[["p", "low", "bca_low", "sign_flip"]].isna().all(axis=None)
     assert (found.tickets.scene_low < found.tickets.difference).all()
-    shown = tables.tickets(found)
+    shown = findings.tickets(found)
     assert set(shown.outcome) == {"one seed"} and "p non-inferior" not in shown and "95 % over scenes" in shown
 
 
@@ -74,9 +74,9 @@ def test_a_study_of_other_runs_or_with_runs_missing_concludes_nothing():
 def test_without_the_gate_there_is_no_test_and_no_conclusion():
     found = analyse(6, dense=1.0)
     assert "color:#c00" in found.sentence() and "No conclusion" in found.sentence()
-    for shown in (tables.tickets(found), tables.controls(found), tables.break_even(analyse(6, made_up.curve("omp", 0.1), dense=1.0))):
+    for shown in (findings.tickets(found), findings.controls(found), findings.break_even(analyse(6, made_up.curve("omp", 0.1), dense=1.0))):
         assert len(shown) and not [c for c in shown if c.startswith(("p ", "outcome", "non-inferior", "within"))]
-    assert "p worse" in tables.controls(analyse(6))
+    assert "p worse" in findings.controls(analyse(6))
 
 
 def test_a_diverged_ticket_counts_as_the_floor_and_a_diverged_dense_run_loses_its_pair():
@@ -191,7 +191,7 @@ def test_break_even_interval_holds_the_truth_and_the_sequence_stops_at_the_first
     assert analyse(6, bumpy).break_even.iloc[0].shown == level(3)
     fine = analyse(6, made_up.curve("omp", 0.0)).break_even.iloc[0]
     assert (fine.density, fine.low, fine.high) == (0, 0, 0)
-    assert "below 1.80 %" in tables.break_even(analyse(3, made_up.curve("omp", 0.0))).to_string()
+    assert "below 1.80 %" in findings.break_even(analyse(3, made_up.curve("omp", 0.0))).to_string()
 
 
 def test_committed_scores_follow_from_the_committed_error_sums():

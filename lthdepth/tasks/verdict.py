@@ -8,7 +8,7 @@ def arguments(p):
 
 
 def run(args):
-    from .. import experiments, tables
+    from .. import experiments, findings, tables
     from ..desk import Desk
     from ..errors import UserError
 
@@ -20,6 +20,6 @@ def run(args):
     found = desk.analyse(args.study, records)
     print(tables.progress(args.study, records, found.failed).replace("**", ""))
     print(tables.plain(found.sentence()))
-    for table in (tables.tickets(found), tables.controls(found), tables.break_even(found), tables.protocols(found)):
+    for table in (findings.tickets(found), findings.controls(found), findings.break_even(found), findings.protocols(found)):
         if len(table):
             print(f"\n{table.to_string(index=False)}")
