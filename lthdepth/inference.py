@@ -16,6 +16,7 @@ from .files import write_atomic
 from .folded import Folded, compact
 from .model import FCRN, initialise
 from .runs import ROOT
+from .step import prepare
 
 RECORD = ROOT / "results" / "cost.json"
 TOLERANCE = 1e-4  # of the largest depth: how far a sparse depth map may be from the dense one (sums in another order)
@@ -34,7 +35,7 @@ def measure(model, ticket, height, width, repeats=7, names=ALL):
 
     Args:
         model: `FCRN` whose pruned weights are zero. ticket: its `mask.Ticket`. height, width: of the input, pixels.
-        repeats: rounds, each of which times everything once in turn; the median counts.
+        repeats: rounds, each of which times everything once in turn, after a call that is not timed; the median counts.
         names: some of ALL, "folded" and "sparse" among them.
 
     Returns:
@@ -46,6 +47,7 @@ def measure(model, ticket, height, width, repeats=7, names=ALL):
     """
     model.eval()
     device = next(model.parameters()).device
+    prepare(device)
     x = torch.randn(1, 3, height, width, generator=torch.Generator().manual_seed(0)).to(device)
     folded, order = _quicker({f: Folded(model).densely(None, m) for f, m in FORMATS.items()}, x)
     networks, orders = {"folded": folded}, {"folded": order}
@@ -67,10 +69,11 @@ def measure(model, ticket, height, width, repeats=7, names=ALL):
         if not differences[name] <= TOLERANCE:
             raise RuntimeError(f"{name}: depth differs from the dense network's by {differences[name]:.1e} of the largest depth")
     times = {name: ([], []) for name in names}
-    for _ in range(repeats + 1):
-        for name, (encoder, network) in times.items():
-            encoder.append(sparse.elapsed(lambda n=networks[name]: n.encode(x), device))
-            network.append(sparse.elapsed(lambda n=networks[name]: n(x), device))
+    for _ in range(repeats):
+        for name, found in times.items():
+            for part, timed in zip((networks[name].encode, networks[name]), found, strict=True):
+                part(x)  # its own, for the caches and threads are as the one before it left them
+                timed.append(sparse.elapsed(lambda part=part: part(x), device))
     return {
         "density": ticket.density,
         "fingerprint": ticket.fingerprint,
@@ -80,8 +83,8 @@ def measure(model, ticket, height, width, repeats=7, names=ALL):
             {
                 "name": name,
                 "order": orders.get(name, ""),
-                "encoder": statistics.median(encoder[1:]),  # the first round warms up
-                "network": statistics.median(network[1:]),
+                "encoder": statistics.median(encoder),
+                "network": statistics.median(network),
                 "difference": differences.get(name),
             }
             for name, (encoder, network) in times.items()
