@@ -45,7 +45,7 @@ def product(x, start, offset, value, bias, shortcut, relu, pitch, width, n, out)
 
     Args:
         x: `(floats,)` float32, the packed input (see `sparse.Packing`).
-        start: `(O + 1,)`; the weights of output channel o are `value[start[o]:start[o + 1]]`, and `offset` alike.
+        start: `(O + 1,)`; the weights of output channel o are `value[start[o]:start[o + 1]]`, and `offset` alike; a multiple of four.
         offset: `(weights,)` int64, where in `x` the run of a weight begins.
         bias: `(O,)`; shortcut: `(O, positions)`, added, or `(0, 0)` for none; relu: clamp at 0 in the end.
         pitch, width: of `pitch` neighbouring positions t, `width` belong to the output; the rest is left out.
@@ -75,16 +75,12 @@ def product(x, start, offset, value, bias, shortcut, relu, pitch, width, n, out)
                 for j in range(m):
                     total[j] += (w0 * x0[j] + w1 * x1[j] + w2 * x2[j] + w3 * x3[j]) + (w4 * x4[j] + w5 * x5[j] + w6 * x6[j] + w7 * x7[j])
                 i += 8
-            while i + 2 <= end:
-                x0, x1 = x[offset[i] + a : offset[i] + a + m], x[offset[i + 1] + a : offset[i + 1] + a + m]
-                w0, w1 = value[i], value[i + 1]
-                for j in range(m):
-                    total[j] += w0 * x0[j] + w1 * x1[j]
-                i += 2
             if i < end:
-                x0, w0 = x[offset[i] + a : offset[i] + a + m], value[i]
+                x0, x1 = x[offset[i] + a : offset[i] + a + m], x[offset[i + 1] + a : offset[i + 1] + a + m]
+                x2, x3 = x[offset[i + 2] + a : offset[i + 2] + a + m], x[offset[i + 3] + a : offset[i + 3] + a + m]
+                w0, w1, w2, w3 = value[i], value[i + 1], value[i + 2], value[i + 3]
                 for j in range(m):
-                    total[j] += w0 * x0[j]
+                    total[j] += (w0 * x0[j] + w1 * x1[j]) + (w2 * x2[j] + w3 * x3[j])
             j = 0
             while j < m:  # row by row of the output, without what lies between rows
                 row, column = (a + j) // pitch, (a + j) % pitch

@@ -111,10 +111,13 @@ def compiled(layer):
     numba.set_num_threads(min(torch.get_num_threads(), numba.config.NUMBA_NUM_THREADS))
     base = as_convolution(layer) if layer.up else layer
     channels, kernel_size = len(base.bias), base.weight.shape[-1]
-    index = base.weight.nonzero()
-    value = base.weight[tuple(index.T)].numpy()
-    start = F.pad(torch.bincount(index[:, 0], minlength=channels).cumsum(0), (1, 0)).numpy()
-    taps, inputs = index[:, 2] * kernel_size + index[:, 3], index[:, 1]
+    rows, columns = base.weight.flatten(1).nonzero(as_tuple=True)
+    counts = torch.bincount(rows, minlength=channels)
+    start = F.pad(((counts + 3) // 4 * 4).cumsum(0), (1, 0))  # in fours, zeros after the last
+    place = start[rows] + torch.arange(len(rows)) - (counts.cumsum(0) - counts)[rows]
+    value = base.weight.new_zeros(int(start[-1])).index_put_((place,), base.weight.flatten(1)[rows, columns]).numpy()
+    columns = torch.zeros(len(value), dtype=torch.long).index_put_((place,), columns)
+    start, inputs, taps = start.numpy(), columns // kernel_size**2, columns % kernel_size**2
     bias, none, offsets = base.bias.numpy(), torch.empty(0, 0).numpy(), {}
 
     def pack(picture, packing):  # as `Packing.pack`
