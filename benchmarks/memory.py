@@ -1,8 +1,9 @@
 """Peak memory of reading the official file and of the quick build: `python benchmarks/memory.py mat build`.
 
-Writes benchmarks/memory.csv; what is not named keeps its row there. The file is a stand-in of the official layout and size in memory (1449 frames of 640x480),
-its frames all alike, so that it takes no space on disk. Memory is the resident one of a command and all its
-descendants together, ten times a second; pages that they share count once for each.
+Writes benchmarks/memory.csv; what is not named keeps its row there. The file is a stand-in of the official layout and size in
+memory (1449 frames of 640x480), its frames all alike, so that it takes no space on disk. Memory is that of a command and all
+its descendants together, ten times a second; pages that they share count once (PSS), as a process that has just been
+forked would else count twice. Linux only.
 """
 
 import argparse
@@ -47,7 +48,7 @@ def peak(command):
             used = 0
             for one in (top, *top.children(recursive=True)):
                 try:
-                    used += one.memory_info().rss
+                    used += one.memory_full_info().pss
                 except psutil.Error:  # it has ended
                     continue
             most = max(most, used)

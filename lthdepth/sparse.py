@@ -111,13 +111,8 @@ def compiled(layer):
     numba.set_num_threads(min(torch.get_num_threads(), numba.config.NUMBA_NUM_THREADS))
     base = as_convolution(layer) if layer.up else layer
     channels, kernel_size = len(base.bias), base.weight.shape[-1]
-    rows, columns = base.weight.flatten(1).nonzero(as_tuple=True)
-    counts = torch.bincount(rows, minlength=channels)
-    start = F.pad(((counts + 3) // 4 * 4).cumsum(0), (1, 0))  # in fours, zeros after the last
-    place = start[rows] + torch.arange(len(rows)) - (counts.cumsum(0) - counts)[rows]
-    value = base.weight.new_zeros(int(start[-1])).index_put_((place,), base.weight.flatten(1)[rows, columns]).numpy()
-    columns = torch.zeros(len(value), dtype=torch.long).index_put_((place,), columns)
-    start, inputs, taps = start.numpy(), columns // kernel_size**2, columns % kernel_size**2
+    start, value, columns = _fours(base.weight.flatten(1))
+    inputs, taps = columns // kernel_size**2, columns % kernel_size**2
     bias, none, offsets = base.bias.numpy(), torch.empty(0, 0).numpy(), {}
 
     def pack(picture, packing):  # as `Packing.pack`
@@ -138,7 +133,7 @@ def compiled(layer):
             added = none if shortcut is None or layer.up else shortcut[i].contiguous().flatten(1).numpy()
             clamp = relu and not (layer.up and shortcut is not None)
             kernel.product(
-                packed.ravel(), start, offsets[packing], value, bias, added, clamp,
+                packed.ravel(), start.numpy(), offsets[packing], value.numpy(), bias, added, clamp,
                 packing.pitch, packing.width, packing.positions, y[i].flatten(1).numpy(),
             )  # fmt: skip
         if not layer.up:
@@ -150,6 +145,19 @@ def compiled(layer):
         return y
 
     return run
+
+
+def _fours(matrix):
+    """Weights of a matrix that are not zero, row by row: `(where each row starts, values, columns)`.
+
+    Every row is filled up with zeros to a multiple of four, as `kernel.product` wants it.
+    """
+    rows, columns = matrix.nonzero(as_tuple=True)
+    counts = torch.bincount(rows, minlength=len(matrix))
+    start = F.pad(((counts + 3) // 4 * 4).cumsum(0), (1, 0))
+    place = start[rows] + torch.arange(len(rows)) - (counts.cumsum(0) - counts)[rows]
+    value = matrix.new_zeros(int(start[-1])).index_put_((place,), matrix[rows, columns])
+    return start, value, columns.new_zeros(len(value)).index_put_((place,), columns)
 
 
 def _ready(layer, x):
