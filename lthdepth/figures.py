@@ -17,6 +17,7 @@ from . import latex, provenance, tables
 from .alttext import describe
 from .experiments import study
 from .files import write_atomic
+from .record import config_of
 from .runs import ROOT
 
 DPI = 160  # of bitmaps
@@ -170,7 +171,7 @@ def _elsewhere(desk, records):
 def _counted(caption, records):
     """The caption with the number of runs (seeds) behind each configuration, where it does not say so itself."""
     def row(r):
-        return r["arm"], r["density"], json.dumps({**r.get("config", {}), "seed": None}, sort_keys=True)
+        return r["arm"], r["density"], config_of(r).replace(seed=0)  # early records lack settings that came later
 
     sizes = Counter(row(r) for r in records if r and r["arm"] != "floor").values()
     if not sizes or "n = " in caption or "first seed" in caption:

@@ -28,6 +28,7 @@ def record(arm="dense", density=1.0, seed=0, rms=0.6, study="paper"):
     both = {"pooled": scores, "per_image": {**scores, "rms": rms - 0.05}}
     return {
         "key": f"{arm}{seed}{density}", "study": study, "arm": arm, "density": density, "seed": seed, "validation": None,
+        "config": {"arm": arm, "density": density, "seed": seed},
         "test": {"full": both, "eigen": both, "frames": 654}, "data": {"name": "nyu", "fingerprint": "d", "height": 240},
         "init": {"name": "w", "description": "weights", "fingerprint": "i"}, "commit": "abc", "dirty": False,
         "device": "CPU", "seconds": 10.0, "curves": {"train_loss": [1.0, 0.5], "validation_rms": []},
@@ -205,8 +206,10 @@ def test_captions_state_how_many_runs_stand_behind_a_point():
     assert figures._counted("A caption.", rows) == "A caption. n = 1 to 3 runs each."
     assert figures._counted("A caption.", rows[:3]) == "A caption. n = 3 runs each."
     assert figures._counted("A caption.", [record("floor"), None]) == "A caption."
-    settings = [record(seed=s) | {"config": {"lr": lr, "seed": s}} for lr in (1, 2, 3) for s in (0, 1)]
+    settings = [record(seed=s) | {"config": {"lr_encoder": lr, "seed": s}} for lr in (1, 2, 3) for s in (0, 1)]
     assert figures._counted("A caption.", settings) == "A caption. n = 2 runs each."  # of three settings, not six of one
+    early = record() | {"config": {"seed": 0}}, record(seed=1) | {"config": {"seed": 1, "bias": 0.0}}
+    assert figures._counted("A caption.", early) == "A caption. n = 2 runs each."
 
 
 def test_a_change_of_code_is_told_from_a_change_of_comments():
