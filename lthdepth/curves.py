@@ -48,7 +48,7 @@ def transfer(records, metric="rms", average="pooled", analysis=None):
     if table.empty or not set(table.arm) - {"floor", "dense"}:
         return None
     dense = table[table.arm == "dense"][metric].mean()
-    figure, ax = plt.subplots(figsize=(5.8, 3.8))
+    figure, ax = plt.subplots(figsize=(7.6, 3.8))
     for arm, rows in table.groupby("arm", sort=False):
         by = rows.groupby("density")[metric].agg(["mean", "std"]).sort_index()
         mean, sd = by["mean"], by["std"].fillna(0)
@@ -69,7 +69,7 @@ def transfer(records, metric="rms", average="pooled", analysis=None):
             name = None
     _percent(ax, table.density)
     ax.set(ylabel=f"test {NAMES.get(metric, metric)}, {average}")
-    ax.legend(frameon=True, edgecolor="none", framealpha=0.85, fontsize=9)  # a level may run behind it
+    figure.legend(loc="outside right upper", frameon=False, fontsize=9)  # inside, levels and curves would run behind it
     return figure
 
 

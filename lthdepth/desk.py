@@ -11,6 +11,7 @@ from .record import config_of
 from .train import Diverged, pick_device
 
 PROFILES = ("quick", "paper")
+SOURCED = ("logits", *SMALL)  # arms that need sources of their own, which only `sweep` takes
 CHECKPOINT = 60.0  # least seconds between two checkpoints: shorter epochs are quicker trained again than written
 
 # `pretraining.fingerprint` of the recorded runs of the arm "logits": pqf's classifier and one ImageNet photo of each class.
@@ -50,9 +51,9 @@ class Desk:
     def record(self, config):
         """The record of a configuration; None where it is missing and cannot be trained here, or diverged.
 
-        The arm logits and small networks need sources that only `sweep` takes; here they are looked up.
+        Arms that need sources of their own are looked up.
         """
-        if not self.live or config.arm in ("logits", *SMALL):
+        if not self.live or config.arm in SOURCED:
             return self.find(config)
         try:
             return runs.run(config, self.frames, self.initial, self.store, self.device, self.study.name, every=CHECKPOINT)
@@ -74,7 +75,7 @@ class Desk:
     def finished(self):
         """Whether nothing is left to train here."""
         marks = self.live and (self.frames.fingerprint, self.initial.fingerprint)
-        return not self.live or all(runs.key(c, *marks) in self._known for c in self.study.configs)
+        return not self.live or all(runs.key(c, *marks) in self._known for c in self.study.configs if c.arm not in SOURCED)
 
     def lost(self, name):
         """The planned runs of a study that diverged, or whose ticket follows from a run that did.

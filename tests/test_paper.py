@@ -437,3 +437,16 @@ def test_runs_on_other_data_show_once_they_are_the_most(tmp_path):
     assert desk.basis("paper")[:2] == ("mine", "mine-weights")  # none of its own yet
     assert desk.records("paper", arms=["floor"])[0]["data"]["fingerprint"] == "mine"
     assert Desk("paper", store=runs.Store(tmp_path / "x", tmp_path / "x")).records("pilot") == [None] * 16
+
+
+def test_nothing_is_left_to_train_where_the_rest_needs_sources_of_its_own(tmp_path, frames, monkeypatch):
+    monkeypatch.setattr(data, "load", lambda source: frames)
+    desk = Desk("paper", "theirs", store=runs.Store(tmp_path / "runs", tmp_path / "results"))
+    mine = [c for c in desk.study.configs if c.arm != "logits" and c.backbone == "resnet50"]
+    assert len(mine) < len(desk.study.configs) and not desk.finished()
+    made = {runs.key(c, desk.frames.fingerprint, desk.initial.fingerprint): record(c.arm, c.density, c.seed) for c in mine}
+    desk.store = SimpleNamespace(records=lambda: made)
+    for finished in (True, False):
+        del desk._known  # looked up once otherwise
+        assert desk.finished() == finished
+        made.popitem()

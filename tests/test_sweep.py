@@ -9,7 +9,7 @@ import pytest
 import torch
 from conftest import TINY
 
-from lthdepth import arms, cluster, effort, inputs, mask, runs, sweep, weights
+from lthdepth import arms, effort, inputs, mask, runs, sweep, weights
 from lthdepth.__main__ import main
 from lthdepth.config import level
 from lthdepth.engines import Here, Local
