@@ -97,8 +97,8 @@ def beside_published(records, metric="rms"):
         for arm in arms:
             mean = table[table.arm == arm].groupby("density")[metric].mean()
             if len(mean):
-                change = 100 * (mean / dense - 1)
-                ax.plot(100 * mean.index, change, "o-", color=COLOURS[arm], lw=2.2, ms=4, label=f"depth, {ARMS[arm]}")
+                change = 100 * (np.r_[mean, dense] / dense - 1)  # like the others it starts at dense
+                ax.plot(100 * np.r_[mean.index, 1], change, "o-", color=COLOURS[arm], lw=2.2, ms=4, label=f"depth, {ARMS[arm]}")
         ax.axhline(0, color="black", lw=0.8)
         ax.set_title(title, fontsize=10)
         ax.legend(frameon=False, fontsize=8)

@@ -1,5 +1,7 @@
 """The pictures of the paper. Every function takes records or arrays and returns a matplotlib figure, or None for nothing."""
 
+import math
+
 import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
@@ -92,7 +94,10 @@ def learning_curves(records):
             ax.plot(range(1, len(values) + 1), values, styles[r["density"]], marker=marker, ms=3, label=text, color=COLOURS[r["arm"]])
         ax.set(xlabel="epoch", ylabel={"train_loss": "training loss (m)", "validation_rms": "validation rms (m)"}[name])
         ax.xaxis.get_major_locator().set_params(integer=True)
-    axes[0, 0].legend(frameon=False, fontsize=8)
+    handles, labels = axes[0, 0].get_legend_handles_labels()
+    columns = math.ceil(len(labels) / 14)  # beside the curves, which fill the frame
+    figure.set_figwidth(figure.get_figwidth() + 2.1 * columns)
+    figure.legend(handles, labels, loc="outside right upper", frameon=False, fontsize=8, ncols=columns)
     return figure
 
 
@@ -159,7 +164,7 @@ def depth_maps(summary, predictions, rows=4):
         ax.set_title(title.replace(" magnitude ", "\nmagnitude "), fontsize=8)
     for ax in axes.flat:
         ax.set_axis_off()
-    figure.colorbar(image, ax=axes, label="depth (m)", shrink=0.6)
+    figure.colorbar(image, ax=axes, label="depth (m)", shrink=0.6, extend="max")  # a prediction may exceed the truth
     return figure
 
 
