@@ -19,5 +19,5 @@ def table(frame, caption, name):
     """A DataFrame as a `table` with the label `tab:NAME`; columns of numbers to the right."""
     rows = [" & ".join(map(escape, cells)) + r" \\" for cells in (frame.columns, *frame.values)]
     columns = "".join(side[0] for side in tables.sides(frame))
-    lines = [r"\begin{table}", rf"\caption{{{escape(caption)}}}", rf"\label{{tab:{name}}}", rf"\begin{{tabular}}{{{columns}}}", r"\toprule"]
-    return "\n".join([*lines, rows[0], r"\midrule", *rows[1:], r"\bottomrule", r"\end{tabular}", r"\end{table}", ""])
+    head = [r"\begin{table}", r"\centering", rf"\caption{{{escape(caption)}}}", rf"\label{{tab:{name}}}", rf"\begin{{tabular}}{{{columns}}}"]
+    return "\n".join([*head, r"\toprule", rows[0], r"\midrule", *rows[1:], r"\bottomrule", r"\end{tabular}", r"\end{table}", ""])

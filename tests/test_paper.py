@@ -7,6 +7,8 @@ import json
 import operator
 import os
 import re
+import shutil
+import subprocess
 from types import SimpleNamespace
 
 import matplotlib.pyplot as plt
@@ -327,6 +329,16 @@ def test_the_committed_tables_are_latex_of_plain_letters():
     for path in (runs.ROOT / "figures").glob("*.tex"):
         odd = {letter for letter in path.read_text() if not letter.isascii()}
         assert not odd, f"{path.name}: {odd}"
+
+
+@pytest.mark.skipif(not shutil.which("pdflatex"), reason="pdflatex is not installed")
+def test_pdflatex_sets_the_committed_tables(tmp_path):
+    sources = sorted((runs.ROOT / "figures").glob("*.tex"))
+    body = "\n".join(rf"\input{{{path}}}\clearpage" for path in sources)
+    (tmp_path / "all.tex").write_text("\\documentclass{article}\\usepackage{booktabs}\\begin{document}\n" + body + "\n\\end{document}\n")
+    command = ["pdflatex", "-interaction=nonstopmode", "-halt-on-error", "all.tex"]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True)
+    assert done.returncode == 0 and f"({len(sources)} pages" in done.stdout, done.stdout
 
 
 def test_columns_of_signed_numbers_stand_on_the_right():
