@@ -103,12 +103,17 @@ def recipe(records):
 
 
 def progress(name, records, lost=0):
-    """How much of a study is recorded, and how many runs have no result (`Desk.lost`), in a sentence or two."""
+    """How much of a study is recorded, how many runs have no result (`Desk.lost`) and whether IMP is shortened, in sentences."""
     done = sum(r is not None for r in records)
     said = f"**{study(name).title}**: {done} of {len(records)} runs recorded."
     if lost:
         said += f" {lost} diverged, or {'follows' if lost == 1 else 'follow'} from one that did, and {'has' if lost == 1 else 'have'} no result."
-    return said + (" The others are not run yet." if done + lost < len(records) else "")
+    if done + lost < len(records):
+        said += " The others are not run yet."
+    short = next((c for c in study(name).configs if c.arm == "imp" and c.round_epochs), None)
+    if short and any(r and r["arm"] == "imp" for r in records):
+        said += f" IMP is shortened: its earlier rounds last {short.round_epochs} epoch{'s' * (short.round_epochs > 1)}, its last one {short.epochs}."
+    return said
 
 
 def basis(desk, name, records):

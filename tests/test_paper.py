@@ -147,6 +147,12 @@ def test_comparison_keeps_the_published_rows_and_names_every_protocol():
     assert "pooled" in table.protocol.iloc[-1] and table.protocol.str.len().min() > 10
 
 
+@pytest.mark.parametrize(("study", "short"), [("quick", "last 1 epoch, its last one 4"), ("pilot", "last 1 epoch, its last one 6"), ("paper", "")])
+def test_shortened_imp_is_said_so_where_it_is_shown(study, short):
+    shown, hidden = (tables.progress(study, [record(arm)]) for arm in ("imp", "omp"))
+    assert ("shortened" in shown) == bool(short) and short in shown and "shortened" not in hidden
+
+
 def test_the_floor_of_the_published_rows_stands_right_behind_them():
     table = tables.comparison([record()], record("floor", rms=1.26))
     assert list(table["rms (m)"][:4]) == ["0.573", "1.239", "1.407", "1.260"]
