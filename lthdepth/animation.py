@@ -8,6 +8,7 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.collections import LineCollection
 from PIL import Image
 
+from . import config
 from .mask import count
 
 SIZES = (5, 8, 8, 3)  # neurons in each layer of the drawn network
@@ -92,7 +93,8 @@ def rounds(chain, note=""):
         right.set(xscale="log", xlim=(max(density) * 1.1, min(density) / 1.1), xlabel="weights kept (%)", ylabel="test rms (m)")
         right.set_xticks(density[:: max(1, len(density) // 4)], [f"{d:.3g}" for d in density[:: max(1, len(density) // 4)]])
         right.minorticks_off()
-        figure.suptitle(f"round {i}: train, prune 20 %, rewind: {density[i]:.3g} % left" if i else "the dense network", fontsize=11)
+        title = f"round {config.rounds(r['density'])}: train, prune 20 %, rewind: {density[i]:.3g} % left"
+        figure.suptitle("the dense network" if r["density"] == 1 else title, fontsize=11)
         if note:
             figure.text(0.5, 0.45, note, ha="center", rotation=12, fontsize=18, color="crimson", alpha=0.25, weight="bold")
         images.append(_picture(canvas))

@@ -74,6 +74,13 @@ def parent_of(config):
     return config.replace(density=level(k - 1), epochs=config.round_epochs or config.epochs) if k > 1 else _dense(config)
 
 
+def lineage(config):
+    """A configuration and, one behind another, those that its ticket follows from (`parent_of`)."""
+    while config:
+        yield config
+        config = parent_of(config)
+
+
 def origin_of(config):
     """The dense run to whose epoch `config.rewind` the arm imp rewinds; None where it rewinds to the pre-trained weights.
 

@@ -88,10 +88,7 @@ class Desk:
         failed = {config_of(r): r for r in self._failed.values() if _made_of(r, *marks)}
         found = []
         for config in self.study.configs if own else experiments.study(name).configs:
-            first = config
-            while first and first not in failed:
-                first = arms.parent_of(first)
-            if first:
+            if first := next((c for c in arms.lineage(config) if c in failed), None):
                 its = {"key": runs.key(config, *marks), "arm": config.arm, "density": config.density, "seed": config.seed}
                 found.append(failed[first] | its | {"test": None})
         return found
@@ -152,11 +149,10 @@ class Desk:
     def rounds(self, records):
         """The dense run and every round behind the smallest IMP ticket of the lowest seed, as far as they are recorded."""
         last = min((r for r in records if r and r["arm"] == "imp"), key=lambda r: (r["seed"], r["density"]), default=None)
-        chain, known = [], self.store.records()
-        config = last and config_of(last)
-        while config:
-            chain.append(known.get(runs.key(config, last["data"]["fingerprint"], last["init"]["fingerprint"])))
-            config = arms.parent_of(config)
+        if last is None:
+            return []
+        marks, known = (last["data"]["fingerprint"], last["init"]["fingerprint"]), self.store.records()
+        chain = [known.get(runs.key(config, *marks)) for config in arms.lineage(config_of(last))]
         return [r for r in reversed(chain) if r]
 
     def analyse(self, name, records):

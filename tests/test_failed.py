@@ -190,6 +190,16 @@ def test_failed_runs_of_several_machines_come_together(frames, tmp_path, store, 
         shutil.rmtree(third.local)
 
 
+def test_a_sweep_publishes_the_rounds_that_its_tickets_follow_from(here, tmp_path, monkeypatch):
+    deep = TINY.replace(arm="imp", density=level(2))
+    monkeypatch.setattr(experiments, "study", lambda *_: experiments.Study("quick", "Toy", (deep,)))
+    words = ["sweep", "quick", "--data", "rooms:24", "--device", "cpu"]
+    for more in ([], ["--publish"]):  # also rounds that an earlier sweep has made
+        assert main(words + more) == 0
+    found = runs.Store(tmp_path / "nowhere", tmp_path / "results").records().values()
+    assert sorted(r["density"] for r in found) == [level(2), level(1), 1] and {r["study"] for r in found} == {"quick"}
+
+
 def test_a_sweep_publishes_what_failed(here, tmp_path, monkeypatch, capsys):
     deep = BAD.replace(arm="imp", density=level(1))
     monkeypatch.setattr(experiments, "study", lambda *_: experiments.Study("quick", "Toy", (TINY.replace(arm="floor"), deep)))

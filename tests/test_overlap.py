@@ -72,3 +72,11 @@ def test_the_rounds_behind_a_ticket_are_found_and_drawn(store):
     image = Image.open(io.BytesIO(animation.rounds(made)))
     assert image.n_frames == 3
     assert animation.rounds(made[:2]) is None
+
+
+def test_a_round_that_is_not_recorded_does_not_count_the_others_down(monkeypatch):
+    titles = []
+    monkeypatch.setattr("matplotlib.figure.Figure.suptitle", lambda self, text, **_: titles.append(text))
+    made = [record | {"density": level(k), "epochs_run": 1} for k in (0, 2, 5) for (record, *_), _ in [study(0, {})]]
+    animation.rounds(made)
+    assert [title[:7] for title in titles] == ["the den", "round 2", "round 5"]

@@ -30,7 +30,7 @@ def arguments(p):
 def run(args):
     import torch
 
-    from .. import effort, experiments, runs
+    from .. import arms, effort, experiments, runs
     from ..inputs import Sources
     from ..record import environment
     from ..sweep import Drive, plan, remaining, title
@@ -75,7 +75,7 @@ def run(args):
     try:
         drive.run()
     finally:
-        _file(args, study.name, [*names, *(job.key for job in jobs if (store.local / job.key / "failed.json").exists())], store)
+        _file(args, study.name, [inputs.key(c) for config in configs for c in arms.lineage(config)], store)
     if drive.left:
         print(f"{len(drive.left)} runs are left; the same command continues")
     if drive.failed:
