@@ -113,9 +113,10 @@ def show_table(desk, table, name, caption, records=(), files=None):
     if desk.profile == "quick" and not _elsewhere(desk, records):
         caption = f"Quick run on {desk.frames.name}, not a result. {caption}"
     path, forms = folder(desk) / name, table_forms(table, caption, name)
-    if sidecar := _keep(path, desk, provenance.source(desk, name, caption, records, files), forms["html"].encode()):
-        for kind, text in forms.items():
-            write_atomic(path.with_suffix(f".{kind}"), text)
+    sidecar = _keep(path, desk, provenance.source(desk, name, caption, records, files), forms["html"].encode())
+    for kind, text in forms.items():  # each, since one form may be written another way now although the table is the same
+        write_atomic(path.with_suffix(f".{kind}"), text)
+    if sidecar:
         write_atomic(path.with_suffix(".json"), provenance.text(sidecar))
     display(HTML(forms["html"]))
 

@@ -304,6 +304,14 @@ def test_tables_come_in_four_forms_with_the_same_cells(desk, tmp_path):
     assert list(pd.read_csv(folder / "tab.csv").loc[0]) == ["a & b <c>", 0.6]
 
 
+def test_every_form_of_a_table_is_as_it_would_be_written_now(desk, tmp_path):
+    path = tmp_path / "build" / "quick" / "figures" / "tab.tex"
+    for _ in range(2):  # the second time with the same cells and a .tex of an older kind
+        figures.show_table(desk, pd.DataFrame([{"rms (m)": "0.600"}]), "tab", "Cap.")
+        made, _ = path.read_text(), path.write_text("older")
+        assert "0.600" in made
+
+
 def test_a_table_of_recorded_runs_is_not_called_a_quick_run(desk, tmp_path):
     theirs = record() | {"data": {"name": "nyu", "fingerprint": "other", "height": 240}}
     for name, used in (("own", [record()]), ("theirs", [theirs]), ("none", [])):
