@@ -32,18 +32,28 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 import torch
 
-from lthdepth import augment, data, experiments, files, rooms, runs
+from lthdepth import files
 from lthdepth.__main__ import main as lthdepth
 from lthdepth.config import Config, level
-from lthdepth.desk import Desk
-from lthdepth.hdf5 import open_h5
+from lthdepth.data import augment, rooms
+from lthdepth.data import nyu as data
+from lthdepth.data.hdf5 import open_h5
+from lthdepth.paper.study import Desk
+from lthdepth.runs import run as runs
+from lthdepth.runs import studies as experiments
 
 HERE = Path(__file__).parent
 MOMENTS = ("elsewhere", "cache", "ticket", "step", "checkpoint", "weights", "arrays", "record", "clean-up")
 SHARE = {"train": 0.65, "sweep": 0.25, "build": 0.10}
 TINY = Config(backbone="resnet18", height=32, width=32, batch=4, epochs=2, arm="omp", density=0.1)
 SOURCE = "rooms:24"
-DELAY = {"checkpoint": 0.3, "cache": 0.5, "step": 0.1, "weights": 0.15, "record": 0.001}  # seconds; others: 4 ms
+DELAY = {
+    "checkpoint": 0.3,
+    "cache": 0.5,
+    "step": 0.1,
+    "weights": 0.15,
+    "record": 0.001,
+}  # seconds; others: 4 ms
 NOTEBOOK = """\
 # %% tags=["parameters"]
 profile, data, weights, device = "quick", None, None, "cpu"
@@ -127,11 +137,14 @@ def work(kind, folder):
     """Do, or go on with, the work of a trial. Returns the exit status."""
     settle(folder)
     if kind == "train":
-        settings = [f"{k}={getattr(TINY, k)}" for k in ("backbone", "height", "width", "batch", "epochs", "arm", "density")]
+        settings = [
+            f"{k}={getattr(TINY, k)}"
+            for k in ("backbone", "height", "width", "batch", "epochs", "arm", "density")
+        ]
         return lthdepth(["train", "--data", SOURCE, "--device", "cpu", "--setting", "published", *settings])
     if kind == "sweep":
         return lthdepth(["sweep", "quick", "--data", SOURCE, "--device", "cpu", "--every", "0"])
-    from lthdepth import build
+    from lthdepth.paper import build
 
     page = build.build("quick", SOURCE, device="cpu", notebooks=folder / "notebooks", out=folder / "build")
     return 0 if page.exists() else 1
@@ -142,7 +155,7 @@ def prepare(kind, folder):
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir()
     if kind == "build":
-        from lthdepth import pairs
+        from lthdepth.paper import pairs
 
         (folder / "notebooks").mkdir()
         (folder / "notebooks" / "01_small.py").write_text(NOTEBOOK.format(here=str(HERE), folder=str(folder)))
@@ -156,7 +169,7 @@ def start(kind, folder, worker=0):
     if pid := os.fork():
         return pid, moments
     try:
-        with open(folder / "log", "a") as log:
+        with open(folder / "log", "a", encoding="utf-8") as log:
             os.dup2(log.fileno(), 1)
             os.dup2(log.fileno(), 2)
             if kind != "build":  # there its kernel does the work
@@ -192,7 +205,10 @@ def running(pid):
 def kernels(pid):
     """Process ids of the children of a process: the kernel of a build."""
     try:
-        return [int(child) for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
+        return [
+            int(child)
+            for child in Path(f"/proc/{pid}/task/{pid}/children").read_text(encoding="utf-8").split()
+        ]
     except OSError:
         return []
 
@@ -223,7 +239,12 @@ def kill(kind, folder, rng, length, aimed):
 
 def damaged(folder):
     """Files under their final names that are not whole."""
-    readers = {".pt": files.read_tensors, ".npz": files.read_arrays, ".json": lambda p: json.loads(p.read_text()), ".h5": check_h5}
+    readers = {
+        ".pt": files.read_tensors,
+        ".npz": files.read_arrays,
+        ".json": lambda p: json.loads(p.read_text()),
+        ".h5": check_h5,
+    }
     found = []
     for path in [*folder.glob("runs/*/*"), *folder.glob("data/*")]:
         if not path.name.startswith("."):
@@ -284,27 +305,35 @@ def write(made):
     """Keep rows in benchmarks/kill.csv, in place of those of the same work."""
     path, kept = HERE / "kill.csv", {}
     if path.exists():
-        with open(path, newline="") as file:
+        with open(path, encoding="utf-8", newline="") as file:
             kept = {row["work"]: row for row in csv.DictReader(file)}
     kept |= made
-    with open(path, "w", newline="") as file:
+    with open(path, "w", encoding="utf-8", newline="") as file:
         table = csv.DictWriter(file, list(next(iter(made.values()))), lineterminator="\n")
         table.writeheader()
         table.writerows(kept[kind] for kind in SHARE if kind in kept)
 
 
 def main():
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--trials", type=int, default=100)
     parser.add_argument("--seed", default="0")
     parser.add_argument("--kind", choices=tuple(SHARE), help="only this kind of work")
-    parser.add_argument("--narrow", action="store_true", help="a network an eighth as wide, as the test suite does (no build)")
+    parser.add_argument(
+        "--narrow", action="store_true", help="a network an eighth as wide, as the test suite does (no build)"
+    )
     parser.add_argument("--folder", type=Path, help="where to work (default: the folder for temporary files)")
     parser.add_argument("--write", action="store_true", help="keep the table in benchmarks/kill.csv")
     args = parser.parse_args()
     torch.set_num_threads(1)
     counts = {k: round(s * args.trials) for k, s in SHARE.items()}
-    counts = {args.kind: args.trials} if args.kind else counts | {"train": args.trials - counts["sweep"] - counts["build"]}
+    counts = (
+        {args.kind: args.trials}
+        if args.kind
+        else counts | {"train": args.trials - counts["sweep"] - counts["build"]}
+    )
     if args.narrow:
         sys.path.append(str(HERE.parent / "tests"))
         from narrow import narrow
@@ -312,7 +341,7 @@ def main():
         narrow(setattr)
         DELAY.clear()
     if counts.get("build"):  # before the forks; elsewhere its three seconds are spared
-        import lthdepth.build
+        pass
     rows, survived, halves, lost = Counter(), Counter(), Counter(), []
     with tempfile.TemporaryDirectory(dir=args.folder) as top:
         cache = Path(top) / "rooms"
@@ -329,7 +358,9 @@ def main():
                 shutil.copytree(whole / "data", cache)
             for i in range(n):
                 hits = []
-                for attempt in range(20):  # a kill that comes after the end is none: such a trial is made anew
+                for attempt in range(
+                    20
+                ):  # a kill that comes after the end is none: such a trial is made anew
                     folder = Path(top) / f"{kind}-{i}"
                     prepare(kind, folder)
                     seed = f"{args.seed} {kind} {i} {attempt}"
@@ -341,12 +372,22 @@ def main():
                     rows[kind, moment] += 1
                 survived[kind] += bool(good)
                 halves[kind] += len(broken)
-                print(f"{kind} {i + 1}/{n}: killed {', '.join(hits) or 'never'}: {'identical' if good else 'LOST'}", flush=True)
+                print(
+                    f"{kind} {i + 1}/{n}: killed {', '.join(hits) or 'never'}: {'identical' if good else 'LOST'}",
+                    flush=True,
+                )
                 if not good:
-                    lost.append(f"{kind} {i}: status {status}, half-written {broken}, left over {over}\n{(folder / 'log').read_text()}")
+                    lost.append(
+                        f"{kind} {i}: status {status}, half-written {broken}, left over {over}\n{(folder / 'log').read_text()}"
+                    )
                 shutil.rmtree(folder)
     if args.write:
-        write({kind: tally(kind, n, rows) | {"half-written": halves[kind], "identical": survived[kind]} for kind, n in counts.items()})
+        write(
+            {
+                kind: tally(kind, n, rows) | {"half-written": halves[kind], "identical": survived[kind]}
+                for kind, n in counts.items()
+            }
+        )
     print(f"{sum(survived.values())} of {sum(counts.values())} trials ended as if nothing had happened")
     sys.exit("\n".join(lost)[-6000:] or 0)
 

@@ -18,7 +18,7 @@ import h5py
 import numpy as np
 import psutil
 
-from lthdepth.convert import nyu_table
+from lthdepth.data.convert import nyu_table
 
 ROOT = Path(__file__).resolve().parents[1]
 TARGETS = {"mat": 1.5, "build": 4.0}  # GB
@@ -31,7 +31,10 @@ def stand_in(path):
     _, scenes = nyu_table()
     n = len(scenes)
     with h5py.File(path, "w") as file:
-        for name, shape, kind, value in (("images", (3, 640, 480), "uint8", 90), ("depths", (640, 480), "float32", 2.0)):
+        for name, shape, kind, value in (
+            ("images", (3, 640, 480), "uint8", 90),
+            ("depths", (640, 480), "float32", 2.0),
+        ):
             file.create_dataset(name, (n, *shape), kind, chunks=(1, *shape), fillvalue=value)
         cells = file.create_dataset("scenes", (1, n), h5py.ref_dtype)
         for i, scene in enumerate(scenes):
@@ -69,13 +72,23 @@ def main():
             command = ["./build.sh", "--profile", "quick"]
             if what == "mat":
                 stand_in(Path(folder) / "all.mat")
-                command = [sys.executable, "-m", "lthdepth", "data", f"{folder}/all.mat", "--out", f"{folder}/half.h5"]
+                command = [
+                    sys.executable,
+                    "-m",
+                    "lthdepth",
+                    "data",
+                    f"{folder}/all.mat",
+                    "--out",
+                    f"{folder}/half.h5",
+                ]
             used = peak(command)
             met = "yes" if used <= TARGETS[what] * 1e9 else "no"
             row = rows[TITLES[what]] = [TITLES[what], f"{used / 1e9:.2f}", TARGETS[what], met]
             print(*row, sep="  ", flush=True)
     with open(path, "w", newline="", encoding="utf-8") as file:
-        csv.writer(file, lineterminator="\n").writerows([COLUMNS, *(rows[title] for title in TITLES.values() if title in rows)])
+        csv.writer(file, lineterminator="\n").writerows(
+            [COLUMNS, *(rows[title] for title in TITLES.values() if title in rows)]
+        )
 
 
 if __name__ == "__main__":

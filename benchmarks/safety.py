@@ -7,7 +7,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from lthdepth.tables import refresh
+from lthdepth.paper.tables import refresh
 
 HERE = Path(__file__).parent
 PAGE = HERE.parent / "SAFETY.md"
@@ -15,7 +15,7 @@ ATTACKS = ("command", "4 GiB", "10^12", "terabytes", "2^60", "another file", "br
 
 
 def rows(name):
-    with open(HERE / name, newline="") as file:
+    with open(HERE / name, encoding="utf-8", newline="") as file:
         return list(csv.DictReader(file))
 
 
@@ -26,13 +26,20 @@ def table(head, body):
 
 def render():
     """The tables as Markdown: trials survived, inputs tried, files refused, guards."""
-    kills, inputs, fuzz, guards = rows("kill.csv"), rows("bad_inputs.csv"), rows("fuzz.csv"), rows("guards.csv")
+    kills, inputs, fuzz, guards = (
+        rows("kill.csv"),
+        rows("bad_inputs.csv"),
+        rows("fuzz.csv"),
+        rows("guards.csv"),
+    )
     total = {k: sum(int(r[k]) for r in kills) for k in kills[0] if k != "work"}
     trials = table(list(kills[0]), [*(r.values() for r in kills), ["**all**", *total.values()]])
     tried = Counter(r["entrance"] for r in inputs)
     refused = Counter(r["entrance"] for r in inputs if r["exit status"] == "2")
-    tries = table(["entrance", "inputs", "one sentence, status 2"], [*([e, n, refused[e]] for e, n in tried.items()),
-                                                                    ["**all**", len(inputs), sum(refused.values())]])  # fmt: skip
+    tries = table(
+        ["entrance", "inputs", "one sentence, status 2"],
+        [*([e, n, refused[e]] for e, n in tried.items()), ["**all**", len(inputs), sum(refused.values())]],
+    )
     sums = [sum(int(r[k]) for r in fuzz) for k in list(fuzz[0])[1:]]
     fuzzed = table(list(fuzz[0]), [*(r.values() for r in fuzz), ["**all**", *sums]])
     attacks = [r for r in inputs if any(word in r["input"] for word in ATTACKS)]

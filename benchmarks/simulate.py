@@ -15,7 +15,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from lthdepth import stats
+from lthdepth.analysis import stats
 from lthdepth.config import level
 
 SD = 0.010  # metres: two runs that each spread by 0.007 m, independent of each other
@@ -49,19 +49,43 @@ def tests(rng, studies):
             same = [stats.equivalence(one) < stats.ALPHA for one in d]
             yield f"{what} of equivalence, true loss {loss:.3f} m", draw, seeds, nominal, same
         d = draw(rng, (studies, seeds), 0)
-        yield "size of the sign-flip test", draw, seeds, stats.ALPHA, [stats.sign_flip(one) < stats.ALPHA for one in d]
+        yield (
+            "size of the sign-flip test",
+            draw,
+            seeds,
+            stats.ALPHA,
+            [stats.sign_flip(one) < stats.ALPHA for one in d],
+        )
     for seeds in (3, 6):
         for loss in (2 * M, M, 0.0):
             ticket, dense = (rng.normal(mean, SD / 2**0.5, (studies, seeds)) for mean in (loss, 0))
             won = [stats.chen(*pair) for pair in zip(ticket, dense, strict=True)]
-            yield f"a ticket wins by the rule of Chen et al., true loss {loss:.3f} m", normal, seeds, None, won
+            yield (
+                f"a ticket wins by the rule of Chen et al., true loss {loss:.3f} m",
+                normal,
+                seeds,
+                None,
+                won,
+            )
 
 
 def family(rng, studies):
     """How often a control that is as bad as the margin passes, when four are tested: alone, and with Holm."""
     p = [[stats.non_inferiority(one).p for one in arms] for arms in normal(rng, (studies, 4, 6), M)]
-    yield "any of 4 arms at the margin passes, uncorrected", normal, 6, None, [min(one) < stats.ALPHA for one in p]
-    yield "any of 4 arms at the margin passes, Holm", normal, 6, stats.ALPHA, [min(stats.holm(one)) < stats.ALPHA for one in p]
+    yield (
+        "any of 4 arms at the margin passes, uncorrected",
+        normal,
+        6,
+        None,
+        [min(one) < stats.ALPHA for one in p],
+    )
+    yield (
+        "any of 4 arms at the margin passes, Holm",
+        normal,
+        6,
+        stats.ALPHA,
+        [min(stats.holm(one)) < stats.ALPHA for one in p],
+    )
 
 
 def intervals(rng, studies):
@@ -69,7 +93,13 @@ def intervals(rng, studies):
     for draw, seeds in ((normal, 3), (normal, 6), (normal, 12), (skewed, 6)):
         for name, of in (("t", stats.interval), ("BCa", stats.bca)):
             found = [of(one) for one in draw(rng, (studies, seeds), M)]
-            yield f"coverage of the {name} interval over seeds", draw, seeds, 0.95, [low <= M <= high for low, high in found]
+            yield (
+                f"coverage of the {name} interval over seeds",
+                draw,
+                seeds,
+                0.95,
+                [low <= M <= high for low, high in found],
+            )
 
 
 def break_even(rng, studies):
@@ -78,12 +108,18 @@ def break_even(rng, studies):
     slope = M / np.log(0.05) ** 4
     truth = slope * np.log(densities) ** 4
     for seeds in (3, 6):
-        own = normal(rng, (studies, seeds, 1), 0) / 2**0.5  # the dense run of a seed is part of all its differences
+        own = (
+            normal(rng, (studies, seeds, 1), 0) / 2**0.5
+        )  # the dense run of a seed is part of all its differences
         d = truth + own + normal(rng, (studies, seeds, len(truth)), 0) / 2**0.5
         found = [stats.break_even(densities, list(one.T)) for one in d]
-        yield "coverage of the interval of the break-even density", normal, seeds, 0.95, [
-            low <= 0.05 <= high for _, low, high in found
-        ]
+        yield (
+            "coverage of the interval of the break-even density",
+            normal,
+            seeds,
+            0.95,
+            [low <= 0.05 <= high for _, low, high in found],
+        )
 
 
 def scenes(rng, studies):
@@ -95,7 +131,9 @@ def scenes(rng, studies):
     for seeds in (1, 6):
         hits = []
         for _ in range(studies):
-            hard = rng.gamma(2, 0.5, (SCENES, 1))[scene]  # mean 1: some scenes are harder than others, for both networks
+            hard = rng.gamma(2, 0.5, (SCENES, 1))[
+                scene
+            ]  # mean 1: some scenes are harder than others, for both networks
             noise = rng.gamma(4, 0.25, (2, FRAMES, seeds))
             sums = np.zeros((2, seeds, FRAMES, 7))
             sums[..., 0] = 1
@@ -107,17 +145,35 @@ def scenes(rng, studies):
 
 
 def main():
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--studies", type=int, default=2000, help="made-up studies for every line (default 2000)")
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument(
+        "--studies", type=int, default=2000, help="made-up studies for every line (default 2000)"
+    )
     parser.add_argument("--out", type=Path, default=Path(__file__).with_name("statistics.csv"))
     args = parser.parse_args()
     rows = []
-    for part, studies in ((tests, args.studies), (family, args.studies), (intervals, args.studies),
-                          (break_even, args.studies), (scenes, args.studies // 5 + 1)):  # fmt: skip
+    for part, studies in (
+        (tests, args.studies),
+        (family, args.studies),
+        (intervals, args.studies),
+        (break_even, args.studies),
+        (scenes, args.studies // 5 + 1),
+    ):
         for name, draw, seeds, nominal, found in part(np.random.default_rng(1), studies):
             value, error = share(found)
-            rows.append({"quantity": name, "differences": draw.__name__, "seeds": seeds, "nominal": nominal,
-                         "found": round(value, 4), "standard error": round(error, 4), "studies": studies})  # fmt: skip
+            rows.append(
+                {
+                    "quantity": name,
+                    "differences": draw.__name__,
+                    "seeds": seeds,
+                    "nominal": nominal,
+                    "found": round(value, 4),
+                    "standard error": round(error, 4),
+                    "studies": studies,
+                }
+            )
             print(f"{name:62} {draw.__name__:7} {seeds:3} seeds  {value:.3f} ± {error:.3f}", flush=True)
     pd.DataFrame(rows).to_csv(args.out, index=False)
 

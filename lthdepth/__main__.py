@@ -35,7 +35,9 @@ def check_environment():
             try:
                 importlib.import_module(library)
             except ValueError as error:
-                raise UserError(f"{library} cannot read {', '.join(names)} in the environment ({reason(error)}): unset it.") from None
+                raise UserError(
+                    f"{library} cannot read {', '.join(names)} in the environment ({reason(error)}): unset it."
+                ) from None
 
 
 def main(words=None):

@@ -75,15 +75,23 @@ class Config:
     colour: float = 0.2  # each channel is multiplied by a factor uniform in [1 - colour, 1 + colour]
     # The protocol
     holdout: bool = True  # keep the validation scenes out of training and score them after every epoch
-    patience: int = 0  # stop after this many epochs without a better validation rms and keep the best; 0: never
+    patience: int = (
+        0  # stop after this many epochs without a better validation rms and keep the best; 0: never
+    )
     test: bool = True  # score the test frames, once, at the end
-    recalibrate: int = 0  # training frames from which batch-norm statistics are taken anew before every scoring; 0: never
+    recalibrate: int = (
+        0  # training frames from which batch-norm statistics are taken anew before every scoring; 0: never
+    )
     # Defects of the published code, each a switch; the defaults are without them
     split: str = "official"  # official | index: the first 1200 of 1449 frames (or as large a part) train, the rest test
     normalise: bool = True  # colours by ImageNet's mean and deviation; false: only scaled to [0, 1]
     shuffle: bool = True  # a new order of the frames every epoch; false: always that of their numbers
-    last_batch: int = 0  # score only so many frames, the last, and keep the epoch that is best on them; 0: all
-    crop: bool = False  # see and score only the central 91.2 % (228 of 250 rows) of the frame in height and width
+    last_batch: int = (
+        0  # score only so many frames, the last, and keep the epoch that is best on them; 0: all
+    )
+    crop: bool = (
+        False  # see and score only the central 91.2 % (228 of 250 rows) of the frame in height and width
+    )
 
     def __post_init__(self):
         for field in dataclasses.fields(self):
@@ -96,12 +104,28 @@ class Config:
             ("arm", self.arm in ARMS, f"one of {', '.join(ARMS)}"),
             ("density", 0 < self.density <= 1, "in (0, 1]: the fraction of weights that is kept"),
             ("round_epochs", self.round_epochs >= 0, "0 or more"),
-            ("round_epochs", self.arm in ("imp", "logits") or not self.round_epochs, "0 for every arm but imp and logits"),
-            ("rewind", 0 <= self.rewind <= max(0, self.round_epochs or self.epochs), "0, or an epoch of the dense run"),
+            (
+                "round_epochs",
+                self.arm in ("imp", "logits") or not self.round_epochs,
+                "0 for every arm but imp and logits",
+            ),
+            (
+                "rewind",
+                0 <= self.rewind <= max(0, self.round_epochs or self.epochs),
+                "0, or an epoch of the dense run",
+            ),
             ("rewind", self.arm == "imp" or not self.rewind, "0 for every arm but imp"),
-            ("rewind", not (self.rewind and self.patience), "0 with patience: the dense run may stop before that epoch"),
+            (
+                "rewind",
+                not (self.rewind and self.patience),
+                "0 with patience: the dense run may stop before that epoch",
+            ),
             ("seed", 0 <= self.seed < 2**63, "a non-negative integer"),
-            ("backbone", self.backbone in ("resnet18", "resnet34", "resnet50"), "resnet18, resnet34 or resnet50"),
+            (
+                "backbone",
+                self.backbone in ("resnet18", "resnet34", "resnet50"),
+                "resnet18, resnet34 or resnet50",
+            ),
             ("height", 32 <= self.height <= 4096, "between 32 and 4096 pixels"),
             ("width", 32 <= self.width <= 4096, "between 32 and 4096 pixels"),
             ("bias", math.isfinite(self.bias), "a finite number"),
@@ -124,9 +148,17 @@ class Config:
             ("split", self.split in ("official", "index"), "official or index"),
             ("last_batch", self.last_batch >= 0, "0 or more"),
             ("last_batch", self.test or not self.last_batch, "0 without test: there is nothing to score"),
-            ("recalibrate", self.recalibrate == 0 or self.recalibrate >= self.batch, "0, or at least one batch of frames"),
+            (
+                "recalibrate",
+                self.recalibrate == 0 or self.recalibrate >= self.batch,
+                "0, or at least one batch of frames",
+            ),
             ("density", self.arm not in WHOLE or self.density == 1, f"1 for the arm {self.arm}"),
-            ("backbone", self.arm not in SMALL or self.backbone == self.arm, f"{self.arm} for the arm of that name"),
+            (
+                "backbone",
+                self.arm not in SMALL or self.backbone == self.arm,
+                f"{self.arm} for the arm of that name",
+            ),
         ]
         for name, good, wanted in checks:
             if not good:
@@ -134,12 +166,20 @@ class Config:
 
     def canonical(self):
         """JSON text of the fields that differ from their defaults, sorted by name: what a run's key is made from."""
-        given = {f.name: getattr(self, f.name) for f in dataclasses.fields(self) if getattr(self, f.name) != f.default}
+        given = {
+            f.name: getattr(self, f.name)
+            for f in dataclasses.fields(self)
+            if getattr(self, f.name) != f.default
+        }
         return json.dumps(given, sort_keys=True)
 
     def changes(self):
         """The fields that differ from their defaults, as texts that `parse` reads."""
-        return [f"{f.name}={getattr(self, f.name)}" for f in dataclasses.fields(self) if getattr(self, f.name) != f.default]
+        return [
+            f"{f.name}={getattr(self, f.name)}"
+            for f in dataclasses.fields(self)
+            if getattr(self, f.name) != f.default
+        ]
 
     def floor(self):
         """The mean depth map under the same protocol: trained on the same frames, scored on the same pixels."""
@@ -196,18 +236,37 @@ def rounds(density):
 
 
 # The published setting: Laina's network as the paper under test says it was trained (its code had defects besides).
-PUBLISHED = Config(optimiser="sgd", lr_encoder=1e-4, lr_decoder=2e-3, momentum=0.9, weight_decay=0.01, batch=50, epochs=10)
+PUBLISHED = Config(
+    optimiser="sgd", lr_encoder=1e-4, lr_decoder=2e-3, momentum=0.9, weight_decay=0.01, batch=50, epochs=10
+)
 
 # The better setting, chosen on the validation scenes (grid "recipe"; notebook 02 shows the scores).
 TUNED = Config(
-    optimiser="adamw", lr_encoder=3e-4, lr_decoder=1e-3, weight_decay=0.01, schedule="linear", warmup=0.05, holdout=False
+    optimiser="adamw",
+    lr_encoder=3e-4,
+    lr_decoder=1e-3,
+    weight_decay=0.01,
+    schedule="linear",
+    warmup=0.05,
+    holdout=False,
 )
 
 # The published setting as its code ran it, defect by defect (notebook 05).
 PUBLISHED_CODE = PUBLISHED.replace(
-    split="index", normalise=False, scale=1.0, rotation=0.0, flip=False, colour=0.0, shuffle=False, last_batch=50,
-    loss="berhu-published", crop=True, holdout=False,
-)  # fmt: skip
-PUBLISHED_FLOOR = Config(arm="floor", split="index", last_batch=50, holdout=False)  # the mean depth map beside its rows
+    split="index",
+    normalise=False,
+    scale=1.0,
+    rotation=0.0,
+    flip=False,
+    colour=0.0,
+    shuffle=False,
+    last_batch=50,
+    loss="berhu-published",
+    crop=True,
+    holdout=False,
+)
+PUBLISHED_FLOOR = Config(
+    arm="floor", split="index", last_batch=50, holdout=False
+)  # the mean depth map beside its rows
 
 SETTINGS = {"published": PUBLISHED, "published-code": PUBLISHED_CODE, "tuned": TUNED}

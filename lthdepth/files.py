@@ -49,7 +49,9 @@ def replacing(path):
         finally:
             os.close(folder)
     except OSError as error:
-        raise UserError(f"cannot write {path} ({error.strerror or reason(error)}): free some space or use another folder.") from None
+        raise UserError(
+            f"cannot write {path} ({error.strerror or reason(error)}): free some space or use another folder."
+        ) from None
     finally:
         if part:
             Path(part).unlink(missing_ok=True)
@@ -110,7 +112,9 @@ def read_tensors(path, device="cpu"):
     except UserError:
         raise
     except Exception as error:  # torch has many ideas of a damaged file
-        raise UserError(f"{path} cannot be read ({reason(error)}): remove it, and it is made again.") from None
+        raise UserError(
+            f"{path} cannot be read ({reason(error)}): remove it, and it is made again."
+        ) from None
 
 
 def check_zip(file, name):
@@ -196,12 +200,18 @@ def _take(lock, path, wait, deadline):
     while True:
         try:
             lock.parent.mkdir(parents=True, exist_ok=True)
-            handle = os.open(lock, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o644)  # a link would name another's file
+            handle = os.open(
+                lock, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o644
+            )  # a link would name another's file
         except OSError as error:
-            raise UserError(f"cannot write {path} ({error.strerror}): free some space or use another folder.") from None
+            raise UserError(
+                f"cannot write {path} ({error.strerror}): free some space or use another folder."
+            ) from None
         try:
             fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            if lock.exists() and os.fstat(handle).st_ino == lock.stat().st_ino:  # not one that was just given up
+            if (
+                lock.exists() and os.fstat(handle).st_ino == lock.stat().st_ino
+            ):  # not one that was just given up
                 os.ftruncate(handle, 0)
                 os.write(handle, f"process {os.getpid()} on {platform.node()}".encode())
                 return handle
@@ -215,6 +225,8 @@ def _take(lock, path, wait, deadline):
                 told = True
             time.sleep(0.2)
         except OSError as error:
-            warn(f"{lock.parent} has no file locks ({error.strerror}): start no second process on the same run.")
+            warn(
+                f"{lock.parent} has no file locks ({error.strerror}): start no second process on the same run."
+            )
             return handle
         os.close(handle)

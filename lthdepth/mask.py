@@ -92,7 +92,9 @@ class Masking:
         parameters = dict(encoder.named_parameters())
         masks = {name: m for name, m in ticket.masks.items() if not m.all()}
         self.parameters = [parameters[name] for name in masks]
-        self.masks = [torch.empty_like(p).copy_(m) for m, p in zip(masks.values(), self.parameters, strict=True)]
+        self.masks = [
+            torch.empty_like(p).copy_(m) for m, p in zip(masks.values(), self.parameters, strict=True)
+        ]
         self.weights()
 
     @torch.no_grad()
@@ -115,7 +117,11 @@ class Masking:
             RuntimeError: one is not.
         """
         for p, m in zip(self.parameters, self.masks, strict=True):
-            held = [p] + [v for v in optimiser.state[p].values() if torch.is_tensor(v) and v.shape == p.shape] if optimiser else [p]
+            held = (
+                [p] + [v for v in optimiser.state[p].values() if torch.is_tensor(v) and v.shape == p.shape]
+                if optimiser
+                else [p]
+            )
             if any(torch.count_nonzero(torch.where(m == 0, v, 0)) for v in held):
                 raise RuntimeError("a pruned weight is not zero: the mask was not applied")
 

@@ -17,7 +17,9 @@ class UpProjection(nn.Module):
 
     def __init__(self, inputs, outputs):
         super().__init__()
-        self.up = nn.ConvTranspose2d(inputs, 2 * outputs, 5, stride=2, padding=2, output_padding=1, bias=False)
+        self.up = nn.ConvTranspose2d(
+            inputs, 2 * outputs, 5, stride=2, padding=2, output_padding=1, bias=False
+        )
         self.up_bn = nn.BatchNorm2d(2 * outputs)
         self.conv = nn.Conv2d(outputs, outputs, 3, padding=1, bias=False)
         self.conv_bn = nn.BatchNorm2d(outputs)
@@ -90,7 +92,9 @@ def initialise(model, seed, state=None, bias=0.0):
                         fan = m.weight[0].numel()
                     else:  # a quarter of the 25 taps of a stride-2 transposed convolution meets each output pixel
                         fan = m.in_channels * 25 / 4
-                    m.weight.copy_(torch.empty(m.weight.shape).normal_(0, (2 / fan) ** 0.5, generator=generator))
+                    m.weight.copy_(
+                        torch.empty(m.weight.shape).normal_(0, (2 / fan) ** 0.5, generator=generator)
+                    )
                     if m.bias is not None:
                         m.bias.fill_(bias)
                 elif isinstance(m, nn.BatchNorm2d):

@@ -34,7 +34,13 @@ def save(ticket, path, backbone="", init=""):
         backbone: architecture it is of; init: fingerprint of the weights it was drawn from.
     """
     bits = np.packbits(np.concatenate([m.numpy().ravel() for m in ticket.masks.values()]))
-    meta = {"format": FORMAT, "backbone": backbone, "init": init, "density": ticket.density, "history": ticket.history}
+    meta = {
+        "format": FORMAT,
+        "backbone": backbone,
+        "init": init,
+        "density": ticket.density,
+        "history": ticket.history,
+    }
     meta |= {"fingerprint": ticket.fingerprint, "layers": {k: list(m.shape) for k, m in ticket.masks.items()}}
     meta["sha256"] = _digest(meta, bits)
     buffer = io.BytesIO()
@@ -56,20 +62,32 @@ def load(path):
 
 def _ticket(path, arrays):
     if set(arrays) != {"meta", "bits"}:
-        raise UserError(f"{path} is no ticket file of this project; `python -m lthdepth ticket convert` reads mask files.")
+        raise UserError(
+            f"{path} is no ticket file of this project; `python -m lthdepth ticket convert` reads mask files."
+        )
     try:
         meta, bits = json.loads(arrays["meta"].tobytes()), arrays["bits"]
         if meta["format"] != FORMAT:
             raise UserError(f"{path} is of the format {meta['format']!r}, this version reads {FORMAT!r}.")
         shapes = {str(k): tuple(int(n) for n in shape) for k, shape in meta["layers"].items()}
         sizes = [int(np.prod(shape)) for shape in shapes.values()]
-        if meta["sha256"] != _digest(meta, bits) or min(sizes) < 1 or sum(sizes) > LARGEST or bits.size != -(-sum(sizes) // 8):
+        if (
+            meta["sha256"] != _digest(meta, bits)
+            or min(sizes) < 1
+            or sum(sizes) > LARGEST
+            or bits.size != -(-sum(sizes) // 8)
+        ):
             raise ValueError
         flat = np.split(np.unpackbits(bits, count=sum(sizes)).astype(bool), np.cumsum(sizes)[:-1])
-        masks = {k: torch.from_numpy(f.reshape(shape).copy()) for (k, shape), f in zip(shapes.items(), flat, strict=True)}
+        masks = {
+            k: torch.from_numpy(f.reshape(shape).copy())
+            for (k, shape), f in zip(shapes.items(), flat, strict=True)
+        }
         ticket = Ticket(masks, meta["history"])
     except (ValueError, KeyError, TypeError, AttributeError, OverflowError, RecursionError):
-        raise UserError(f"{path} is damaged: its contents do not match its checksum. Copy or draw it again.") from None
+        raise UserError(
+            f"{path} is damaged: its contents do not match its checksum. Copy or draw it again."
+        ) from None
     return ticket, meta
 
 
@@ -93,11 +111,19 @@ def read(path, weights):
         ticket, _ = _ticket(path, content)
         found, history = ticket.masks, ticket.history
     else:
-        found = {k.removesuffix("_mask"): v for k, v in _masks(path, content).items() if not k.startswith(("fc.", "conv1."))}
+        found = {
+            k.removesuffix("_mask"): v
+            for k, v in _masks(path, content).items()
+            if not k.startswith(("fc.", "conv1."))
+        }
     if missing := sorted(weights.keys() - found.keys()):
-        raise UserError(f"{path} has no mask for {missing[0]} ({len(missing)} layers missing); it fits another network.")
+        raise UserError(
+            f"{path} has no mask for {missing[0]} ({len(missing)} layers missing); it fits another network."
+        )
     if extra := sorted(found.keys() - weights.keys()):
-        raise UserError(f"{path} masks {extra[0]}, which this network does not have; it fits another network.")
+        raise UserError(
+            f"{path} masks {extra[0]}, which this network does not have; it fits another network."
+        )
     for name, weight in weights.items():
         if found[name].shape != weight.shape:
             shapes = f"{tuple(found[name].shape)}, the weights are {tuple(weight.shape)}"
@@ -149,7 +175,11 @@ def _masks(path, found):
 
 
 def _unreadable(path, error):
-    kind = "no plain mask file; nothing in it was run" if "nsupported" in str(error) else "damaged or of another kind"
+    kind = (
+        "no plain mask file; nothing in it was run"
+        if "nsupported" in str(error)
+        else "damaged or of another kind"
+    )
     return UserError(f"{path} cannot be read as masks: it is {kind}.")
 
 

@@ -13,7 +13,9 @@ from .mask import Ticket, count
 
 def dense(weights):
     """The ticket that keeps every one of `weights` (`{name: tensor}`)."""
-    return Ticket({k: torch.ones(v.shape, dtype=torch.bool) for k, v in weights.items()}, [{"drawn": "dense"}])
+    return Ticket(
+        {k: torch.ones(v.shape, dtype=torch.bool) for k, v in weights.items()}, [{"drawn": "dense"}]
+    )
 
 
 def magnitude(weights, density):
@@ -24,7 +26,11 @@ def magnitude(weights, density):
         density: kept fraction of all of them, in (0, 1].
     """
     scores = np.concatenate([_magnitudes(v) for v in weights.values()])
-    return _split(_largest(scores, count(density, scores.size)), weights, [{"drawn": "one-shot magnitude", "density": density}])
+    return _split(
+        _largest(scores, count(density, scores.size)),
+        weights,
+        [{"drawn": "one-shot magnitude", "density": density}],
+    )
 
 
 def random(weights, density, seed):
@@ -47,17 +53,27 @@ def iterate(ticket, weights, density, after="training"):
     Returns:
         A ticket nested in `ticket`.
     """
-    scores = np.concatenate([np.where(m.numpy().ravel(), _magnitudes(weights[k]), -1) for k, m in ticket.masks.items()])
+    scores = np.concatenate(
+        [np.where(m.numpy().ravel(), _magnitudes(weights[k]), -1) for k, m in ticket.masks.items()]
+    )
     kept = min(count(density, scores.size), ticket.kept)
-    history = [*ticket.history, {"drawn": f"magnitude after {after}", "density": density, "parent": ticket.fingerprint}]
+    history = [
+        *ticket.history,
+        {"drawn": f"magnitude after {after}", "density": density, "parent": ticket.fingerprint},
+    ]
     return _split(_largest(scores, kept), weights, history)
 
 
 def shuffled(ticket, seed):
     """Layer-shuffled ticket: as many weights in every layer, at random places in it (Frankle et al. 2021)."""
     generator = _generator(seed)
-    masks = {k: torch.from_numpy(generator.permutation(m.numpy().ravel()).reshape(m.shape)) for k, m in ticket.masks.items()}
-    return Ticket(masks, [*ticket.history, {"drawn": "layer-shuffled", "seed": seed, "parent": ticket.fingerprint}])
+    masks = {
+        k: torch.from_numpy(generator.permutation(m.numpy().ravel()).reshape(m.shape))
+        for k, m in ticket.masks.items()
+    }
+    return Ticket(
+        masks, [*ticket.history, {"drawn": "layer-shuffled", "seed": seed, "parent": ticket.fingerprint}]
+    )
 
 
 def uniform(weights, density):
@@ -67,7 +83,9 @@ def uniform(weights, density):
     published masks keep the same share of each of the 52 layers, to a weight or two in a thousand.
     """
     shares = {k: 1.0 for k in weights}
-    return _layerwise(weights, _allocate(weights, shares, density), [{"drawn": "uniform", "density": density}])
+    return _layerwise(
+        weights, _allocate(weights, shares, density), [{"drawn": "uniform", "density": density}]
+    )
 
 
 def erk(weights, density):
@@ -90,7 +108,9 @@ def profiled(weights, profile, density):
     Raises:
         UserError: the layers of which the profile keeps something do not hold that many weights.
     """
-    return _layerwise(weights, _allocate(weights, profile, density), [{"drawn": "layer-wise profile", "density": density}])
+    return _layerwise(
+        weights, _allocate(weights, profile, density), [{"drawn": "layer-wise profile", "density": density}]
+    )
 
 
 def overlap(one, two):
@@ -109,7 +129,9 @@ def _allocate(weights, shares, density):
     while True:  # a layer that would get more than it has is full; the others share what is left
         rest = (wanted * sizes)[~full].sum()
         if not rest and total > sizes[full].sum():
-            raise UserError(f"density {density} is more than there is in the layers that the layer-wise profile keeps.")
+            raise UserError(
+                f"density {density} is more than there is in the layers that the layer-wise profile keeps."
+            )
         scale = (total - sizes[full].sum()) / rest if rest else 0
         exact = np.where(full, sizes, scale * wanted * sizes)
         over = ~full & (exact > sizes)
@@ -117,7 +139,9 @@ def _allocate(weights, shares, density):
             break
         full |= over
     counts = np.floor(exact).astype(int)
-    rest = np.argsort(np.where(counts < sizes, counts - exact, np.inf), kind="stable")  # largest remainders first
+    rest = np.argsort(
+        np.where(counts < sizes, counts - exact, np.inf), kind="stable"
+    )  # largest remainders first
     counts[rest[: total - counts.sum()]] += 1
     return dict(zip(weights, counts.tolist(), strict=True))
 
@@ -140,7 +164,10 @@ def _largest(scores, n):
 
 def _split(keep, weights, history):
     parts = np.split(keep, np.cumsum([v.numel() for v in weights.values()])[:-1])
-    masks = {k: torch.from_numpy(p.reshape(v.shape).copy()) for (k, v), p in zip(weights.items(), parts, strict=True)}
+    masks = {
+        k: torch.from_numpy(p.reshape(v.shape).copy())
+        for (k, v), p in zip(weights.items(), parts, strict=True)
+    }
     return Ticket(masks, history)
 
 

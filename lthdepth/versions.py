@@ -10,7 +10,9 @@ OLDEST_TORCH = (2, 10)  # before it, weights_only=True could be tricked (CVE-202
 def check_torch(version):
     """Raises UserError for a torch whose reader of weights is not safe."""
     if tuple(int(n) for n in version.split(".")[:2]) < OLDEST_TORCH:
-        raise UserError(f"torch {version} cannot be trusted with files of others: install torch 2.10 or newer.")
+        raise UserError(
+            f"torch {version} cannot be trusted with files of others: install torch 2.10 or newer."
+        )
 
 
 def check_torchvision():
@@ -18,7 +20,9 @@ def check_torchvision():
     try:
         import torchvision  # noqa: F401
     except RuntimeError as error:
-        raise UserError(f"torch {torch.__version__} and the torchvision here do not belong together ({error}): install both anew.") from None
+        raise UserError(
+            f"torch {torch.__version__} and the torchvision here do not belong together ({error}): install both anew."
+        ) from None
 
 
 check_torch(torch.__version__)

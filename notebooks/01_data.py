@@ -38,8 +38,8 @@ device = "auto"  # auto, cpu or cuda
 # %%
 import pandas as pd
 
-from lthdepth import animation, figures, plots, tables
-from lthdepth.desk import Desk
+from lthdepth.paper import animation, figures, plots, tables
+from lthdepth.paper.study import Desk
 
 figures.style()
 desk = Desk(profile, data, weights, device)
@@ -65,8 +65,17 @@ figures.show_animation(desk, animation.gif(steps), "pruning_schematic", caption,
 
 # %%
 counts = summary.description["splits"]
-rows = [{"split": s, "frames": c["frames"], "scenes": c["scenes"], "mean depth (m)": f"{c['depth_mean']:.3f}",
-         "sd (m)": f"{c['depth_std']:.3f}"} for s, c in counts.items() if c["frames"]]  # fmt: skip
+rows = [
+    {
+        "split": s,
+        "frames": c["frames"],
+        "scenes": c["scenes"],
+        "mean depth (m)": f"{c['depth_mean']:.3f}",
+        "sd (m)": f"{c['depth_std']:.3f}",
+    }
+    for s, c in counts.items()
+    if c["frames"]
+]
 name = summary.description["name"]
 caption = f"The data set of this build: {tables.DATA.get(name, name)}, {summary.description['width']}×{summary.description['height']}."
 figures.show_table(desk, pd.DataFrame(rows), "data_table", caption)
@@ -98,7 +107,9 @@ figures.show(desk, plots.mean_map(summary), "mean_map", caption)
 for study in desk.studies():
     floor = [r for r in desk.records(study, arms=["floor"]) if r]
     if floor:
-        figures.show_table(desk, tables.scores(floor), f"floor_table_{study}", f"The floor: {tables.protocol(floor)}.", floor)
+        figures.show_table(
+            desk, tables.scores(floor), f"floor_table_{study}", f"The floor: {tables.protocol(floor)}.", floor
+        )
         break
 
 # %% [markdown]

@@ -11,9 +11,10 @@ weights = None  # none, IMAGENET1K_V1 ..., or a file with a ResNet state dict
 device = "auto"  # auto, cpu or cuda
 
 # %%
-from lthdepth import figures, plots, tables, verdict
-from lthdepth.desk import Desk
+from lthdepth.analysis import verdict
 from lthdepth.model import FCRN
+from lthdepth.paper import figures, plots, tables
+from lthdepth.paper.study import Desk
 
 figures.style()
 desk = Desk(profile, data, weights, device)

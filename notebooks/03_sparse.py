@@ -10,10 +10,13 @@ weights = None  # none, IMAGENET1K_V1 ..., or a file with a ResNet state dict
 device = "auto"  # auto, cpu or cuda
 
 # %%
-from lthdepth import animation, figures, levels, mask, overlap, plots, predict, tables, tickets
+from lthdepth import mask, tickets
+from lthdepth.analysis import levels, overlap
 from lthdepth.config import level
-from lthdepth.desk import Desk
+from lthdepth.inference import predict
 from lthdepth.model import FCRN
+from lthdepth.paper import animation, figures, plots, tables
+from lthdepth.paper.study import Desk
 
 figures.style()
 desk = Desk(profile, data, weights, device)
@@ -83,7 +86,9 @@ for study, records in found.items():
 
 # %%
 for study, records in found.items():
-    caption = f"Intersection over union of tickets at the smallest density; in brackets: by chance ({study} runs)."
+    caption = (
+        f"Intersection over union of tickets at the smallest density; in brackets: by chance ({study} runs)."
+    )
     figures.show(desk, overlap.figure(records, desk.store.arrays), f"overlap_{study}", caption, records)
 
 # %% [markdown]
@@ -122,5 +127,7 @@ density = 0.5  # of the prunable weights: more than 0, at most 1
 
 state = desk.initial and desk.initial.state or model.encoder.state_dict()
 own = tickets.magnitude(mask.prunable(state), density)
-figures.say(f"{own.kept:,} of {own.size:,} weights; fewest left in a layer: {min(kept for _, kept, _ in own.layers()):,}.")
+figures.say(
+    f"{own.kept:,} of {own.size:,} weights; fewest left in a layer: {min(kept for _, kept, _ in own.layers()):,}."
+)
 predict.show(desk, cut=density)

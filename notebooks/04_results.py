@@ -10,9 +10,11 @@ weights = None  # none, IMAGENET1K_V1 ..., or a file with a ResNet state dict
 device = "auto"  # auto, cpu or cuda
 
 # %%
-from lthdepth import curves, figures, findings, plots, predict, tables, verdict, viewer
+from lthdepth.analysis import verdict
 from lthdepth.config import ARMS, PUBLISHED_FLOOR
-from lthdepth.desk import Desk
+from lthdepth.inference import predict
+from lthdepth.paper import curves, figures, findings, plots, tables, viewer
+from lthdepth.paper.study import Desk
 
 figures.style()
 desk = Desk(profile, data, weights, device)
@@ -21,7 +23,9 @@ analyses = {study: desk.analyse(study, records) for study, records in found.item
 
 # %%
 for study, records in found.items():
-    figures.say(f"{tables.progress(study, records, len(desk.lost(study)))} {tables.basis(desk, study, records)}")
+    figures.say(
+        f"{tables.progress(study, records, len(desk.lost(study)))} {tables.basis(desk, study, records)}"
+    )
 
 # %% [markdown]
 # ## The comparison
@@ -34,7 +38,9 @@ for study, records in found.items():
     caption = f"Published results and ours ({study} runs)."
     floor = desk.find(PUBLISHED_FLOOR)
     table = tables.comparison(records, floor)
-    figures.show_table(desk, table, f"comparison_table_{study}", caption, [*records, floor], files=["lthdepth/published.csv"])
+    figures.show_table(
+        desk, table, f"comparison_table_{study}", caption, [*records, floor], files=["lthdepth/published.csv"]
+    )
 
 # %%
 for study, records in found.items():
@@ -47,7 +53,9 @@ for study, records in found.items():
 # %%
 for study, records in found.items():
     caption = f"Test rms against the remaining prunable weights ({study} runs). {curves.TRANSFER}"
-    figures.show(desk, curves.transfer(records, analysis=analyses[study]), f"transfer_{study}", caption, records)
+    figures.show(
+        desk, curves.transfer(records, analysis=analyses[study]), f"transfer_{study}", caption, records
+    )
 
 # %%
 for study, records in found.items():
@@ -64,7 +72,14 @@ for study, records in found.items():
 # %%
 for study, records in found.items():
     caption = f"What pruning costs in other tasks and in depth ({study} runs). {curves.BESIDE}"
-    figures.show(desk, curves.beside_published(records), f"other_tasks_{study}", caption, records, files=["lthdepth/chen2021.csv"])
+    figures.show(
+        desk,
+        curves.beside_published(records),
+        f"other_tasks_{study}",
+        caption,
+        records,
+        files=["lthdepth/chen2021.csv"],
+    )
 
 # %% [markdown]
 # ## Depth maps
@@ -73,13 +88,23 @@ for study, records in found.items():
 for study, records in found.items():
     shown = plots.smallest(records)
     caption = f"The same test frames through every arm at its smallest density ({study} runs, first seed), one scale in metres."
-    figures.show(desk, plots.depth_maps(desk.summary(), desk.predictions(shown)), f"depth_{study}", caption, shown)
+    figures.show(
+        desk, plots.depth_maps(desk.summary(), desk.predictions(shown)), f"depth_{study}", caption, shown
+    )
 
 # %%
 for study, records in found.items():
     if shown := plots.across(records):
-        caption = f"The same test frames from dense to sparse ({study} runs, first seed), one scale in metres."
-        figures.show(desk, plots.depth_maps(desk.summary(), desk.predictions(shown)), f"depth_across_{study}", caption, shown)
+        caption = (
+            f"The same test frames from dense to sparse ({study} runs, first seed), one scale in metres."
+        )
+        figures.show(
+            desk,
+            plots.depth_maps(desk.summary(), desk.predictions(shown)),
+            f"depth_across_{study}",
+            caption,
+            shown,
+        )
 
 # %%
 viewer.show(desk, found)
@@ -112,7 +137,9 @@ for study, analysis in analyses.items():
 
 # %%
 for study, analysis in analyses.items():
-    caption = f"Difference of every ticket from the dense network of its seed ({study} runs). {curves.DIFFERENCES}"
+    caption = (
+        f"Difference of every ticket from the dense network of its seed ({study} runs). {curves.DIFFERENCES}"
+    )
     figures.show(desk, curves.differences(analysis), f"differences_{study}", caption, found[study])
 
 # %% [markdown]
@@ -129,7 +156,9 @@ for study, analysis in analyses.items():
 # %%
 for study, analysis in analyses.items():
     caption = f"Break-even density of every arm ({study} runs). {findings.BREAK_EVEN}"
-    figures.show_table(desk, findings.break_even(analysis), f"break_even_table_{study}", caption, found[study])
+    figures.show_table(
+        desk, findings.break_even(analysis), f"break_even_table_{study}", caption, found[study]
+    )
 
 # %% [markdown]
 # ### Does the protocol matter?
@@ -151,8 +180,13 @@ for study, analysis in analyses.items():
 
 # %%
 if desk.profile == "paper":
-    caption = "Simulated studies: how often intervals hold the truth and tests pass, ± standard error. " + findings.SIMULATED
-    figures.show_table(desk, findings.simulated(), "simulation_table", caption, files=["benchmarks/statistics.csv"])
+    caption = (
+        "Simulated studies: how often intervals hold the truth and tests pass, ± standard error. "
+        + findings.SIMULATED
+    )
+    figures.show_table(
+        desk, findings.simulated(), "simulation_table", caption, files=["benchmarks/statistics.csv"]
+    )
 
 # %% [markdown]
 # ## Limits

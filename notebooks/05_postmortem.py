@@ -12,9 +12,10 @@ weights = None  # none, IMAGENET1K_V1 ..., or a file with a ResNet state dict
 device = "auto"  # auto, cpu or cuda
 
 # %%
-from lthdepth import figures, postmortem, tables
+from lthdepth.analysis import postmortem
 from lthdepth.config import PUBLISHED_FLOOR
-from lthdepth.desk import Desk
+from lthdepth.paper import figures, tables
+from lthdepth.paper.study import Desk
 
 figures.style()
 desk = Desk(profile, data, weights, device)
@@ -29,7 +30,14 @@ desk = Desk(profile, data, weights, device)
 # %% tags=["index"]
 floor = desk.find(PUBLISHED_FLOOR)
 caption = "The published rows and the mean depth map of frames 0–1199, all scored on the last 50 frames."
-figures.show_table(desk, postmortem.against_floor(floor), "published_floor_table", caption, [floor], files=["lthdepth/published.csv"])
+figures.show_table(
+    desk,
+    postmortem.against_floor(floor),
+    "published_floor_table",
+    caption,
+    [floor],
+    files=["lthdepth/published.csv"],
+)
 figures.say(postmortem.reading(floor) or "*The floor of the published rows is not run yet.*")
 
 # %% [markdown]
@@ -101,7 +109,14 @@ caption = (
     "Errors relative to the mean depth map's on the same pixels (dotted: the floor; line: the sound network). A dot is a run, "
     f"a bar leads from the sound network to the row's mean{', diamonds are the published rows' if beside else ''}."
 )
-figures.show(desk, postmortem.figure(found, beside), "postmortem", caption, [*postmortem.used(found), beside], files=["lthdepth/published.csv"])
+figures.show(
+    desk,
+    postmortem.figure(found, beside),
+    "postmortem",
+    caption,
+    [*postmortem.used(found), beside],
+    files=["lthdepth/published.csv"],
+)
 
 # %%
 caption = "Each defect alone and all together: mean ± sd over seeds, pooled over the frames that the row's protocol scores."
@@ -117,8 +132,12 @@ figures.show_table(desk, postmortem.table(found), "postmortem_table", caption, p
 if profile == "paper":
     small = postmortem.grid(desk, "postmortem-small")
     figures.say(tables.progress("postmortem-small", desk.records("postmortem-small")))
-    caption = "Each defect alone, 60×80, 2 epochs, one seed, scored on the 85 frames of the validation scenes."
-    figures.show_table(desk, postmortem.table(small), "postmortem_small_table", caption, postmortem.used(small))
+    caption = (
+        "Each defect alone, 60×80, 2 epochs, one seed, scored on the 85 frames of the validation scenes."
+    )
+    figures.show_table(
+        desk, postmortem.table(small), "postmortem_small_table", caption, postmortem.used(small)
+    )
 
 # %%
 if profile == "paper":

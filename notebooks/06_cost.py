@@ -12,8 +12,9 @@ weights = None  # none, IMAGENET1K_V1 ..., or a file with a ResNet state dict
 device = "auto"  # auto, cpu or cuda
 
 # %%
-from lthdepth import figures, latency
-from lthdepth.desk import Desk
+from lthdepth.inference import latency
+from lthdepth.paper import figures
+from lthdepth.paper.study import Desk
 
 figures.style()
 desk = Desk(profile, data, weights, device)
@@ -62,7 +63,9 @@ figures.show(desk, latency.layers(main), "cost_layers", caption, files=files)
 # are almost empty and almost free. A random ticket spreads its weights evenly, which leaves fewer multiply-adds.
 
 # %% tags=["index"]
-caption = f"Speed-up over the folded network: {latency.setting(main)}. Dashes: what Amdahl's law allows end to end."
+caption = (
+    f"Speed-up over the folded network: {latency.setting(main)}. Dashes: what Amdahl's law allows end to end."
+)
 figures.show(desk, latency.speedup(main), "cost_speedup", caption, files=files)
 
 # %%
@@ -89,7 +92,14 @@ figures.show(desk, latency.on_disk(main), "cost_bytes", caption, files=files)
 for study, measurement in measured.items():
     records = desk.records(study)
     caption = f"Test rms against time, {study} runs: {latency.setting(measurement, False)}."
-    figures.show(desk, latency.tradeoff(records, measurement), f"cost_accuracy_{study}", caption, latency.timed(records, measurement), files=files)
+    figures.show(
+        desk,
+        latency.tradeoff(records, measurement),
+        f"cost_accuracy_{study}",
+        caption,
+        latency.timed(records, measurement),
+        files=files,
+    )
 
 # %% [markdown]
 # ## What does not pay

@@ -43,7 +43,9 @@ def write(name, content):
 @cache
 def resnet18():
     """Bytes of a resnet18 state dict, all zeros: it packs to little."""
-    state = {k: torch.zeros_like(v) for k, v in torchvision.models.resnet18(weights=None).state_dict().items()}
+    state = {
+        k: torch.zeros_like(v) for k, v in torchvision.models.resnet18(weights=None).state_dict().items()
+    }
     return state
 
 
@@ -59,7 +61,9 @@ def state(**change):
 
 def masks(**change):
     """Masks of a resnet18 in Chen's form; a change replaces one, None leaves it out."""
-    found = {f"{k}_mask": torch.ones(v.shape) for k, v in resnet18().items() if v.ndim == 4 and k != "conv1.weight"}
+    found = {
+        f"{k}_mask": torch.ones(v.shape) for k, v in resnet18().items() if v.ndim == 4 and k != "conv1.weight"
+    }
     found |= {k.replace("__", "."): v for k, v in change.items()}
     return {k: v for k, v in found.items() if v is not None}
 
@@ -113,8 +117,15 @@ def picture(width=12, height=8, mode="RGB"):
 
 def cache_file(name="c.h5", **change):
     """A cache of ten small frames; a change replaces a dataset, or an attribute of depths; None leaves it out."""
-    parts = {"images_png": [picture()] * 10, "depths": np.full((10, 12, 8), 9000, np.uint16), "trainNdxs": np.arange(6),
-             "testNdxs": np.arange(6, 10), "scenes": [f"room_{i}" for i in range(10)], "scale": 0.0002, "offset": 0.0} | change
+    parts = {
+        "images_png": [picture()] * 10,
+        "depths": np.full((10, 12, 8), 9000, np.uint16),
+        "trainNdxs": np.arange(6),
+        "testNdxs": np.arange(6, 10),
+        "scenes": [f"room_{i}" for i in range(10)],
+        "scale": 0.0002,
+        "offset": 0.0,
+    } | change
     with h5py.File(name, "w") as file:
         for key, value in parts.items():
             if value is None:
@@ -180,7 +191,14 @@ def half(name, make):
 
 
 def record_line(**change):
-    record = {"key": "k", "study": "own", "arm": "dense", "density": 1.0, "seed": 0, "config": {"height": 8, "width": 8}}
+    record = {
+        "key": "k",
+        "study": "own",
+        "arm": "dense",
+        "density": 1.0,
+        "seed": 0,
+        "config": {"height": 8, "width": 8},
+    }
     record |= {"data": {}, "init": {}} | change
     return json.dumps({k: v for k, v in record.items() if v is not None}) + "\n"
 
@@ -210,7 +228,7 @@ def h5(name, fill, key="depths"):
 
 def store(method, *args):
     """A question to the store of the folder."""
-    from lthdepth import runs
+    from lthdepth.runs import run as runs
 
     return lambda: getattr(runs.Store("runs", "results"), method)(*args)
 
@@ -220,7 +238,13 @@ def shell(*words, **environment):
     from lthdepth.errors import UserError
 
     def go():
-        done = subprocess.run(words, capture_output=True, text=True, env=os.environ | {"PYTHONPATH": str(ROOT)} | environment, check=False)
+        done = subprocess.run(
+            words,
+            capture_output=True,
+            text=True,
+            env=os.environ | {"PYTHONPATH": str(ROOT)} | environment,
+            check=False,
+        )
         lines = done.stderr.strip().splitlines()
         if done.returncode == 2 and "Traceback" not in done.stderr and lines:
             raise UserError(lines[-1].split(": ", 1)[1])
@@ -245,7 +269,7 @@ def program(name):
 
 def pretrained(**environment):
     def go():
-        from lthdepth import weights
+        from lthdepth.data import weights
 
         with mock.patch.dict(os.environ, environment):
             weights.load("IMAGENET1K_V1", "resnet18")
@@ -255,9 +279,12 @@ def pretrained(**environment):
 
 def download(**environment):
     def go():
-        from lthdepth import download
+        from lthdepth.data import download
 
-        with mock.patch.dict(os.environ, environment), mock.patch("urllib.request._opener", None):  # it is made anew
+        with (
+            mock.patch.dict(os.environ, environment),
+            mock.patch("urllib.request._opener", None),
+        ):  # it is made anew
             download.download("m.mat", download.MIRRORS[:1], progress=False)
 
     return go
@@ -267,9 +294,11 @@ def cluster(**environment):
     """A sweep on a Ray that refuses its address as Ray does."""
 
     def go():
-        from lthdepth import cluster
+        from lthdepth.runs import cluster
 
-        ray = SimpleNamespace(init=mock.Mock(side_effect=ValueError("Malformed address: 'here'. Expected '<host>:<port>'.")))
+        ray = SimpleNamespace(
+            init=mock.Mock(side_effect=ValueError("Malformed address: 'here'. Expected '<host>:<port>'."))
+        )
         with mock.patch.dict(os.environ, environment), mock.patch.object(cluster, "ray", ray):
             cluster.Ray(1, 0, None, None, "quick", 0)
 
@@ -282,7 +311,7 @@ def both(*makers):
 
 
 def desk(*args):
-    from lthdepth.desk import Desk
+    from lthdepth.paper.study import Desk
 
     return partial(Desk, *args)
 
@@ -313,7 +342,11 @@ INPUTS = {
         "a device that is absent": (None, ["train", "--data", "rooms:24", "--device", "cuda:99"], "cuda:99"),
         "an unknown study": (None, ["sweep", "everything", "--data", "rooms:24"], "everything"),
         "a negative budget": (None, ["sweep", "quick", "--data", "rooms:24", "--budget", "-5"], "--budget"),
-        "a budget that is no number": (None, ["sweep", "quick", "--data", "rooms:24", "--budget", "nan"], "--budget"),
+        "a budget that is no number": (
+            None,
+            ["sweep", "quick", "--data", "rooms:24", "--budget", "nan"],
+            "--budget",
+        ),
         "a negative interval": (None, ["sweep", "quick", "--data", "rooms:24", "--every", "-1"], "--every"),
         "an unknown run": (None, ["show", "abcdef"], "abcdef"),
         "an unknown study to show": (None, ["show", "--study", "nope"], "nope"),
@@ -331,18 +364,42 @@ INPUTS = {
         "the cost of another network": (mask_file, [*COST, "--ticket", "mask.pt"], "another network"),
         "the cost on no device": (None, ["cost", "--device", "tpu"], "tpu"),
         "the cost in a file of another name": (None, [*COST, "--out", "cost.csv"], "cost.csv"),
-        "the cost in a file of brackets": (partial(write, "cost.json", "[" * 10**5), [*COST, "--out", "cost.json"], "no file of measurements"),
+        "the cost in a file of brackets": (
+            partial(write, "cost.json", "[" * 10**5),
+            [*COST, "--out", "cost.json"],
+            "no file of measurements",
+        ),
     },
     "environment variables": {
-        "PYTHON that is not there": (None, build_sh(PYTHON="/no/such/python"), "PYTHON=/no/such/python is no program"),
+        "PYTHON that is not there": (
+            None,
+            build_sh(PYTHON="/no/such/python"),
+            "PYTHON=/no/such/python is no program",
+        ),
         "PYTHON that is a folder": (None, build_sh(PYTHON="/"), "PYTHON=/ is no program"),
         "PYTHON that is another program": (None, build_sh(PYTHON="/bin/true"), "no Python"),
-        "PYTHON that is too old": (partial(program, "old"), build_sh(PYTHON="./old"), "older than Python 3.11"),
-        "PYTHON without the packages": (partial(program, "bare"), build_sh(PYTHON="./bare"), "lacks packages"),
-        "TQDM_MININTERVAL that is no number": (None, lthdepth("show", TQDM_MININTERVAL="often"), "TQDM_MININTERVAL"),
+        "PYTHON that is too old": (
+            partial(program, "old"),
+            build_sh(PYTHON="./old"),
+            "older than Python 3.11",
+        ),
+        "PYTHON without the packages": (
+            partial(program, "bare"),
+            build_sh(PYTHON="./bare"),
+            "lacks packages",
+        ),
+        "TQDM_MININTERVAL that is no number": (
+            None,
+            lthdepth("show", TQDM_MININTERVAL="often"),
+            "TQDM_MININTERVAL",
+        ),
         "MPLBACKEND that is unknown": (None, lthdepth("show", MPLBACKEND="paper"), "MPLBACKEND"),
         "a proxy that is no address": (None, download(http_proxy="http:/x", https_proxy="http:/x"), "proxy"),
-        "TORCH_HOME that is a file": (partial(write, "home", b""), pretrained(TORCH_HOME="home"), "could not download"),
+        "TORCH_HOME that is a file": (
+            partial(write, "home", b""),
+            pretrained(TORCH_HOME="home"),
+            "could not download",
+        ),
         "RAY_ADDRESS that is none": (None, cluster(RAY_ADDRESS="here"), "RAY_ADDRESS"),
     },
     "settings": {
@@ -380,20 +437,44 @@ INPUTS = {
         "another layout": (partial(write, "c.h5", b"\x89HDF\r\n\x1a\n" + bytes(2000)), CACHE, "c.h5"),
         "no depths": (partial(cache_file, depths=None), CACHE, "depths"),
         "depths as floats": (partial(cache_file, depths=np.ones((10, 12, 8), np.float32)), CACHE, "depths"),
-        "depths in the other byte order": (partial(cache_file, depths=np.full((10, 12, 8), 9000, ">u2")), CACHE, "depths"),
-        "depths of other frames": (partial(cache_file, depths=np.ones((9, 12, 8), np.uint16)), CACHE, "images"),
-        "a depth that is a group": (partial(cache_file, depths=lambda f, k: f.create_group(k)), CACHE, "depths"),
+        "depths in the other byte order": (
+            partial(cache_file, depths=np.full((10, 12, 8), 9000, ">u2")),
+            CACHE,
+            "depths",
+        ),
+        "depths of other frames": (
+            partial(cache_file, depths=np.ones((9, 12, 8), np.uint16)),
+            CACHE,
+            "images",
+        ),
+        "a depth that is a group": (
+            partial(cache_file, depths=lambda f, k: f.create_group(k)),
+            CACHE,
+            "depths",
+        ),
         "no scale": (partial(cache_file, scale=None), CACHE, "scale"),
         "scale nan": (partial(cache_file, scale=float("nan")), CACHE, "scale"),
         "scale 0": (partial(cache_file, scale=0.0), CACHE, "scale"),
         "a negative scale": (partial(cache_file, scale=-0.1), CACHE, "scale"),
         "a huge scale": (partial(cache_file, scale=1e30), CACHE, "scale"),
-        "no depth anywhere": (partial(cache_file, depths=np.zeros((10, 12, 8), np.uint16)), CACHE, "no valid depth"),
+        "no depth anywhere": (
+            partial(cache_file, depths=np.zeros((10, 12, 8), np.uint16)),
+            CACHE,
+            "no valid depth",
+        ),
         "no train frames": (partial(cache_file, trainNdxs=np.empty(0, int)), CACHE, "trainNdxs"),
         "a frame in both splits": (partial(cache_file, trainNdxs=np.arange(7)), CACHE, "exactly once"),
         "a frame that is not there": (partial(cache_file, testNdxs=np.arange(7, 11)), CACHE, "frame 10"),
-        "images that are none": (partial(cache_file, images_png=[np.zeros(9, np.uint8)] * 10), CACHE, "frame 0"),
-        "images of another size": (partial(cache_file, images_png=[picture(10000, 10000)] * 10), CACHE, "10000 x 10000"),
+        "images that are none": (
+            partial(cache_file, images_png=[np.zeros(9, np.uint8)] * 10),
+            CACHE,
+            "frame 0",
+        ),
+        "images of another size": (
+            partial(cache_file, images_png=[picture(10000, 10000)] * 10),
+            CACHE,
+            "10000 x 10000",
+        ),
         "grey images": (partial(cache_file, images_png=[picture(mode="L")] * 10), CACHE, "frame 0"),
         "a claim of terabytes": (partial(cache_file, depths=endless), CACHE, "memory"),
         "a link to another file": (partial(cache_file, depths=elsewhere), CACHE, "another file"),
@@ -404,19 +485,43 @@ INPUTS = {
         "MATLAB 5": (partial(write, "m.mat", b"MATLAB 5.0 MAT-file"), ["data", "m.mat"], "MATLAB 5"),
         "cut short": (partial(half, "m.mat", mat_file), ["data", "m.mat"], "m.mat"),
         "no images": (partial(mat_file, images=None), ["data", "m.mat"], "images"),
-        "depths as whole numbers": (partial(mat_file, depths=np.ones((10, 8, 6), np.int32)), ["data", "m.mat"], "depths"),
-        "axes in another order": (partial(mat_file, images=np.zeros((6, 8, 3, 10), np.uint8)), ["data", "m.mat"], "images"),
-        "an odd width": (partial(mat_file, images=np.zeros((10, 3, 7, 6), np.uint8), depths=np.ones((10, 7, 6), np.float32)),
-                         ["data", "m.mat"], "even"),
+        "depths as whole numbers": (
+            partial(mat_file, depths=np.ones((10, 8, 6), np.int32)),
+            ["data", "m.mat"],
+            "depths",
+        ),
+        "axes in another order": (
+            partial(mat_file, images=np.zeros((6, 8, 3, 10), np.uint8)),
+            ["data", "m.mat"],
+            "images",
+        ),
+        "an odd width": (
+            partial(
+                mat_file, images=np.zeros((10, 3, 7, 6), np.uint8), depths=np.ones((10, 7, 6), np.float32)
+            ),
+            ["data", "m.mat"],
+            "even",
+        ),
         "scenes that are numbers": (partial(mat_file, scenes=np.zeros((1, 10))), ["data", "m.mat"], "scenes"),
         "another number of frames": (mat_file, ["data", "m.mat"], "official split does not fit"),
-        "depths in millimetres": (partial(both, partial(mat_file, depths=np.full((10, 8, 6), 2500, np.float32)),
-                                          partial(write, "s.json", '{"train": [0,1,2,3,4], "test": [5,6,7,8,9]}')), SPLIT, "metres"),
+        "depths in millimetres": (
+            partial(
+                both,
+                partial(mat_file, depths=np.full((10, 8, 6), 2500, np.float32)),
+                partial(write, "s.json", '{"train": [0,1,2,3,4], "test": [5,6,7,8,9]}'),
+            ),
+            SPLIT,
+            "metres",
+        ),
         "no such split": (mat_file, SPLIT, "s.json"),
         "a split that is no JSON": (partial(split, "{train"), SPLIT, "s.json"),
         "a split of fractions": (partial(split, '{"train": [0.5], "test": [1]}'), SPLIT, "whole numbers"),
         "an empty split": (partial(split, '{"train": [], "test": [0,1,2,3,4,5,6,7,8,9]}'), SPLIT, "0 train"),
-        "a split counted from 1": (partial(split, '{"train": [1,2,3,4,5], "test": [6,7,8,9,10]}'), SPLIT, "frame 10"),
+        "a split counted from 1": (
+            partial(split, '{"train": [1,2,3,4,5], "test": [6,7,8,9,10]}'),
+            SPLIT,
+            "frame 10",
+        ),
         "a split of a million brackets": (partial(split, "[" * 10**6), SPLIT, "s.json"),
     },
     "weights": {
@@ -424,22 +529,72 @@ INPUTS = {
         "a folder": (partial(Path("w.pth").mkdir), [*WEIGHTS, "w.pth"], "w.pth"),
         "empty": (partial(write, "w.pth", b""), [*WEIGHTS, "w.pth"], "w.pth"),
         "a web page": (partial(write, "w.pth", HTML), [*WEIGHTS, "w.pth"], "web page"),
-        "a web page, packed": (partial(write, "w.pth.xz", lzma.compress(HTML)), [*WEIGHTS, "w.pth.xz"], "w.pth.xz"),
+        "a web page, packed": (
+            partial(write, "w.pth.xz", lzma.compress(HTML)),
+            [*WEIGHTS, "w.pth.xz"],
+            "w.pth.xz",
+        ),
         "cut short": (partial(half, "w.pth", lambda: write("w.pth", state())), [*WEIGHTS, "w.pth"], "w.pth"),
-        "packed, cut short": (lambda: write("w.pth.xz", lzma.compress(state(), preset=0)[:-500]), [*WEIGHTS, "w.pth.xz"], "w.pth.xz"),
-        "a command in a zip": (lambda: write("w.pth", saved({"conv1.weight": Evil(FLAG)})), [*WEIGHTS, "w.pth"], "nothing in it was run"),
-        "a command in a plain pickle": (lambda: write("w.pth", pickle.dumps(Evil(FLAG))), [*WEIGHTS, "w.pth"], "w.pth"),
-        "a command, packed": (lambda: write("w.pth.xz", lzma.compress(saved(Evil(FLAG)))), [*WEIGHTS, "w.pth.xz"], "nothing in it was run"),
-        "an archive of 4 GiB": (partial(bomb, "w.pth", "archive/data.pkl"), [*WEIGHTS, "w.pth"], "unpacks to more"),
-        "a classifier that claims 4 TiB": (lambda: write("w.pth", state(fc_weight=torch.zeros(1, 1).expand(2**20, 2**20))), [*WEIGHTS, "w.pth"],
-                                           "unpacks to more"),
-        "a packed file that wants 4 GiB": (partial(greedy_xz, "w.pth.xz"), [*WEIGHTS, "w.pth.xz"], "w.pth.xz"),
-        "safetensors with a header of 2^60": (partial(write, "w.safetensors", (2**60).to_bytes(8, "little") + b"{}"),
-                                              [*WEIGHTS, "w.safetensors"], "w.safetensors"),
-        "another network": (lambda: write("w.pth", saved({"conv1.weight": torch.zeros(2)})), [*WEIGHTS, "w.pth"], "does not fit"),
-        "one layer of another shape": (lambda: write("w.pth", state(bn1_bias=torch.zeros(3))), [*WEIGHTS, "w.pth"], "does not fit"),
-        "another depth of network": (lambda: write("w.pth", state()), [*WEIGHTS, "w.pth", "backbone=resnet50"], "resnet18"),
-        "nan": (lambda: write("w.pth", state(bn1_bias=torch.full((64,), float("nan")))), [*WEIGHTS, "w.pth"], "not finite"),
+        "packed, cut short": (
+            lambda: write("w.pth.xz", lzma.compress(state(), preset=0)[:-500]),
+            [*WEIGHTS, "w.pth.xz"],
+            "w.pth.xz",
+        ),
+        "a command in a zip": (
+            lambda: write("w.pth", saved({"conv1.weight": Evil(FLAG)})),
+            [*WEIGHTS, "w.pth"],
+            "nothing in it was run",
+        ),
+        "a command in a plain pickle": (
+            lambda: write("w.pth", pickle.dumps(Evil(FLAG))),
+            [*WEIGHTS, "w.pth"],
+            "w.pth",
+        ),
+        "a command, packed": (
+            lambda: write("w.pth.xz", lzma.compress(saved(Evil(FLAG)))),
+            [*WEIGHTS, "w.pth.xz"],
+            "nothing in it was run",
+        ),
+        "an archive of 4 GiB": (
+            partial(bomb, "w.pth", "archive/data.pkl"),
+            [*WEIGHTS, "w.pth"],
+            "unpacks to more",
+        ),
+        "a classifier that claims 4 TiB": (
+            lambda: write("w.pth", state(fc_weight=torch.zeros(1, 1).expand(2**20, 2**20))),
+            [*WEIGHTS, "w.pth"],
+            "unpacks to more",
+        ),
+        "a packed file that wants 4 GiB": (
+            partial(greedy_xz, "w.pth.xz"),
+            [*WEIGHTS, "w.pth.xz"],
+            "w.pth.xz",
+        ),
+        "safetensors with a header of 2^60": (
+            partial(write, "w.safetensors", (2**60).to_bytes(8, "little") + b"{}"),
+            [*WEIGHTS, "w.safetensors"],
+            "w.safetensors",
+        ),
+        "another network": (
+            lambda: write("w.pth", saved({"conv1.weight": torch.zeros(2)})),
+            [*WEIGHTS, "w.pth"],
+            "does not fit",
+        ),
+        "one layer of another shape": (
+            lambda: write("w.pth", state(bn1_bias=torch.zeros(3))),
+            [*WEIGHTS, "w.pth"],
+            "does not fit",
+        ),
+        "another depth of network": (
+            lambda: write("w.pth", state()),
+            [*WEIGHTS, "w.pth", "backbone=resnet50"],
+            "resnet18",
+        ),
+        "nan": (
+            lambda: write("w.pth", state(bn1_bias=torch.full((64,), float("nan")))),
+            [*WEIGHTS, "w.pth"],
+            "not finite",
+        ),
         "a list": (lambda: write("w.pth", saved([1, 2])), [*WEIGHTS, "w.pth"], "no state dict"),
         "an unknown name": (None, [*WEIGHTS, "IMAGENET1K_V9"], "IMAGENET1K_V9"),
     },
@@ -448,26 +603,91 @@ INPUTS = {
         "empty": (partial(write, "t.npz", b""), [*TICKET, "t.npz"], "t.npz"),
         "a web page": (partial(write, "t.npz", HTML), [*TICKET, "t.npz"], "t.npz"),
         "cut short": (partial(ticket_file, damage=lambda c: c[: len(c) // 2]), [*TICKET, "t.npz"], "t.npz"),
-        "a flipped bit": (partial(ticket_file, damage=lambda c: c[:300] + bytes([c[300] ^ 1]) + c[301:]), [*TICKET, "t.npz"], "t.npz"),
-        "a later format": (partial(lying_ticket, format="lthdepth ticket 9"), ["ticket", "show", "t.npz"], "this version reads"),
-        "layers that are not in it": (partial(lying_ticket, layers={"a": [2, 2, 1, 1]}), ["ticket", "show", "t.npz"], "damaged"),
-        "a claim of 10^12 weights": (partial(lying_ticket, layers={"a": [10**6, 10**6]}), ["ticket", "show", "t.npz"], "damaged"),
-        "a command in a .pt": (lambda: mask_file(layer1__0__conv1__weight_mask=Evil(FLAG)), [*TICKET, "mask.pt"], "nothing in it was run"),
-        "a command in a .npz": (lambda: np.savez("t.npz", a=np.array([Evil(FLAG)], object)), [*TICKET, "t.npz"], "t.npz"),
-        "an archive of 4 GiB": (partial(bomb, "t.npz", "meta.npy"), ["ticket", "show", "t.npz"], "unpacks to more"),
-        "packed masks of 10^8 weights": (lambda: np.savez_compressed("m.npz", **{k: np.zeros(13 * 10**6, np.uint8) for k in ("a.weight_mask",)},
-                                         **{"shape:a.weight_mask": np.array([4, 26 * 10**6])}), [*TICKET, "m.npz"], "cannot be read as masks"),
-        "a layer of endless size": (partial(lying_ticket, layers={"a": [float("inf")]}), ["ticket", "show", "t.npz"], "damaged"),
-        "a header of brackets": (lambda: np.savez("t.npz", meta=np.frombuffer(b"[" * 10**5, np.uint8), bits=np.zeros(1, np.uint8)),
-                                 ["ticket", "show", "t.npz"], "damaged"),
-        "masks in the other byte order": (lambda: np.savez("m.npz", **{"a.weight_mask": np.ones((2, 2), ">f4")}), [*TICKET, "m.npz"], "m.npz"),
-        "a layer is missing": (lambda: mask_file(layer1__0__conv1__weight_mask=None), [*TICKET, "mask.pt"], "no mask for"),
-        "another layer": (lambda: mask_file(layer9__0__conv1__weight_mask=torch.ones(2)), [*TICKET, "mask.pt"], "layer9"),
-        "another shape": (lambda: mask_file(layer1__0__conv1__weight_mask=torch.ones(1, 2, 3, 4)), [*TICKET, "mask.pt"], "(1, 2, 3, 4)"),
-        "values of one half": (lambda: mask_file(layer1__0__conv1__weight_mask=torch.full((64, 64, 3, 3), 0.5)),
-                               [*TICKET, "mask.pt"], "other than 0 and 1"),
+        "a flipped bit": (
+            partial(ticket_file, damage=lambda c: c[:300] + bytes([c[300] ^ 1]) + c[301:]),
+            [*TICKET, "t.npz"],
+            "t.npz",
+        ),
+        "a later format": (
+            partial(lying_ticket, format="lthdepth ticket 9"),
+            ["ticket", "show", "t.npz"],
+            "this version reads",
+        ),
+        "layers that are not in it": (
+            partial(lying_ticket, layers={"a": [2, 2, 1, 1]}),
+            ["ticket", "show", "t.npz"],
+            "damaged",
+        ),
+        "a claim of 10^12 weights": (
+            partial(lying_ticket, layers={"a": [10**6, 10**6]}),
+            ["ticket", "show", "t.npz"],
+            "damaged",
+        ),
+        "a command in a .pt": (
+            lambda: mask_file(layer1__0__conv1__weight_mask=Evil(FLAG)),
+            [*TICKET, "mask.pt"],
+            "nothing in it was run",
+        ),
+        "a command in a .npz": (
+            lambda: np.savez("t.npz", a=np.array([Evil(FLAG)], object)),
+            [*TICKET, "t.npz"],
+            "t.npz",
+        ),
+        "an archive of 4 GiB": (
+            partial(bomb, "t.npz", "meta.npy"),
+            ["ticket", "show", "t.npz"],
+            "unpacks to more",
+        ),
+        "packed masks of 10^8 weights": (
+            lambda: np.savez_compressed(
+                "m.npz",
+                **{k: np.zeros(13 * 10**6, np.uint8) for k in ("a.weight_mask",)},
+                **{"shape:a.weight_mask": np.array([4, 26 * 10**6])},
+            ),
+            [*TICKET, "m.npz"],
+            "cannot be read as masks",
+        ),
+        "a layer of endless size": (
+            partial(lying_ticket, layers={"a": [float("inf")]}),
+            ["ticket", "show", "t.npz"],
+            "damaged",
+        ),
+        "a header of brackets": (
+            lambda: np.savez("t.npz", meta=np.frombuffer(b"[" * 10**5, np.uint8), bits=np.zeros(1, np.uint8)),
+            ["ticket", "show", "t.npz"],
+            "damaged",
+        ),
+        "masks in the other byte order": (
+            lambda: np.savez("m.npz", **{"a.weight_mask": np.ones((2, 2), ">f4")}),
+            [*TICKET, "m.npz"],
+            "m.npz",
+        ),
+        "a layer is missing": (
+            lambda: mask_file(layer1__0__conv1__weight_mask=None),
+            [*TICKET, "mask.pt"],
+            "no mask for",
+        ),
+        "another layer": (
+            lambda: mask_file(layer9__0__conv1__weight_mask=torch.ones(2)),
+            [*TICKET, "mask.pt"],
+            "layer9",
+        ),
+        "another shape": (
+            lambda: mask_file(layer1__0__conv1__weight_mask=torch.ones(1, 2, 3, 4)),
+            [*TICKET, "mask.pt"],
+            "(1, 2, 3, 4)",
+        ),
+        "values of one half": (
+            lambda: mask_file(layer1__0__conv1__weight_mask=torch.full((64, 64, 3, 3), 0.5)),
+            [*TICKET, "mask.pt"],
+            "other than 0 and 1",
+        ),
         "a ticket of an arm that trains": (None, ["ticket", "draw", "n.npz", "--arm", "imp"], "imp"),
-        "a ticket over another file": (partial(write, "notes.npz", b"notes"), ["ticket", "draw", "notes.npz"], "notes.npz"),
+        "a ticket over another file": (
+            partial(write, "notes.npz", b"notes"),
+            ["ticket", "draw", "notes.npz"],
+            "notes.npz",
+        ),
         "a ticket without its name": (None, ["ticket", "draw", "n.txt"], "n.txt"),
         "a conversion into nothing": (mask_file, ["ticket", "convert", "mask.pt"], "--out"),
         "a picture of no kind": (ticket_file, ["ticket", "show", "t.npz", "--picture", "p.nope"], "p.nope"),
@@ -483,30 +703,112 @@ INPUTS = {
     },
     "records": {
         "a line that is no JSON": (partial(write, "results/runs.jsonl", "not json\n"), ["show"], "line 1"),
-        "a line that is no text": (partial(write, "results/runs.jsonl", b"\xff\xfe\x00{\n"), ["show"], "line 1"),
+        "a line that is no text": (
+            partial(write, "results/runs.jsonl", b"\xff\xfe\x00{\n"),
+            ["show"],
+            "line 1",
+        ),
         "a line of brackets": (partial(write, "results/runs.jsonl", "[" * 10**5), ["show"], "line 1"),
-        "a record without a seed": (lambda: write("results/runs.jsonl", record_line(seed=None)), ["show"], "line 1"),
-        "a density that is text": (lambda: write("results/runs.jsonl", record_line(density="all")), ["show"], "line 1"),
-        "a record that was changed": (lambda: write("results/runs.jsonl", record_line(sha256="0" * 64)), ["show"], "was changed"),
-        "an arm of the future": (lambda: write("results/runs.jsonl", record_line(arm="quantum")), ["show"], "later version"),
-        "science of the future": (lambda: write("results/runs.jsonl", record_line(science_version=99)), ["show"], "later version"),
-        "science of no number": (lambda: write("results/runs.jsonl", record_line(science_version="new")), ["show"], "line 1"),
-        "a record without its size": (lambda: write("results/runs.jsonl", record_line(config={})), ["show"], "line 1"),
-        "scores that are text": (lambda: write("results/runs.jsonl", record_line(test={"full": "good"})), ["show"], "line 1"),
-        "a score that is text": (lambda: write("results/runs.jsonl", record_line(test={"full": {"pooled": {"rel": 1, "rms": 1, "delta1": 1, "rmse": "1"}}})),
-                                 ["show"], "finite number"),
-        "a failed run among the results": (lambda: write("results/runs.jsonl", record_line(status="failed")), ["show"], "failed, not finished"),
-        "a result among the failed runs": (lambda: write("results/failed.jsonl", record_line(status="finished")), ["show"], "finished, not failed"),
-        "a key that leads out of the folder": (lambda: write("far/runs.jsonl", record_line(key="../../x")), ["merge", "far"], "line 1"),
-        "a label that is markup": (lambda: write("results/runs.jsonl", record_line(init={"name": "<script>"})), ["show"], "line 1"),
-        "arrays that claim 7 TB": (lambda: h5("results/arrays/k.h5", endless), store("arrays", "k"), "unpacks to more"),
-        "arrays of 2 GiB, twice": (lambda: h5("results/arrays/k.h5", twice), store("arrays", "k"), "unpacks to more"),
-        "arrays kept in another file": (lambda: h5("results/arrays/k.h5", outside), store("arrays", "k"), "another file"),
+        "a record without a seed": (
+            lambda: write("results/runs.jsonl", record_line(seed=None)),
+            ["show"],
+            "line 1",
+        ),
+        "a density that is text": (
+            lambda: write("results/runs.jsonl", record_line(density="all")),
+            ["show"],
+            "line 1",
+        ),
+        "a record that was changed": (
+            lambda: write("results/runs.jsonl", record_line(sha256="0" * 64)),
+            ["show"],
+            "was changed",
+        ),
+        "an arm of the future": (
+            lambda: write("results/runs.jsonl", record_line(arm="quantum")),
+            ["show"],
+            "later version",
+        ),
+        "science of the future": (
+            lambda: write("results/runs.jsonl", record_line(science_version=99)),
+            ["show"],
+            "later version",
+        ),
+        "science of no number": (
+            lambda: write("results/runs.jsonl", record_line(science_version="new")),
+            ["show"],
+            "line 1",
+        ),
+        "a record without its size": (
+            lambda: write("results/runs.jsonl", record_line(config={})),
+            ["show"],
+            "line 1",
+        ),
+        "scores that are text": (
+            lambda: write("results/runs.jsonl", record_line(test={"full": "good"})),
+            ["show"],
+            "line 1",
+        ),
+        "a score that is text": (
+            lambda: write(
+                "results/runs.jsonl",
+                record_line(test={"full": {"pooled": {"rel": 1, "rms": 1, "delta1": 1, "rmse": "1"}}}),
+            ),
+            ["show"],
+            "finite number",
+        ),
+        "a failed run among the results": (
+            lambda: write("results/runs.jsonl", record_line(status="failed")),
+            ["show"],
+            "failed, not finished",
+        ),
+        "a result among the failed runs": (
+            lambda: write("results/failed.jsonl", record_line(status="finished")),
+            ["show"],
+            "finished, not failed",
+        ),
+        "a key that leads out of the folder": (
+            lambda: write("far/runs.jsonl", record_line(key="../../x")),
+            ["merge", "far"],
+            "line 1",
+        ),
+        "a label that is markup": (
+            lambda: write("results/runs.jsonl", record_line(init={"name": "<script>"})),
+            ["show"],
+            "line 1",
+        ),
+        "arrays that claim 7 TB": (
+            lambda: h5("results/arrays/k.h5", endless),
+            store("arrays", "k"),
+            "unpacks to more",
+        ),
+        "arrays of 2 GiB, twice": (
+            lambda: h5("results/arrays/k.h5", twice),
+            store("arrays", "k"),
+            "unpacks to more",
+        ),
+        "arrays kept in another file": (
+            lambda: h5("results/arrays/k.h5", outside),
+            store("arrays", "k"),
+            "another file",
+        ),
         "half a record": (partial(write, "runs/abc/record.json", '{"key": "abc", '), ["show"], "record.json"),
-        "half a failed record": (partial(write, "runs/abc/failed.json", '{"key": "abc", '), ["show"], "failed.json"),
+        "half a failed record": (
+            partial(write, "runs/abc/failed.json", '{"key": "abc", '),
+            ["show"],
+            "failed.json",
+        ),
         "a figure without a sidecar": (partial(write, "a.png", b"png"), ["show", "a.png"], "sidecar"),
-        "a sidecar that is no JSON": (partial(both, partial(write, "a.png", b"png"), partial(write, "a.json", "{")), ["show", "a.png"], "a.json"),
-        "a sidecar that is no text": (partial(both, partial(write, "a.png", b"png"), partial(write, "a.json", b"\xff")), ["show", "a.png"], "a.json"),
+        "a sidecar that is no JSON": (
+            partial(both, partial(write, "a.png", b"png"), partial(write, "a.json", "{")),
+            ["show", "a.png"],
+            "a.json",
+        ),
+        "a sidecar that is no text": (
+            partial(both, partial(write, "a.png", b"png"), partial(write, "a.json", b"\xff")),
+            ["show", "a.png"],
+            "a.json",
+        ),
         "no such figure": (None, ["show", "absent.png"], "absent.png"),
         "a store that is a file": (partial(write, "runs", b""), [*TRAIN, "arm=floor"], "cannot write"),
     },
@@ -516,10 +818,14 @@ INPUTS = {
         "weights without data": (None, desk("paper", None, "w.pth"), "weights without data"),
         "a device that is none": (None, desk("quick", "rooms:24", None, "tpu"), "tpu"),
         "a build from no data": (None, ["build", "--data", "absent.h5"], "absent.h5"),
-        "a build from a web page": (partial(write, "page.h5", HTML), ["build", "--data", "page.h5"], "web page"),
+        "a build from a web page": (
+            partial(write, "page.h5", HTML),
+            ["build", "--data", "page.h5"],
+            "web page",
+        ),
         "a build from no weights": (None, ["build", "--weights", "absent.pth"], "absent.pth"),
     },
-}  # fmt: skip
+}
 
 CASES = [(entrance, name) for entrance, inputs in INPUTS.items() for name in inputs]
 
@@ -529,8 +835,9 @@ if __name__ == "__main__":
     import csv
     import tempfile
 
-    from lthdepth import data, runs
     from lthdepth.__main__ import main
+    from lthdepth.data import nyu as data
+    from lthdepth.runs import run as runs
 
     def answer(action):
         from lthdepth.errors import UserError
@@ -556,7 +863,7 @@ if __name__ == "__main__":
             code, text = answer(action)
             rows.append([entrance, name, code, text.replace(folder + "/", "")])
             os.chdir(start)
-    with open(target, "w", newline="") as file:
+    with open(target, "w", encoding="utf-8", newline="") as file:
         table = csv.writer(file, lineterminator="\n")
         table.writerows([["entrance", "input", "exit status", "answer"], *rows])
     print(f"{len(rows)} inputs written to {target.name}")

@@ -12,9 +12,29 @@ import websocket
 
 PROGRAMS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
 # A root's Chromium has no sandbox; the rest keeps it from asking the network for news of its own.
-FLAGS = ["--headless", "--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage", "--disable-quic", "--no-first-run", "--disable-sync",
-         "--disable-background-networking", "--disable-component-update", "--hide-scrollbars", "--remote-debugging-port=0"]  # fmt: skip
-KEYS = {"ArrowLeft": 37, "ArrowUp": 38, "ArrowRight": 39, "ArrowDown": 40, "Home": 36, "End": 35, "Tab": 9, "Enter": 13}
+FLAGS = [
+    "--headless",
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-dev-shm-usage",
+    "--disable-quic",
+    "--no-first-run",
+    "--disable-sync",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--hide-scrollbars",
+    "--remote-debugging-port=0",
+]
+KEYS = {
+    "ArrowLeft": 37,
+    "ArrowUp": 38,
+    "ArrowRight": 39,
+    "ArrowDown": 40,
+    "Home": 36,
+    "End": 35,
+    "Tab": 9,
+    "Enter": 13,
+}
 
 
 def program():
@@ -30,9 +50,13 @@ class Chromium:
         command = [program(), *FLAGS, f"--user-data-dir={self.folder}", "about:blank"]
         self.process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
         port = Path(self.folder, "DevToolsActivePort")
-        until(lambda: port.exists() and len(port.read_text().split()) == 2, "Chromium to start")
-        number, address = port.read_text().split()
-        self.socket = websocket.create_connection(f"ws://127.0.0.1:{number}{address}", suppress_origin=True, timeout=60)
+        until(
+            lambda: port.exists() and len(port.read_text(encoding="utf-8").split()) == 2, "Chromium to start"
+        )
+        number, address = port.read_text(encoding="utf-8").split()
+        self.socket = websocket.create_connection(
+            f"ws://127.0.0.1:{number}{address}", suppress_origin=True, timeout=60
+        )
         self.session = None
         target = self.call("Target.createTarget", url="about:blank")["targetId"]
         self.session = self.call("Target.attachToTarget", targetId=target, flatten=True)["sessionId"]
@@ -49,7 +73,12 @@ class Chromium:
         """A command of the protocol; its result."""
         self.number += 1
         wanted = self.number
-        self.socket.send(json.dumps({"id": wanted, "method": method, "params": arguments} | ({"sessionId": self.session} if self.session else {})))
+        self.socket.send(
+            json.dumps(
+                {"id": wanted, "method": method, "params": arguments}
+                | ({"sessionId": self.session} if self.session else {})
+            )
+        )
         while True:
             message = json.loads(self.socket.recv())
             if message.get("id") == wanted:
@@ -62,30 +91,47 @@ class Chromium:
         method, said = message.get("method"), message.get("params", {})
         self.events.append(method)
         if method == "Runtime.exceptionThrown":
-            self.problems.append(said["exceptionDetails"].get("exception", {}).get("description", "exception"))
+            self.problems.append(
+                said["exceptionDetails"].get("exception", {}).get("description", "exception")
+            )
         elif method == "Runtime.consoleAPICalled" and said["type"] in ("error", "assert", "warning"):
             self.problems.append(" ".join(str(a.get("value", a.get("description"))) for a in said["args"]))
         elif method == "Log.entryAdded" and said["entry"]["level"] == "error":
             self.problems.append(said["entry"]["text"])
-        elif method == "Network.requestWillBeSent" and not said["request"]["url"].startswith(("file:", "data:", "blob:", "about:")):
+        elif method == "Network.requestWillBeSent" and not said["request"]["url"].startswith(
+            ("file:", "data:", "blob:", "about:")
+        ):
             self.problems.append(f"requests {said['request']['url']}")
 
     def open(self, path, width=1280, height=900, dark=False):
         """Show a page from disk in a window of that size, light or dark; a narrow one is a phone's."""
         self.problems, self.events, phone = [], [], width < 500
-        self.call("Emulation.setDeviceMetricsOverride", width=width, height=height, deviceScaleFactor=1, mobile=phone)
+        self.call(
+            "Emulation.setDeviceMetricsOverride",
+            width=width,
+            height=height,
+            deviceScaleFactor=1,
+            mobile=phone,
+        )
         self.call("Emulation.setTouchEmulationEnabled", enabled=phone)
-        self.call("Emulation.setEmulatedMedia", features=[{"name": "prefers-color-scheme", "value": "dark" if dark else "light"}])
+        self.call(
+            "Emulation.setEmulatedMedia",
+            features=[{"name": "prefers-color-scheme", "value": "dark" if dark else "light"}],
+        )
         self.call("Page.navigate", url=Path(path).resolve().as_uri())
         until(lambda: self.run("document.readyState") == "complete", f"{path} to load")
-        self.run("Promise.all([...document.images].map(image => image.decode().catch(() => 0))).then(() => 0)")
+        self.run(
+            "Promise.all([...document.images].map(image => image.decode().catch(() => 0))).then(() => 0)"
+        )
         self.run("new Promise(done => setTimeout(done, 50))")  # what scripts do after the page has loaded
 
     def run(self, script):
         """The value of a piece of JavaScript; of a promise, what it comes to."""
         result = self.call("Runtime.evaluate", expression=script, awaitPromise=True, returnByValue=True)
         if "exceptionDetails" in result:
-            raise RuntimeError(result["exceptionDetails"].get("exception", {}).get("description", "exception"))
+            raise RuntimeError(
+                result["exceptionDetails"].get("exception", {}).get("description", "exception")
+            )
         return result["result"].get("value")
 
     def place(self, selector, x=0.5, y=0.5, index=0):
@@ -101,7 +147,15 @@ class Chromium:
             held = {"button": "left", "buttons": 1} if press and i else {}
             self.call("Input.dispatchMouseEvent", type="mouseMoved", x=x, y=y, **held)
             if press and i == 0:
-                self.call("Input.dispatchMouseEvent", type="mousePressed", x=x, y=y, button="left", buttons=1, clickCount=1)
+                self.call(
+                    "Input.dispatchMouseEvent",
+                    type="mousePressed",
+                    x=x,
+                    y=y,
+                    button="left",
+                    buttons=1,
+                    clickCount=1,
+                )
         if press:
             self.call("Input.dispatchMouseEvent", type="mouseReleased", x=x, y=y, button="left", clickCount=1)
         self._painted()
@@ -109,7 +163,11 @@ class Chromium:
     def touch(self, *points):
         """Put a finger on the first point, draw it through the others, lift it."""
         for i, (x, y) in enumerate(points):
-            self.call("Input.dispatchTouchEvent", type="touchMove" if i else "touchStart", touchPoints=[{"x": x, "y": y}])
+            self.call(
+                "Input.dispatchTouchEvent",
+                type="touchMove" if i else "touchStart",
+                touchPoints=[{"x": x, "y": y}],
+            )
         self.call("Input.dispatchTouchEvent", type="touchEnd", touchPoints=[])
         self._painted()
 
@@ -118,11 +176,21 @@ class Chromium:
         for _ in range(times):
             for kind in ("keyDown", "keyUp"):
                 typed = {"text": "\r"} if name == "Enter" and kind == "keyDown" else {}
-                self.call("Input.dispatchKeyEvent", type=kind, **typed, key=name, code=name, windowsVirtualKeyCode=KEYS[name], modifiers=8 * shift)
+                self.call(
+                    "Input.dispatchKeyEvent",
+                    type=kind,
+                    **typed,
+                    key=name,
+                    code=name,
+                    windowsVirtualKeyCode=KEYS[name],
+                    modifiers=8 * shift,
+                )
         self._painted()
 
     def _painted(self):
-        self.run("new Promise(done => requestAnimationFrame(() => requestAnimationFrame(done))).then(() => 0)")
+        self.run(
+            "new Promise(done => requestAnimationFrame(() => requestAnimationFrame(done))).then(() => 0)"
+        )
 
     def screenshot(self, path):
         Path(path).write_bytes(base64.b64decode(self.call("Page.captureScreenshot")["data"]))

@@ -15,10 +15,13 @@ import torchvision
 from hypothesis import settings
 from narrow import narrow as narrow_networks
 
-from lthdepth import data, effort, mask, weights
+from lthdepth import mask
 from lthdepth.config import Config
-from lthdepth.frames import Frames
-from lthdepth.runs import Store
+from lthdepth.data import nyu as data
+from lthdepth.data import weights
+from lthdepth.data.frames import Frames
+from lthdepth.runs import effort
+from lthdepth.runs.run import Store
 
 torch.set_num_threads(1)
 settings.register_profile("lthdepth", deadline=None, max_examples=60, derandomize=True, database=None)
@@ -26,7 +29,9 @@ settings.load_profile("lthdepth")
 
 
 def pytest_addoption(parser):
-    parser.addoption("--site", metavar="FOLDER", help="also look at this built site in a browser (tests/test_browser.py)")
+    parser.addoption(
+        "--site", metavar="FOLDER", help="also look at this built site in a browser (tests/test_browser.py)"
+    )
 
 
 SHARED = Path(__file__).resolve().parents[2] / "shared"
@@ -67,7 +72,11 @@ def make_frames(n=20, height=40, width=56, seed=0, name="toy"):
     rng = np.random.default_rng(seed)
     brightness = rng.uniform(0.05, 0.95, n)
     x = np.linspace(-1, 1, width)
-    shade = brightness[:, None, None] + 0.05 * x * rng.uniform(-1, 1, n)[:, None, None] + np.zeros((n, height, width))
+    shade = (
+        brightness[:, None, None]
+        + 0.05 * x * rng.uniform(-1, 1, n)[:, None, None]
+        + np.zeros((n, height, width))
+    )
     rgb = np.repeat((255 * shade.clip(0, 1)).round().astype(np.uint8)[:, None], 3, axis=1)
     depth = (1 + 5 * shade.clip(0, 1)).astype(np.float32)
     depth[:, :3, :5] = 0

@@ -16,13 +16,20 @@ import torch
 from bad_inputs import cache_file, mat_file, photo, picture, record_line
 from hypothesis import strategies as st
 
-from lthdepth import files, photos, provenance, record, runs, summary, ticketfile, tickets, weights
+from lthdepth import files, ticketfile, tickets
 from lthdepth.config import FIELDS, Config
-from lthdepth.convert import convert
-from lthdepth.data import read_cache
+from lthdepth.data import photos, summary, weights
+from lthdepth.data.convert import convert
+from lthdepth.data.nyu import read_cache
 from lthdepth.errors import UserError
+from lthdepth.paper import provenance
+from lthdepth.runs import record
+from lthdepth.runs import run as runs
 
-TENSORS = {"layer1.0.conv1.weight": torch.linspace(-1, 1, 300).view(10, 30, 1, 1), "bn1.bias": torch.arange(4.0)}
+TENSORS = {
+    "layer1.0.conv1.weight": torch.linspace(-1, 1, 300).view(10, 30, 1, 1),
+    "bn1.bias": torch.arange(4.0),
+}
 CONVOLUTIONS = {k: v for k, v in TENSORS.items() if v.ndim == 4}
 TICKET = tickets.magnitude(CONVOLUTIONS, 0.3)
 MASKS = {f"{k}_mask": m.float() for k, m in TICKET.masks.items()}
@@ -33,7 +40,10 @@ RECORD = record.sealed(json.loads(record_line(key="a" * 16, seconds=12.5)))
 @st.composite
 def damage(draw):
     """Function from bytes to damaged bytes: cut short, up to eight bits flipped, or up to eight stretches overwritten."""
-    kind, at = draw(st.sampled_from(("cut", "flip", "smear"))), draw(st.lists(st.floats(0, 1, exclude_max=True), min_size=1, max_size=8))
+    kind, at = (
+        draw(st.sampled_from(("cut", "flip", "smear"))),
+        draw(st.lists(st.floats(0, 1, exclude_max=True), min_size=1, max_size=8)),
+    )
     bit, byte = draw(st.integers(0, 7)), draw(st.integers(0, 255))
 
     def apply(content):
@@ -95,7 +105,10 @@ def converts(path, split='{"train": [0, 1, 2, 3, 4], "test": [5, 6, 7, 8, 9]}'):
 def initial(path, same=False):
     with mock.patch.object(weights, "_architecture", return_value="resnet18"):
         found = weights.load(path).state
-    assert all(v.dtype in (torch.float32, torch.int64, torch.bool) or not v.is_floating_point() for v in found.values())
+    assert all(
+        v.dtype in (torch.float32, torch.int64, torch.bool) or not v.is_floating_point()
+        for v in found.values()
+    )
     assert all(isinstance(k, str) and torch.isfinite(v).all() for k, v in found.items())
     if same:
         assert found.keys() == TENSORS.keys() and all(torch.equal(v, TENSORS[k]) for k, v in found.items())
@@ -103,7 +116,9 @@ def initial(path, same=False):
 
 def fits(path, same=False):
     ticket = ticketfile.read(path, CONVOLUTIONS)
-    assert {k: (m.dtype, m.shape) for k, m in ticket.masks.items()} == {k: (torch.bool, w.shape) for k, w in CONVOLUTIONS.items()}
+    assert {k: (m.dtype, m.shape) for k, m in ticket.masks.items()} == {
+        k: (torch.bool, w.shape) for k, w in CONVOLUTIONS.items()
+    }
     assert ticket.kept > 0 and (not same or ticket.fingerprint == TICKET.fingerprint)
 
 
@@ -149,7 +164,10 @@ def photos_file(path):
 
 def summary_file(path):
     shape = {"mean": (8, 12), "depth": (2, 8, 12), "rgb": (2, 8, 12, 3), "index": (2,)}
-    arrays = {k: np.ones(s, np.uint8 if k == "rgb" else int if k == "index" else np.float32) for k, s in shape.items()}
+    arrays = {
+        k: np.ones(s, np.uint8 if k == "rgb" else int if k == "index" else np.float32)
+        for k, s in shape.items()
+    }
     summary.save(summary.Summary({"name": "toy"}, **arrays, scene=["a", "b"]), path)
 
 
@@ -168,7 +186,9 @@ def arrays_of(draw, shape, dtype):
     """An array that is right but, perhaps, for its dtype, its order of axes, or a value in it."""
     with np.errstate(all="ignore"):
         wrong = draw(st.sampled_from(("nothing", "dtype", "order", "everywhere", "somewhere")))
-        value = np.full(shape, draw(ODD) if wrong == "everywhere" else 1).astype(draw(DTYPES) if wrong == "dtype" else dtype)
+        value = np.full(shape, draw(ODD) if wrong == "everywhere" else 1).astype(
+            draw(DTYPES) if wrong == "dtype" else dtype
+        )
         if wrong == "somewhere":
             value[draw(st.integers(0, shape[0] - 1))] = np.asarray(draw(ODD)).astype(value.dtype)
     return value.transpose(draw(st.permutations(range(len(shape))))) if wrong == "order" else value
@@ -191,8 +211,14 @@ def wrong_masks(folder, drawn):
     fits(folder / "wrong.pt")
 
 
-WRONG_CACHE = {"depths": arrays_of((10, 12, 8), "uint16"), "scale": ODD, "offset": ODD, "trainNdxs": NUMBERS.map(np.array),
-               "testNdxs": NUMBERS.map(np.array), "scenes": st.sampled_from((None, ["a"] * 10, ["a"] * 9, np.arange(10)))}  # fmt: skip
+WRONG_CACHE = {
+    "depths": arrays_of((10, 12, 8), "uint16"),
+    "scale": ODD,
+    "offset": ODD,
+    "trainNdxs": NUMBERS.map(np.array),
+    "testNdxs": NUMBERS.map(np.array),
+    "scenes": st.sampled_from((None, ["a"] * 10, ["a"] * 9, np.arange(10))),
+}
 WRONG_MAT = {"images": arrays_of((10, 3, 8, 6), "uint8"), "depths": arrays_of((10, 8, 6), "float32")}
 LISTS = st.sampled_from([([0, 1, 2, 3, 4], [5, 6, 7, 8, 9])] * 3) | st.tuples(NUMBERS, NUMBERS)
 
@@ -203,30 +229,50 @@ ENTRANCES = {
     ".mat with wrong parts": (st.fixed_dictionaries(WRONG_MAT | {"split": LISTS}), wrong_mat),
     "split (.json)": damaged("s.json", one('{"train": [0, 1, 2], "test": [3, 4]}'), lambda p: _split(p)),
     "weights (.pth)": damaged("w.pth", lambda p: torch.save(TENSORS, p), initial),
-    "weights (.pth.xz)": damaged("w.pth.xz", lambda p: p.write_bytes(_packed()), lambda p: initial(p, same=True)),
-    "weights (.safetensors)": damaged("w.safetensors", lambda p: safetensors.torch.save_file(TENSORS, p), initial),
+    "weights (.pth.xz)": damaged(
+        "w.pth.xz", lambda p: p.write_bytes(_packed()), lambda p: initial(p, same=True)
+    ),
+    "weights (.safetensors)": damaged(
+        "w.safetensors", lambda p: safetensors.torch.save_file(TENSORS, p), initial
+    ),
     "ticket (.npz)": damaged("t.npz", lambda p: ticketfile.save(TICKET, p, "resnet18", "abc"), is_ticket),
     "masks of Chen et al. (.pt)": damaged("mask.pt", lambda p: torch.save(MASKS, p), fits),
-    "masks of Chen et al. (.npz)": damaged("mask.npz", lambda p: np.savez(p, **{k: m.numpy() for k, m in MASKS.items()}),
-                                           lambda p: fits(p, same=True)),
+    "masks of Chen et al. (.npz)": damaged(
+        "mask.npz",
+        lambda p: np.savez(p, **{k: m.numpy() for k, m in MASKS.items()}),
+        lambda p: fits(p, same=True),
+    ),
     "masks with wrong values": (arrays_of((10, 30, 1, 1), "float32"), wrong_masks),
     "records (.jsonl)": damaged("runs.jsonl", one(2 * (json.dumps(RECORD) + "\n")), records),
     "any bytes as a record": (st.binary(max_size=200), lambda _, content: record.parse(content, "here")),
-    "arrays of a run (.npz)": damaged("arrays.npz", lambda p: np.savez_compressed(p, **ARRAYS), lambda p: same_arrays(files.read_arrays(p))),
-    "published arrays (.h5)": damaged("arrays/a.h5", published, lambda p: same_arrays(runs.Store(p, p.parents[1]).arrays("a"))),
+    "arrays of a run (.npz)": damaged(
+        "arrays.npz", lambda p: np.savez_compressed(p, **ARRAYS), lambda p: same_arrays(files.read_arrays(p))
+    ),
+    "published arrays (.h5)": damaged(
+        "arrays/a.h5", published, lambda p: same_arrays(runs.Store(p, p.parents[1]).arrays("a"))
+    ),
     "checkpoint (.pt)": damaged("checkpoint.pt", one(TENSORS), same_tensors),
     "photo (.jpg)": damaged("p.jpg", lambda p: photo(str(p)), squares),
     "photo (.png)": damaged("p.png", lambda p: photo(str(p)), squares),
     "photos (.h5)": damaged("photos.h5", photos_file, squares),
     "summary of a data set (.h5)": damaged("summary.h5", summary_file, summary.load),
     "sidecar of a figure (.json)": damaged("a.json", lambda p: _sidecar(p), provenance.read),
-    "settings": (st.lists(st.builds("{}={}".format, st.sampled_from(sorted(FIELDS)), ODD | st.integers() | st.booleans() | st.text(max_size=5)),
-                          max_size=3), settings),
-}  # fmt: skip
+    "settings": (
+        st.lists(
+            st.builds(
+                "{}={}".format,
+                st.sampled_from(sorted(FIELDS)),
+                ODD | st.integers() | st.booleans() | st.text(max_size=5),
+            ),
+            max_size=3,
+        ),
+        settings,
+    ),
+}
 
 
 def _split(path):
-    from lthdepth.convert import _read_splits
+    from lthdepth.data.convert import _read_splits
 
     train = _read_splits(path, 5)
     assert train.dtype == bool and train.shape == (5,) and 0 < train.sum() < 5
@@ -269,7 +315,9 @@ def main(examples):
         counts, until = Counter(), time.monotonic() + 60
         with tempfile.TemporaryDirectory() as folder:
 
-            @profile(max_examples=examples, deadline=None, database=None, suppress_health_check=list(HealthCheck))
+            @profile(
+                max_examples=examples, deadline=None, database=None, suppress_health_check=list(HealthCheck)
+            )
             @given(drawn=strategy, fixed=st.just((name, Path(folder), counts, until)))
             def check(drawn, fixed):
                 name, folder, counts, until = fixed
@@ -279,8 +327,12 @@ def main(examples):
             check()
         rows.append([name, sum(counts.values()), counts[False], counts[True]])
         print(*rows[-1], sep="; ", flush=True)
-    with open(Path(__file__).parents[1] / "benchmarks" / "fuzz.csv", "w", newline="") as out:
-        csv.writer(out, lineterminator="\n").writerows([["entrance", "files tried", "refused in a sentence", "read right"], *rows])
+    with open(
+        Path(__file__).parents[1] / "benchmarks" / "fuzz.csv", "w", encoding="utf-8", newline=""
+    ) as out:
+        csv.writer(out, lineterminator="\n").writerows(
+            [["entrance", "files tried", "refused in a sentence", "read right"], *rows]
+        )
 
 
 if __name__ == "__main__":

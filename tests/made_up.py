@@ -7,7 +7,11 @@ from lthdepth.config import level
 
 SCENES = np.array([f"scene_{i // 3:02}" for i in range(60)] + ["bookstore_0001"] * 6)
 TEST = np.arange(6, 66)  # the first six frames are for training
-LAYERS = [(f"layer{i}.0.conv{j}.weight", n) for i, n in ((1, 4096), (2, 16384), (3, 65536), (4, 262144)) for j in (1, 2, 3)]
+LAYERS = [
+    (f"layer{i}.0.conv{j}.weight", n)
+    for i, n in ((1, 4096), (2, 16384), (3, 65536), (4, 262144))
+    for j in (1, 2, 3)
+]
 
 
 def study(seeds, losses, dense=0.63, spread=0.004, floor=1.2):
@@ -32,25 +36,59 @@ def study(seeds, losses, dense=0.63, spread=0.004, floor=1.2):
         sums[:, 4:] = 1000 * np.array([0.77, 0.94, 0.98])
         error = hard * rng.gamma(30, 1 / 30, len(hard))
         sums[:, 2] = 1000 * rms**2 * error / error.mean()
-        arrays[key] = {"test/full": sums, "test/eigen": sums * 0.9, "test/frames": TEST,
-                       "gallery": np.full((8, 24, 32), rms, np.float16)}  # fmt: skip
-        scores = {"full": metrics.summarise(sums), "eigen": metrics.summarise(sums * 0.9), "frames": len(TEST)}
+        arrays[key] = {
+            "test/full": sums,
+            "test/eigen": sums * 0.9,
+            "test/frames": TEST,
+            "gallery": np.full((8, 24, 32), rms, np.float16),
+        }
+        scores = {
+            "full": metrics.summarise(sums),
+            "eigen": metrics.summarise(sums * 0.9),
+            "frames": len(TEST),
+        }
         kept = [[name, max(1, round(n * density ** (1 - i / 24))), n] for i, (name, n) in enumerate(LAYERS)]
         total = sum(n for _, _, n in kept)
-        counts = {"kept": round(density * total), "prunable": total, "encoder": total, "network": 3 * total, "mac": total}
+        counts = {
+            "kept": round(density * total),
+            "prunable": total,
+            "encoder": total,
+            "network": 3 * total,
+            "mac": total,
+        }
         return {
-            "key": key, "study": "paper", "arm": arm, "density": density, "seed": seed, "validation": None, "test": scores,
-            "data": {"name": "nyu", "fingerprint": "d", "height": 240}, "status": "finished", "commit": "abc", "dirty": False,
-            "init": {"name": "w", "description": "weights", "fingerprint": "i"}, "device": "CPU", "seconds": 10.0,
-            "curves": {"train_loss": [1.0, 0.5], "validation_rms": []}, "ticket": {"layers": kept},
-            "densities": {"prunable": density, "encoder": density, "network": 0.6 + 0.4 * density, "mac": density, "counts": counts},
+            "key": key,
+            "study": "paper",
+            "arm": arm,
+            "density": density,
+            "seed": seed,
+            "validation": None,
+            "test": scores,
+            "data": {"name": "nyu", "fingerprint": "d", "height": 240},
+            "status": "finished",
+            "commit": "abc",
+            "dirty": False,
+            "init": {"name": "w", "description": "weights", "fingerprint": "i"},
+            "device": "CPU",
+            "seconds": 10.0,
+            "curves": {"train_loss": [1.0, 0.5], "validation_rms": []},
+            "ticket": {"layers": kept},
+            "densities": {
+                "prunable": density,
+                "encoder": density,
+                "network": 0.6 + 0.4 * density,
+                "mac": density,
+                "counts": counts,
+            },
             "config": {"height": 228, "width": 304, "arm": arm},
-        }  # fmt: skip
+        }
 
     records = [run("floor", 1.0, 0, floor)]
     for seed in range(seeds):
         records.append(run("dense", 1.0, seed, dense + rng.normal(0, spread)))
-        records += [run(arm, d, seed, dense + loss + rng.normal(0, spread)) for (arm, d), loss in losses.items()]
+        records += [
+            run(arm, d, seed, dense + loss + rng.normal(0, spread)) for (arm, d), loss in losses.items()
+        ]
     return records, arrays.__getitem__
 
 

@@ -3,7 +3,7 @@
 import matplotlib.pyplot as plt
 import numpy as np
 
-from lthdepth.alttext import describe
+from lthdepth.paper.alttext import describe
 
 
 def test_lines_are_named_with_the_values_they_run_through():
@@ -16,7 +16,10 @@ def test_lines_are_named_with_the_values_they_run_through():
     figure.canvas.draw()
     said = describe(figure)
     plt.close(figure)
-    assert said == "Chart of rms (m) against epoch: dense from 2 to 0.5, between 0.25 and 2; IMP from 1 to 3; mean depth map, level at 1.2; 2 dots."
+    assert (
+        said
+        == "Chart of rms (m) against epoch: dense from 2 to 0.5, between 0.25 and 2; IMP from 1 to 3; mean depth map, level at 1.2; 2 dots."
+    )
 
 
 def test_panels_bars_and_categories():
@@ -29,8 +32,13 @@ def test_panels_bars_and_categories():
     figure.canvas.draw()
     said = describe(figure)
     plt.close(figure)
-    assert "Panel 1: chart of scenes against frames in a scene: train, bars of 1 to 2; test, bars of 0 to 3." in said
-    assert "Panel 2: chart of dense, random against rms (m): random 0.2 to 0.3; dense 0.1." in said  # from the top
+    assert (
+        "Panel 1: chart of scenes against frames in a scene: train, bars of 1 to 2; test, bars of 0 to 3."
+        in said
+    )
+    assert (
+        "Panel 2: chart of dense, random against rms (m): random 0.2 to 0.3; dense 0.1." in said
+    )  # from the top
 
 
 def test_words_beside_dots_names_of_bars_and_shared_axes_are_said():
@@ -50,7 +58,10 @@ def test_words_beside_dots_names_of_bars_and_shared_axes_are_said():
     said = describe(figure)
     plt.close(figure)
     assert "against time (ms): random at 150, 1.1; dense at 180, 0.8." in said
-    assert "against size (MB): sparse 5; dense 9." in said and "as run, bars of 4 to 7, highest at conv2." in said
+    assert (
+        "against size (MB): sparse 5; dense 9." in said
+        and "as run, bars of 4 to 7, highest at conv2." in said
+    )
     figure, (left, right) = plt.subplots(1, 2, sharey=True)
     for ax, x in ((left, 0.5), (right, 2.5)):
         ax.plot([x, x], [0, 1], "o")
@@ -79,7 +90,10 @@ def test_a_matrix_gives_its_values_by_name():
     ax.set_xticks(range(2), ["omp", "random"])
     ax.set_yticks(range(2), ["random", "shuffled"])
     figure.canvas.draw()
-    assert describe(figure) == "A square for each pair of 3: random and omp, 0.06; shuffled and omp, 0.01; shuffled and random, 0.02."
+    assert (
+        describe(figure)
+        == "A square for each pair of 3: random and omp, 0.06; shuffled and omp, 0.01; shuffled and random, 0.02."
+    )
     ax.imshow(np.arange(9.0).reshape(3, 3))
     ax.images[0].remove()
     for side, names in (("x", "abc"), ("y", "def")):
@@ -99,7 +113,10 @@ def test_pictures_are_counted_with_their_titles_and_scale():
     figure.canvas.draw()
     said = describe(figure)
     plt.close(figure)
-    assert said == "6 pictures in 2 rows of 3: photo, truth, one-shot magnitude. Colour stands for depth (m), from 0 to 7.5."
+    assert (
+        said
+        == "6 pictures in 2 rows of 3: photo, truth, one-shot magnitude. Colour stands for depth (m), from 0 to 7.5."
+    )
 
 
 def test_a_single_picture_says_where_it_is_largest():

@@ -6,10 +6,14 @@ import torch
 from conftest import TINY
 from torch import nn
 
-from lthdepth import arms, augment, mask, runs, tickets, train, weights
+from lthdepth import mask, tickets
 from lthdepth.config import level
+from lthdepth.data import augment, weights
 from lthdepth.errors import UserError
 from lthdepth.model import FCRN, initialise
+from lthdepth.runs import run as runs
+from lthdepth.training import arms
+from lthdepth.training import fit as train
 
 pytestmark = pytest.mark.usefixtures("narrow")
 
@@ -40,7 +44,9 @@ def test_imp_rewinds_to_the_encoder_after_the_named_epoch_of_its_dense_run(frame
     last = saved(store, dense)
     assert not torch.equal(early["layer4.1.conv2.weight"], last["encoder.layer4.1.conv2.weight"])
     # The epoch is that of the dense run itself: one that stops there under the same schedule has the same encoder.
-    alone = runs.run(config.replace(arm="dense", density=1.0, rewind=0, epochs=1), frames, initial, store, **QUIET)
+    alone = runs.run(
+        config.replace(arm="dense", density=1.0, rewind=0, epochs=1), frames, initial, store, **QUIET
+    )
     stopped = saved(store, alone)  # constant schedule, no warm-up: an epoch is an epoch
     assert all(torch.equal(early[k], stopped[f"encoder.{k}"]) for k in early)
 
@@ -54,7 +60,9 @@ def test_a_checkpoint_past_the_epoch_that_is_wanted_is_not_continued(frames, ini
     assert list(store.local.glob("*/epoch-1.pt"))
 
 
-def test_pruning_after_fine_tuning_keeps_the_largest_trained_weights_and_goes_on_from_them(frames, initial, store):
+def test_pruning_after_fine_tuning_keeps_the_largest_trained_weights_and_goes_on_from_them(
+    frames, initial, store
+):
     config = TINY.replace(arm="finetuned", density=0.1, epochs=1, test=False, holdout=False)
     record = runs.run(config, frames, initial, store, **QUIET)
     dense = next(r for r in store.records().values() if r["arm"] == "dense")
@@ -70,7 +78,9 @@ def test_pruning_after_fine_tuning_keeps_the_largest_trained_weights_and_goes_on
 
 def test_a_frozen_encoder_keeps_every_weight_and_statistic_while_the_decoder_learns(frames, initial, store):
     for optimiser in ("sgd", "adamw"):
-        config = TINY.replace(arm="frozen", optimiser=optimiser, weight_decay=0.1, epochs=2, test=False, recalibrate=8)
+        config = TINY.replace(
+            arm="frozen", optimiser=optimiser, weight_decay=0.1, epochs=2, test=False, recalibrate=8
+        )
         record = runs.run(config, frames, initial, store, **QUIET)
         after = saved(store, record)
         for name, value in initial.state.items():
@@ -101,7 +111,9 @@ def test_batch_norm_taken_anew_has_the_statistics_of_the_training_frames(frames)
     seen = {}
     model.encoder.bn1.register_forward_pre_hook(lambda _, x: seen.update(x=x[0].detach()))
     model.encoder.bn1.running_mean.fill_(7.0)
-    before = {k: v.clone() for k, v in model.state_dict().items() if "running" not in k and "tracked" not in k}
+    before = {
+        k: v.clone() for k, v in model.state_dict().items() if "running" not in k and "tracked" not in k
+    }
     train.recalibrate(model, views, rows, config)
     x = seen["x"].transpose(0, 1).flatten(1)
     assert x.shape[1] == 12 * 16 * 16

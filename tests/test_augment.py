@@ -10,8 +10,8 @@ import torch.nn.functional as F
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lthdepth import augment
 from lthdepth.config import Config
+from lthdepth.data import augment
 
 PLAIN = Config(scale=1.0, rotation=0.0, flip=False, colour=0.0)
 
@@ -101,9 +101,13 @@ def test_zoom_shows_a_window_of_1_over_s_and_divides_depth_by_s(x, y):
     out, target = cut(v, [0], row(zoom=0.5, x=x, y=y), PLAIN.replace(scale=2 * s - 1))
     left, top = (1 - 1 / s) * x, (1 - 1 / s) * y
     assert unit(out)[0, 0].numpy() == pytest.approx(np.broadcast_to(left + columns / s, (120, 160)), abs=0.01)
-    assert unit(out)[0, 1].numpy() == pytest.approx(np.broadcast_to((top + rows / s)[:, None], (120, 160)), abs=0.01)
+    assert unit(out)[0, 1].numpy() == pytest.approx(
+        np.broadcast_to((top + rows / s)[:, None], (120, 160)), abs=0.01
+    )
     h, w = target.shape[1:]
-    place = (target[0] * np.float32(s)).numpy().astype(np.float64).round() - 1  # number of the pixel that was taken
+    place = (target[0] * np.float32(s)).numpy().astype(
+        np.float64
+    ).round() - 1  # number of the pixel that was taken
     at = (place // width + 0.5) / height, (place % width + 0.5) / width
     expected_rows = top + (np.arange(h)[:, None] + 0.5) / h / s
     expected_columns = left + (np.arange(w) + 0.5) / w / s
@@ -119,7 +123,9 @@ def test_rotation_turns_about_the_centre_in_a_frame_that_is_not_square(u, larges
     depth, rgb = np.ones((1, height, width)), np.zeros((1, 3, height, width))
     r, c = 20, 60  # a bright patch of 5x5 about this pixel, 5 m away
     depth[0, r - 2 : r + 3, c - 2 : c + 3], rgb[0, :, r - 2 : r + 3, c - 2 : c + 3] = 5, 255
-    x, y = cut(views(rgb, depth, 2 * height, 2 * width), [0], row(rotation=u), PLAIN.replace(rotation=float(largest)))
+    x, y = cut(
+        views(rgb, depth, 2 * height, 2 * width), [0], row(rotation=u), PLAIN.replace(rotation=float(largest))
+    )
     angle = math.radians(largest) * (2 * u - 1)
     dx, dy = c + 0.5 - width / 2, r + 0.5 - height / 2
     # With y downwards a positive angle turns the picture against the clock.
@@ -148,7 +154,9 @@ def test_what_rotation_brings_in_from_outside_has_no_depth():
 def smooth(height, width, seed):
     """A smooth random pattern in [0, 1]."""
     coarse = torch.rand(1, 1, 6, 8, generator=torch.Generator().manual_seed(seed))
-    return F.interpolate(coarse, (height, width), mode="bicubic", align_corners=True)[0, 0].clamp(0, 1).numpy()
+    return (
+        F.interpolate(coarse, (height, width), mode="bicubic", align_corners=True)[0, 0].clamp(0, 1).numpy()
+    )
 
 
 @pytest.mark.parametrize("size", [(64, 96), (128, 192), (32, 32)])
@@ -202,7 +210,9 @@ def test_a_frame_is_augmented_alike_in_any_batch():
 
 @given(st.integers(0, 1000), st.floats(1, 3), st.floats(0.5, 2))
 def test_a_zoomed_window_stays_inside_the_frame(seed, scale, aspect):
-    theta, zoom, gain = augment.transforms(augment.draws(seed, 0, 8), PLAIN.replace(scale=scale, flip=True), aspect)
+    theta, zoom, gain = augment.transforms(
+        augment.draws(seed, 0, 8), PLAIN.replace(scale=scale, flip=True), aspect
+    )
     corners = torch.tensor([[a, b, 1.0] for a in (-1, 1) for b in (-1, 1)]).T
     reached = theta @ corners
     assert reached.abs().max() <= 1 + 1e-5

@@ -8,9 +8,10 @@ from pathlib import Path
 import pytest
 from bad_inputs import CASES, FLAG, INPUTS
 
-from lthdepth import data, runs
 from lthdepth.__main__ import main
+from lthdepth.data import nyu as data
 from lthdepth.errors import UserError
+from lthdepth.runs import run as runs
 
 
 @pytest.fixture(autouse=True)
@@ -48,12 +49,18 @@ def test_a_bad_input_gets_one_sentence(entrance, name, elsewhere, capsys, monkey
     assert not (elsewhere / FLAG).exists()
     assert {p: after[p] for p in before} == before  # nothing overwritten, nothing removed
     made = {p.name for p in after.keys() - before.keys()}
-    assert made <= ({"failed.json", "ticket.npz"} if entrance == "settings" else set())  # and nothing half made
+    assert made <= (
+        {"failed.json", "ticket.npz"} if entrance == "settings" else set()
+    )  # and nothing half made
 
 
 def test_there_are_many_and_the_kept_table_lists_them():
     assert len(CASES) >= 60
-    with open(Path(__file__).parents[1] / "benchmarks" / "bad_inputs.csv", newline="") as file:
+    with open(
+        Path(__file__).parents[1] / "benchmarks" / "bad_inputs.csv", encoding="utf-8", newline=""
+    ) as file:
         kept = list(csv.DictReader(file))
-    assert [(row["entrance"], row["input"]) for row in kept] == CASES, "`python tests/bad_inputs.py` writes it anew"
+    assert [(row["entrance"], row["input"]) for row in kept] == CASES, (
+        "`python tests/bad_inputs.py` writes it anew"
+    )
     assert all(row["exit status"] == "2" and row["answer"] for row in kept)

@@ -7,7 +7,7 @@ from types import SimpleNamespace
 import pytest
 import torch
 
-from lthdepth import bench, plain, timing
+from lthdepth.bench import bench, plain, timing
 from lthdepth.config import PUBLISHED
 from lthdepth.loss import berhu
 from lthdepth.model import FCRN, initialise
@@ -22,7 +22,9 @@ def test_the_plain_network_takes_the_same_steps():
     slow = plain.plain(copy.deepcopy(fast)).train()
     start = {k: v.clone() for k, v in fast.named_parameters()}
     rng, losses = torch.Generator().manual_seed(0), {}
-    batches = [(torch.randn(4, 3, 64, 96, generator=rng), 1 + torch.rand(4, 32, 48, generator=rng)) for _ in range(3)]
+    batches = [
+        (torch.randn(4, 3, 64, 96, generator=rng), 1 + torch.rand(4, 32, 48, generator=rng)) for _ in range(3)
+    ]
     for model in (fast, slow):
         opt = torch.optim.SGD(model.parameters(), 1e-3, momentum=0.9)
         for x, y in batches:
@@ -45,12 +47,19 @@ def test_the_plain_network_takes_the_same_steps():
 def test_frames_one_by_one_are_whole_frames_where_nothing_is_drawn(tmp_path):
     frames = timing.noise(4)
     plain.write(tmp_path / "f.h5", frames)
-    files = plain.Files(tmp_path / "f.h5", 4, PUBLISHED.replace(height=240, width=320, scale=1.0, rotation=0.0, colour=0.0))
+    files = plain.Files(
+        tmp_path / "f.h5", 4, PUBLISHED.replace(height=240, width=320, scale=1.0, rotation=0.0, colour=0.0)
+    )
     x, y = files[1]
     assert x.shape == (3, 240, 320) and y.shape == (128, 160)
     mean, std = (torch.tensor(v).view(3, 1, 1) for v in (plain.MEAN, plain.STD))
-    seen, truth = ((x * std + mean) * 255)[:, 4::8, 4::8], torch.from_numpy(frames.rgb[1])[:, 4::8, 4::8].float()
-    assert min((seen - t).abs().max() for t in (truth, truth.flip(2))) < 0.6  # in the middle of the noise's tiles
+    seen, truth = (
+        ((x * std + mean) * 255)[:, 4::8, 4::8],
+        torch.from_numpy(frames.rgb[1])[:, 4::8, 4::8].float(),
+    )
+    assert (
+        min((seen - t).abs().max() for t in (truth, truth.flip(2))) < 0.6
+    )  # in the middle of the noise's tiles
     loss = next(plain.steps(plain.plain(FCRN("resnet18")), tmp_path / "f.h5", 4, SMALL, torch.device("cpu")))
     assert 0 < loss < 100
     assert set(y.unique().tolist()) <= set(torch.from_numpy(frames.depth[1]).unique().tolist())
@@ -64,7 +73,10 @@ def test_speeds_are_measured_beside_what_is_possible(monkeypatch):
     monkeypatch.setattr(bench, "Taken", lambda *_: SimpleNamespace(cut=int))
     monkeypatch.setattr(timing, "public", lambda *_: nullcontext(lambda least: next(theirs)))
     by_name = {row.measure: row for row in found.compared(228, 304, 2)}
-    training, public = by_name["training, 228x304, batch 2"], by_name["training as public code does, 228x304, batch 2"]
+    training, public = (
+        by_name["training, 228x304, batch 2"],
+        by_name["training as public code does, 228x304, batch 2"],
+    )
     assert training.value == pytest.approx(20) and public.value == pytest.approx(2 / 0.3)
     assert training.arithmetic == pytest.approx(found.flops / 6 / 17.5e9, rel=5e-3)
     assert public.arithmetic == pytest.approx(found.flops / 6 / 42.7e9, rel=5e-3)
@@ -97,7 +109,9 @@ def test_a_whole_run_is_measured():
     found = bench.Bench(torch.device("cpu"), "float32", [(32, 32, 16)], 1, 0.0)
     found.flops, found.bytes = 1e12, 1e10
     (row,) = found.whole(epochs=1, frames=16, tested=2)
-    assert row.value > row.memory > 0 and row.arithmetic == pytest.approx((6 * 16 + 2 * 2) * bench.macs(found.large) / 1e12)
+    assert row.value > row.memory > 0 and row.arithmetic == pytest.approx(
+        (6 * 16 + 2 * 2) * bench.macs(found.large) / 1e12
+    )
 
 
 def test_the_death_of_public_code_is_told(monkeypatch):
@@ -106,6 +120,8 @@ def test_the_death_of_public_code_is_told(monkeypatch):
         pass
 
 
-@pytest.mark.parametrize(("target", "value", "said"), [("≥ 2.4", 2.4, "met"), ("≥ 2.4", 2.3, "missed"), ("≤ 2", 1.9, "met")])
+@pytest.mark.parametrize(
+    ("target", "value", "said"), [("≥ 2.4", 2.4, "met"), ("≥ 2.4", 2.3, "missed"), ("≤ 2", 1.9, "met")]
+)
 def test_a_target_is_met_or_missed(target, value, said):
     assert task._cells(bench.Row("m", value, "times", target=target))[5] == f"{target}: {said}"

@@ -31,7 +31,9 @@ def chapters(site):
 def pages(site, chapters):
     """The chapters, and a few of the package's many pages, which are all made alike."""
     assert site / "index.html" in chapters
-    return chapters + [site / "api" / f"{name}.html" for name in ("lthdepth", "lthdepth/config", "lthdepth/mask")]
+    return chapters + [
+        site / "api" / f"{name}.html" for name in ("lthdepth", "lthdepth/config", "lthdepth/mask")
+    ]
 
 
 @pytest.fixture(scope="module")
@@ -53,7 +55,12 @@ def test_pages_open_without_errors_requests_or_holes(browser, pages):
         for width in (1280, 390):
             browser.open(page, width)
             assert browser.problems == [], page.name
-            assert browser.run("[...document.images].filter(i => !i.naturalWidth && i.getAttribute('src')).map(i => i.outerHTML.slice(0, 99))") == []
+            assert (
+                browser.run(
+                    "[...document.images].filter(i => !i.naturalWidth && i.getAttribute('src')).map(i => i.outerHTML.slice(0, 99))"
+                )
+                == []
+            )
             assert browser.run("document.documentElement.scrollWidth") <= width, page.name
 
 
@@ -63,7 +70,9 @@ def test_links_and_anchors_lead_somewhere(browser, site, chapters):
         text = page.read_text(encoding="utf-8")
         ids[page] = set(re.findall(r'\sid="([^"]+)"', text))
         if page not in chapters:
-            links += [(page, urljoin(page.as_uri(), link)) for link in re.findall(r'<a [^>]*href="([^"]+)"', text)]
+            links += [
+                (page, urljoin(page.as_uri(), link)) for link in re.findall(r'<a [^>]*href="([^"]+)"', text)
+            ]
     for page in chapters:  # what scripts make counts here
         browser.open(page)
         ids[page] |= set(browser.run("[...document.querySelectorAll('[id]')].map(e => e.id)"))
@@ -90,7 +99,14 @@ def test_no_serious_barrier(browser, pages):
             browser.run(f"{axe}; 0")
             for v in browser.run("axe.run({resultTypes: ['violations']}).then(r => r.violations)"):
                 if v["impact"] in ("serious", "critical"):
-                    found.append((page.name, "dark" if dark else "light", v["id"], [node["html"][:160] for node in v["nodes"][:3]]))
+                    found.append(
+                        (
+                            page.name,
+                            "dark" if dark else "light",
+                            v["id"],
+                            [node["html"][:160] for node in v["nodes"][:3]],
+                        )
+                    )
     assert not found
 
 
@@ -98,7 +114,9 @@ def test_pictures_have_words_of_their_own(browser, chapters):
     seen = 0
     for page in chapters:
         browser.open(page)
-        script = "[...document.querySelectorAll('figure img')].map(i => [i.alt, i.closest('figure').innerText])"
+        script = (
+            "[...document.querySelectorAll('figure img')].map(i => [i.alt, i.closest('figure').innerText])"
+        )
         for alt, caption in browser.run(script):
             seen += 1
             assert len(alt) > 20 and alt not in re.sub(r"\s+", " ", caption), alt
@@ -107,11 +125,16 @@ def test_pictures_have_words_of_their_own(browser, chapters):
 
 def test_front_page_shows_the_answer_first(browser, site):
     browser.open(site / "index.html")
-    order = browser.run("[...document.querySelectorAll('main h1, main h2, main figure, main table')].map(e => e.tagName + ' ' + e.innerText.slice(0, 30))")
+    order = browser.run(
+        "[...document.querySelectorAll('main h1, main h2, main figure, main table')].map(e => e.tagName + ' ' + e.innerText.slice(0, 30))"
+    )
     kinds = [entry.split()[0] for entry in order]
     assert kinds[0] == "H1" and {"FIGURE", "TABLE"} <= set(kinds)
     heads = [entry.lower() for entry in order if entry.startswith("H2")]
-    assert "abstract" in heads[0] or "abstract" in browser.run("document.querySelector('main').innerText").lower()[:400]
+    assert (
+        "abstract" in heads[0]
+        or "abstract" in browser.run("document.querySelector('main').innerText").lower()[:400]
+    )
     assert any("verdict" in head for head in heads[:2]) and "chapters" in heads[-1]
     assert browser.run("document.querySelectorAll('main table tbody tr').length") > 3
 
@@ -127,16 +150,22 @@ def test_code_is_folded_and_opens_by_key(browser, results):
 
 def reading(browser):
     """What the viewer says: where, and the cells of its table."""
-    return browser.run("[document.querySelector('.viewer-where').innerText, document.querySelector('.viewer-table tbody').innerText]")
+    return browser.run(
+        "[document.querySelector('.viewer-where').innerText, document.querySelector('.viewer-table tbody').innerText]"
+    )
 
 
 def borders(browser):
-    return browser.run("[...document.querySelectorAll('.viewer-handle')].map(h => Number(h.getAttribute('aria-valuenow')))")
+    return browser.run(
+        "[...document.querySelectorAll('.viewer-handle')].map(h => Number(h.getAttribute('aria-valuenow')))"
+    )
 
 
 def colours(browser):
-    return browser.run("(() => { const c = document.querySelector('.viewer-canvas'); let s = 0;"
-                       "const d = c.getContext('2d').getImageData(0, 0, c.width, c.height).data; for (const v of d) s = (s * 31 + v) | 0; return s; })()")  # fmt: skip
+    return browser.run(
+        "(() => { const c = document.querySelector('.viewer-canvas'); let s = 0;"
+        "const d = c.getContext('2d').getImageData(0, 0, c.width, c.height).data; for (const v of d) s = (s * 31 + v) | 0; return s; })()"
+    )
 
 
 @pytest.fixture
@@ -162,6 +191,7 @@ def test_viewer_by_mouse(viewer):
 
 def test_borders_that_meet_can_be_drawn_apart_again(viewer):
     """Where both stand in one place the mouse finds only the upper one."""
+
     def drag(index, to):
         start = viewer.place(".viewer-handle", index=index)
         end = viewer.place(".viewer-canvas", to, 0.5)
@@ -206,7 +236,9 @@ def test_viewer_by_touch(browser, results):
 
 def test_viewer_goes_through_frames_densities_and_errors(viewer):
     def choose(name, event, value):
-        viewer.run(f"(() => {{ const e = document.querySelector('.viewer-{name}'); e.value = {value!r}; e.dispatchEvent(new Event('{event}')); }})()")
+        viewer.run(
+            f"(() => {{ const e = document.querySelector('.viewer-{name}'); e.value = {value!r}; e.dispatchEvent(new Event('{event}')); }})()"
+        )
         return colours(viewer), reading(viewer)[1]
 
     start = colours(viewer), reading(viewer)[1]

@@ -11,8 +11,9 @@ import pytest
 from jupytext import TextFileContentsManager
 from nbformat import v4
 
-from lthdepth import apidocs, build, pages, pairs, prose, references
 from lthdepth.errors import UserError
+from lthdepth.paper import apidocs, build, pairs, prose, references
+from lthdepth.paper import site as pages
 
 ROOT = Path(__file__).parents[1]
 
@@ -103,9 +104,13 @@ def test_saving_in_jupyterlab_keeps_a_pair_in_step(folder):
     cell.source, cell.outputs = "print(2 * 2)", [v4.new_output("stream", text="4\n")]
     cell.metadata["tags"] = ["show-input"]
     lab.save(model, "notebooks/01_small.ipynb")
-    assert (folder / "01_small.py").read_text() == SOURCE.replace('# %%\nprint("profile", profile)', '# %% tags=["show-input"]\nprint(2 * 2)')
+    assert (folder / "01_small.py").read_text() == SOURCE.replace(
+        '# %%\nprint("profile", profile)', '# %% tags=["show-input"]\nprint(2 * 2)'
+    )
     assert pairs.check(folder) == []
-    (folder / "01_small.py").write_text(SOURCE.replace("one **line**", "two lines"))  # and an edit of the .py is what opens
+    (folder / "01_small.py").write_text(
+        SOURCE.replace("one **line**", "two lines")
+    )  # and an edit of the .py is what opens
     os.utime(folder / "01_small.py", (1, 1))
     assert "two lines" in lab.get("notebooks/01_small.ipynb")["content"].cells[3].source
 
@@ -119,7 +124,9 @@ def site(tmp_path_factory):
     code.outputs = [
         v4.new_output("stream", name="stderr", text="\repoch:  10%|# |\repoch: 100%|##|\nUserWarning: noise"),
         v4.new_output("stream", name="stdout", text="step 1\rstep 2\rstep 3\nend <5>\n"),
-        v4.new_output("display_data", {"application/vnd.jupyter.widget-view+json": {}, "text/plain": "HBox()"}),
+        v4.new_output(
+            "display_data", {"application/vnd.jupyter.widget-view+json": {}, "text/plain": "HBox()"}
+        ),
         v4.new_output(
             "display_data",
             {"image/png": dot, "text/plain": "<Figure>"},
@@ -191,21 +198,38 @@ def test_numbers_run_through_the_pages_and_references_find_them():
     table = '<table id="tab-t"><caption>Words.</caption></table>'
     items = "<ul>\n<li>Chen, Frankle: Tickets. CVPR 2021. arXiv 2012.06908</li>\n<li>Li &amp; Wu: X. 2020</li>\n</ul>"
     first = f'<main>{figure.format("a")}<p>See <a href="#fig-c">here</a>, <a href="#fig-none">there</a>.</p>{table}'
-    last = f'<main>{figure.format("b")}{figure.format("c")}<p>As Chen et al. (2021), <code>Chen et al. (2021)</code>; chapter 1.</p>'
+    last = f"<main>{figure.format('b')}{figure.format('c')}<p>As Chen et al. (2021), <code>Chen et al. (2021)</code>; chapter 1.</p>"
     last += f'<a href="one.ipynb#x">y</a><h2 id="references">References</h2>{items}'
-    pages_ = references.connect({"index.html": f"<main>{figure.format('c')}", "one.html": first, "two.html": last}, "index.html")
-    assert "<figcaption><b>Figure 1.</b> Words." in pages_["one.html"] and "<caption><b>Table 1.</b> Words." in pages_["one.html"]
+    pages_ = references.connect(
+        {"index.html": f"<main>{figure.format('c')}", "one.html": first, "two.html": last}, "index.html"
+    )
+    assert (
+        "<figcaption><b>Figure 1.</b> Words." in pages_["one.html"]
+        and "<caption><b>Table 1.</b> Words." in pages_["one.html"]
+    )
     assert 'See <a href="two.html#fig-c">Figure 3</a>, there.' in pages_["one.html"]
     assert "Figure 3." in pages_["index.html"]
-    assert 'As <a class="cite" href="#ref-chen-2021">Chen et al. (2021)</a>, <code>Chen et al. (2021)</code>' in pages_["two.html"]
-    assert '<a class="cite" href="one.html">chapter 1</a>' in pages_["two.html"] and 'href="one.html#x"' in pages_["two.html"]
+    assert (
+        'As <a class="cite" href="#ref-chen-2021">Chen et al. (2021)</a>, <code>Chen et al. (2021)</code>'
+        in pages_["two.html"]
+    )
+    assert (
+        '<a class="cite" href="one.html">chapter 1</a>' in pages_["two.html"]
+        and 'href="one.html#x"' in pages_["two.html"]
+    )
     assert '<li id="ref-li-2020">' in pages_["two.html"]
 
 
 def test_every_citation_of_the_notebooks_is_in_the_references_and_the_reverse():
-    text = "\n".join(re.sub(r"^# ?", "", path.read_text(), flags=re.MULTILINE) for path in sorted((ROOT / "notebooks").glob("*.py")))
+    text = "\n".join(
+        re.sub(r"^# ?", "", path.read_text(), flags=re.MULTILINE)
+        for path in sorted((ROOT / "notebooks").glob("*.py"))
+    )
     body, _, listed = text.partition("## References")
-    listed = {(item.split()[0].strip(",:"), re.findall(r"\b(?:19|20)\d\d\b(?!\.\d)", item)[0]) for item in re.split(r"^- ", listed, flags=re.M)[1:]}
+    listed = {
+        (item.split()[0].strip(",:"), re.findall(r"\b(?:19|20)\d\d\b(?!\.\d)", item)[0])
+        for item in re.split(r"^- ", listed, flags=re.M)[1:]
+    }
     cited = set(re.findall(r"(\w+)(?: et al\.| & \w+) \(?((?:19|20)\d\d)\b", re.sub(r"\s+", " ", body)))
     assert len(listed) > 4 and cited <= listed
     # The first is cited by the records of the runs that start from these weights, the other linked as "one study".
@@ -244,7 +268,10 @@ def test_notebooks_run_with_their_parameters_and_become_pages(folder, tmp_path, 
 
 def test_chapters_run_one_by_one_unless_all_they_show_is_there(folder, tmp_path, monkeypatch):
     """Two chapters that wait for each other end only if they run at a time."""
-    meet = SOURCE + '\n# %%\nimport pathlib, time\nPLACE = pathlib.Path("{place}")\n(PLACE / "{me}").touch()\nend = time.time() + {wait}\n'
+    meet = (
+        SOURCE
+        + '\n# %%\nimport pathlib, time\nPLACE = pathlib.Path("{place}")\n(PLACE / "{me}").touch()\nend = time.time() + {wait}\n'
+    )
     meet += 'while time.time() < end and not (PLACE / "{other}").exists():\n    time.sleep(0.05)\nprint("met:", (PLACE / "{other}").exists())\n'
     pages_ = {"01_small": ("a", "b"), "02_next": ("b", "a")}
 
@@ -279,7 +306,9 @@ def test_a_persons_mistake_in_a_cell_is_one_sentence_and_a_bug_keeps_its_traceba
     assert nbformat.read(target, as_version=4).cells[-1].outputs[-1].ename == "ZeroDivisionError"
 
 
-@pytest.mark.parametrize("wrong", [{"data": "absent.h5"}, {"data": "kitchen"}, {"weights": "absent.pth"}, {"device": "tpu"}])
+@pytest.mark.parametrize(
+    "wrong", [{"data": "absent.h5"}, {"data": "kitchen"}, {"weights": "absent.pth"}, {"device": "tpu"}]
+)
 def test_a_mistake_leaves_the_earlier_build_alone(wrong, folder, tmp_path):
     (tmp_path / "out" / "notebooks").mkdir(parents=True)
     (tmp_path / "out" / "notebooks" / "01_small.ipynb").write_text("an earlier build")
@@ -289,7 +318,7 @@ def test_a_mistake_leaves_the_earlier_build_alone(wrong, folder, tmp_path):
 
 
 def test_progress_in_a_log_is_the_final_state_of_each_bar(tmp_path):
-    with open(tmp_path / "log", "w+") as log:
+    with open(tmp_path / "log", "w+", encoding="utf-8") as log:
         progress = build._Progress(log, "01_small")
         for piece in ("\r  0%|  | 0/2", "\r 50%|# | 1/2\r100", "%|##| 2/2\nWarning", ": odd\n\r 1/9\r    \n"):
             progress.write(piece)
@@ -306,6 +335,10 @@ def test_the_package_has_a_page_for_every_module(tmp_path):
     for name, text in found.items():
         assert pages.network_references(text) == [] and f"<h1>lthdepth.{name}</h1>" in text
         assert 'href="../../style.css"' in text and "Skip to the text" in text
-    assert "count</code>" not in found["mask"] and 'id="Ticket.density"' in found["mask"] and "lr_encoder" in found["config"]
+    assert (
+        "count</code>" not in found["mask"]
+        and 'id="Ticket.density"' in found["mask"]
+        and "lr_encoder" in found["config"]
+    )
     top = (tmp_path / apidocs.LINK[0]).read_text()
     assert all(f'href="lthdepth/{name}.html"' in top for name in modules)

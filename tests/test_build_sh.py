@@ -17,22 +17,40 @@ def build_sh(folder, *words, **environment):
         shutil.copy(ROOT / name, folder)
     python = folder / "bin" / "python3"
     python.parent.mkdir(exist_ok=True)
-    python.write_text(f'#!/bin/sh\n[ "$1" = -c ] && exit {environment.pop("version", 0)}\n[ "$2" = venv ] && cat "{folder}/pip" && exit 1\n')
+    python.write_text(
+        f'#!/bin/sh\n[ "$1" = -c ] && exit {environment.pop("version", 0)}\n[ "$2" = venv ] && cat "{folder}/pip" && exit 1\n'
+    )
     python.chmod(0o755)
     path = f"{python.parent}:{os.environ['PATH']}"
     command = ["bash", str(folder / "build.sh"), *words]
     clean = {k: v for k, v in os.environ.items() if k not in ("PYTHON", "PYTHONPATH")}
-    return subprocess.run(command, capture_output=True, text=True, env=clean | {"PATH": path} | environment, cwd=folder, check=False)
+    return subprocess.run(
+        command,
+        capture_output=True,
+        text=True,
+        env=clean | {"PATH": path} | environment,
+        cwd=folder,
+        check=False,
+    )
 
 
 @pytest.mark.parametrize(
     "log, told",
     [
-        ("ERROR: Could not install packages due to an OSError: [Errno 28] No space left on device", "disk is full"),
+        (
+            "ERROR: Could not install packages due to an OSError: [Errno 28] No space left on device",
+            "disk is full",
+        ),
         ("The virtual environment was not created because ensurepip is not available.", "python3-venv"),
-        ("WARNING: Retrying after connection broken by 'ProxyError('Cannot connect to proxy.')'", "HTTPS_PROXY"),
+        (
+            "WARNING: Retrying after connection broken by 'ProxyError('Cannot connect to proxy.')'",
+            "HTTPS_PROXY",
+        ),
         ("  Temporary failure in name resolution", "HTTPS_PROXY"),
-        ("error: command 'gcc' failed: No such file or directory\nERROR: Failed building wheel for h5py", "compiler"),
+        (
+            "error: command 'gcc' failed: No such file or directory\nERROR: Failed building wheel for h5py",
+            "compiler",
+        ),
         ("ERROR: No matching distribution found for torch==2.14.1", "64-bit"),
         ("something else went wrong", "install.log"),
     ],
@@ -57,12 +75,18 @@ def test_too_little_disk_is_said_before_anything_is_fetched(tmp_path):
     (tmp_path / "bin" / "df").write_text("#!/bin/sh\nprintf 'x\\nx 1 1 3145728 1 x\\n'\n")
     (tmp_path / "bin" / "df").chmod(0o755)
     done = build_sh(tmp_path)
-    assert done.returncode == 2 and "needs 10 GB of free disk space" in done.stderr and "has 3 GB" in done.stderr
+    assert (
+        done.returncode == 2 and "needs 10 GB of free disk space" in done.stderr and "has 3 GB" in done.stderr
+    )
 
 
 @pytest.mark.parametrize(
     "words, told",
-    [(["--profile", "poster"], "poster"), (["--data"], "--data needs a value"), (["everything"], '"everything"')],
+    [
+        (["--profile", "poster"], "poster"),
+        (["--data"], "--data needs a value"),
+        (["everything"], '"everything"'),
+    ],
 )
 def test_a_wrong_word_is_named(words, told, tmp_path):
     done = build_sh(tmp_path, *words)

@@ -15,11 +15,25 @@ import torchvision
 from conftest import TINY
 from PIL import Image
 
-from lthdepth import experiments, runs
 from lthdepth.__main__ import main
+from lthdepth.runs import run as runs
+from lthdepth.runs import studies as experiments
 
 ROOT = Path(__file__).resolve().parents[1]
-TASKS = ("data", "train", "ticket", "sweep", "merge", "show", "verdict", "predict", "build", "pairs", "bench", "cost")
+TASKS = (
+    "data",
+    "train",
+    "ticket",
+    "sweep",
+    "merge",
+    "show",
+    "verdict",
+    "predict",
+    "build",
+    "pairs",
+    "bench",
+    "cost",
+)
 
 
 @pytest.fixture(autouse=True)
@@ -63,20 +77,35 @@ def test_train_help_lists_every_setting(capsys):
 
 
 def settings(config):
-    return [f"{k}={getattr(config, k)}" for k in ("backbone", "height", "width", "batch", "lr_encoder", "lr_decoder")]
+    return [
+        f"{k}={getattr(config, k)}"
+        for k in ("backbone", "height", "width", "batch", "lr_encoder", "lr_decoder")
+    ]
 
 
 def test_a_tiny_run_from_end_to_end(elsewhere, capsys, monkeypatch):
-    words = ["train", "--data", "rooms:24", "--device", "cpu", *settings(TINY), "epochs=1", "arm=random", "density=0.3"]
+    words = [
+        "train",
+        "--data",
+        "rooms:24",
+        "--device",
+        "cpu",
+        *settings(TINY),
+        "epochs=1",
+        "arm=random",
+        "density=0.3",
+    ]
     assert main(words) == 0
     line = capsys.readouterr().out.splitlines()[0]
     key = line.split()[0]
     assert "random" in line and "30.00 %" in line and "test: rel" in line
     record = json.loads((elsewhere / "runs" / key / "record.json").read_text())
-    assert record["config"]["epochs"] == 1 and record["config"]["optimiser"] == "adamw"  # "tuned" is the start
+    assert (
+        record["config"]["epochs"] == 1 and record["config"]["optimiser"] == "adamw"
+    )  # "tuned" is the start
     assert f"rms {record['test']['full']['pooled']['rms']:.3f} m" in line
 
-    monkeypatch.setattr("lthdepth.train.fit", None)  # the second time it is looked up
+    monkeypatch.setattr("lthdepth.training.fit.fit", None)  # the second time it is looked up
     assert main(words) == 0
     assert capsys.readouterr().out.splitlines()[0] == line
     assert main(["show"]) == 0
@@ -89,7 +118,9 @@ def test_a_tiny_run_from_end_to_end(elsewhere, capsys, monkeypatch):
 
 def test_settings_may_stand_on_both_sides_of_an_option(monkeypatch):
     seen = []
-    monkeypatch.setattr("lthdepth.tasks.train.run", lambda args: seen.append((args.settings, args.device, args.data)))
+    monkeypatch.setattr(
+        "lthdepth.tasks.train.run", lambda args: seen.append((args.settings, args.device, args.data))
+    )
     assert main(["train", "epochs=1", "--data", "rooms:24", "seed=2", "--device", "cpu", "arm=omp"]) == 0
     assert main(["train", "--data", "rooms:24", "epochs=1", "seed=2", "--device", "cpu", "arm=omp"]) == 0
     assert seen == [(["epochs=1", "seed=2", "arm=omp"], "cpu", "rooms:24")] * 2
@@ -100,7 +131,9 @@ def test_settings_may_stand_on_both_sides_of_an_option(monkeypatch):
 
 
 def test_a_sweep_leaves_a_run_that_diverges_and_one_that_is_busy_to_the_end(elsewhere, capsys, monkeypatch):
-    from lthdepth import experiments, files, train
+    from lthdepth import files
+    from lthdepth.runs import studies as experiments
+    from lthdepth.training import fit as train
 
     configs = [TINY.replace(arm="floor"), TINY, TINY.replace(seed=1)]
     monkeypatch.setattr(experiments, "study", lambda *_: experiments.Study("quick", "Toy", tuple(configs)))
@@ -140,7 +173,9 @@ def test_a_dry_sweep_trains_nothing(elsewhere, capsys, monkeypatch):
     monkeypatch.setattr(runs, "run", None)
     assert main(["sweep", "quick", "--data", "rooms:24", "--dry-run"]) == 0
     lines = capsys.readouterr().out.splitlines()
-    assert len(lines) == 1 + 11 + 1 and all("missing" in line for line in lines)  # 7 runs; 4 that iterative pruning needs
+    assert len(lines) == 1 + 11 + 1 and all(
+        "missing" in line for line in lines
+    )  # 7 runs; 4 that iterative pruning needs
     assert not (elsewhere / "runs").exists()
 
 
@@ -151,7 +186,11 @@ def test_the_verdict_on_committed_runs_and_on_studies_that_have_none(capsys, mon
     assert main(["verdict", "pilot"]) == 0
     out = capsys.readouterr().out
     assert "decide nothing" in out and "layer-shuffled 1.80 %" in out and "*" not in out
-    for name, words in (("recipe", "paper or pilot"), ("postmortem", "paper or pilot"), ("pape", "unknown study")):
+    for name, words in (
+        ("recipe", "paper or pilot"),
+        ("postmortem", "paper or pilot"),
+        ("pape", "unknown study"),
+    ):
         assert main(["verdict", name]) == 2
         assert words in capsys.readouterr().err
 
@@ -201,10 +240,16 @@ MISTAKES = {
         "resnet18",
     ),
     "a page saved as weights": (
-        lambda: Path("w.pth").write_bytes(HTML), ["train", "--data", "rooms:24", "--weights", "w.pth"], "w.pth",
+        lambda: Path("w.pth").write_bytes(HTML),
+        ["train", "--data", "rooms:24", "--weights", "w.pth"],
+        "w.pth",
     ),
     "no such mask": (None, [*TRAIN, "--ticket", "absent.pt"], "absent.pt"),
-    "a mask that does not fit": (lambda: masks_file((1, 2, 3, 4)), [*TRAIN, "--ticket", "mask.pt"], "mask.pt"),
+    "a mask that does not fit": (
+        lambda: masks_file((1, 2, 3, 4)),
+        [*TRAIN, "--ticket", "mask.pt"],
+        "mask.pt",
+    ),
     "a mask without its arm": (None, [*TRAIN, "arm=file"], "mask file"),
     "density 0": (None, [*TRAIN, "arm=omp", "density=0"], "density"),
     "density 1.5": (None, [*TRAIN, "arm=omp", "density=1.5"], "density"),
@@ -218,7 +263,7 @@ MISTAKES = {
     "an unknown run": (None, ["show", "abcdef"], "abcdef"),
     "an unknown study to show": (None, ["show", "--study", "nope"], "nope"),
     "a download of something": (None, ["data", "--download", "rooms"], "--download takes no source"),
-}  # fmt: skip
+}
 
 
 def is_one_sentence(code, err, says):
@@ -280,7 +325,13 @@ def test_tickets_are_drawn_shown_verified_and_converted(elsewhere, capsys):
     assert f"keeps {round(0.1 * size):,} of {size:,}" in text and "one-shot magnitude" in text
     assert (elsewhere / "a.png").stat().st_size > 1000
     names = [k for k, w in weights.items() if w.ndim == 4 and k != "conv1.weight"]
-    torch.save({f"{k}_mask": (torch.arange(weights[k].numel()) % 5 == 0).view(weights[k].shape).float() for k in names}, "m.pt")
+    torch.save(
+        {
+            f"{k}_mask": (torch.arange(weights[k].numel()) % 5 == 0).view(weights[k].shape).float()
+            for k in names
+        },
+        "m.pt",
+    )
     assert main(["ticket", "convert", "m.pt", "--weights", "r18.pth", "--out", "b.npz"]) == 0
     other = {k: w + 1 if w.is_floating_point() else w for k, w in weights.items()}
     torch.save(other, "other.pth")
@@ -295,7 +346,23 @@ def test_a_run_under_a_ticket_file_is_filed_with_its_density(elsewhere, capsys):
     torch.save(torchvision.models.resnet18(weights=None).state_dict(), "r18.pth")
     assert main(["ticket", "draw", "a.npz", "--weights", "r18.pth", "--density", "0.1"]) == 0
     tiny = ["height=32", "width=32", "batch=4", "epochs=1"]
-    assert main(["train", "--data", "rooms:24", "--weights", "r18.pth", "--device", "cpu", "--ticket", "a.npz", *tiny]) == 0
+    assert (
+        main(
+            [
+                "train",
+                "--data",
+                "rooms:24",
+                "--weights",
+                "r18.pth",
+                "--device",
+                "cpu",
+                "--ticket",
+                "a.npz",
+                *tiny,
+            ]
+        )
+        == 0
+    )
     record = next(iter(runs.Store().records().values()))
     assert record["arm"] == "file" and record["density"] == pytest.approx(0.1, abs=1e-6)
     assert record["density"] == record["densities"]["prunable"]
@@ -318,7 +385,9 @@ def test_no_file_of_another_kind_is_overwritten(elsewhere, capsys):
     assert all((elsewhere / name).read_bytes() == content for name, content in kept.items())
 
 
-def test_a_converted_mask_claims_no_weights_that_it_does_not_know_and_a_ticket_keeps_its_own(elsewhere, capsys):
+def test_a_converted_mask_claims_no_weights_that_it_does_not_know_and_a_ticket_keeps_its_own(
+    elsewhere, capsys
+):
     from lthdepth import ticketfile, tickets
 
     state = torchvision.models.resnet18(weights=None).state_dict()
@@ -333,13 +402,17 @@ def test_a_converted_mask_claims_no_weights_that_it_does_not_know_and_a_ticket_k
 
 def test_a_ticket_with_an_empty_layer_is_shown_and_drawn_as_such(elsewhere, capsys):
     state = torchvision.models.resnet18(weights=None).state_dict()
-    masks = {f"{k}_mask": torch.ones(w.shape) for k, w in state.items() if w.ndim == 4 and k != "conv1.weight"}
+    masks = {
+        f"{k}_mask": torch.ones(w.shape) for k, w in state.items() if w.ndim == 4 and k != "conv1.weight"
+    }
     masks["layer4.0.downsample.0.weight_mask"].zero_()
     torch.save(masks, "m.pt")
     torch.save(state, "r18.pth")
     assert main(["ticket", "convert", "m.pt", "--weights", "r18.pth", "--out", "a.npz"]) == 0
     assert main(["ticket", "show", "a.npz", "--picture", "a.png"]) == 0
-    assert [line.split()[0] for line in capsys.readouterr().out.splitlines() if "(empty)" in line][-1] == "layer4.0.downsample.0.weight"
+    assert [line.split()[0] for line in capsys.readouterr().out.splitlines() if "(empty)" in line][
+        -1
+    ] == "layer4.0.downsample.0.weight"
     assert (elsewhere / "a.png").stat().st_size > 1000
 
 
@@ -350,7 +423,19 @@ def test_a_ticket_on_logits_is_drawn_from_photos_and_its_mistakes_get_a_sentence
     (elsewhere / "photos").mkdir()
     for i in range(2):
         Image.fromarray(np.full((40, 60, 3), 90 * i + 50, np.uint8)).save(f"photos/{i}.png")
-    logits = ["ticket", "draw", "t.npz", "--arm", "logits", "--density", "0.8", "--round-epochs", "1", "--device", "cpu"]
+    logits = [
+        "ticket",
+        "draw",
+        "t.npz",
+        "--arm",
+        "logits",
+        "--density",
+        "0.8",
+        "--round-epochs",
+        "1",
+        "--device",
+        "cpu",
+    ]
     for words in (
         [*logits, "--weights", "headless.pth", "--photos", "photos"],
         [*logits, "--weights", "r18.pth"],
@@ -360,7 +445,12 @@ def test_a_ticket_on_logits_is_drawn_from_photos_and_its_mistakes_get_a_sentence
         ["ticket", "levels", "t.json"],
     ):
         assert main(words) == 2, words
-    assert sum("lthdepth: " in line for line in capsys.readouterr().err.splitlines()) == 6 and not (elsewhere / "t.npz").exists()
+    assert (
+        sum("lthdepth: " in line for line in capsys.readouterr().err.splitlines()) == 6
+        and not (elsewhere / "t.npz").exists()
+    )
     words = [*logits, "--weights", "r18.pth", "--photos", "photos"]
     assert main(words) == 0
-    assert "magnitude after matching logits" in capsys.readouterr().out and list(elsewhere.glob("runs/logits-*/mask-1.npz"))
+    assert "magnitude after matching logits" in capsys.readouterr().out and list(
+        elsewhere.glob("runs/logits-*/mask-1.npz")
+    )

@@ -15,13 +15,17 @@ import pytest
 import torch
 from conftest import TINY
 
-from lthdepth import cluster as engines
-from lthdepth import effort, inputs, runs, sweep, weights
 from lthdepth.config import level
-from lthdepth.engines import Here
+from lthdepth.data import weights
+from lthdepth.runs import cluster as engines
+from lthdepth.runs import effort, inputs, sweep
+from lthdepth.runs import run as runs
+from lthdepth.runs.engines import Here
 
 DENSE = TINY.replace(holdout=False, test=False, epochs=4)
-TICKET = DENSE.replace(arm="imp", density=level(1), epochs=1, round_epochs=4)  # from the weights of the dense run
+TICKET = DENSE.replace(
+    arm="imp", density=level(1), epochs=1, round_epochs=4
+)  # from the weights of the dense run
 PORTS = ("metrics_agent_port", "metrics_export_port", "dashboard_agent_listen_port", "runtime_env_agent_port")
 VARYING = ("seconds", "images_per_second", "date", "sha256", "device")
 
@@ -35,7 +39,9 @@ def constant(record):
     return {k: v for k, v in record.items() if k not in VARYING}
 
 
-def test_a_worker_gets_and_returns_the_files_of_its_run_and_leaves_nothing(given, store, tmp_path, monkeypatch):
+def test_a_worker_gets_and_returns_the_files_of_its_run_and_leaves_nothing(
+    given, store, tmp_path, monkeypatch
+):
     """Jobs made in a folder of their own, file by file, are those made in a store; weights travel where they are needed."""
     monkeypatch.setattr(engines, "SCRATCH", tmp_path / "scratch")
     dense = DENSE.replace(epochs=1)
@@ -43,7 +49,9 @@ def test_a_worker_gets_and_returns_the_files_of_its_run_and_leaves_nothing(given
     there = runs.Store(tmp_path / "there", tmp_path / "results")
     made = {"commit": "123456789abc", "dirty": False}
     for job in jobs:
-        outcome, record, found = engines._make(job, engines._needed(job, there), given, "cpu", "toy", 0.0, made)
+        outcome, record, found = engines._make(
+            job, engines._needed(job, there), given, "cpu", "toy", 0.0, made
+        )
         assert outcome == "finished" and record["commit"] == "123456789abc"
         assert list(found)[-1] == f"{job.key}/record.json" and not list((tmp_path / "scratch").iterdir())
         assert (f"{job.key}/weights.pt" in found) == (job.config == dense)
@@ -95,12 +103,22 @@ def test_a_cluster_makes_the_same_records_though_a_worker_is_killed(given, tmp_p
     torch.set_num_threads(1)  # as Ray gives a worker of one CPU
     stores = [runs.Store(tmp_path / name, tmp_path / "results") for name in ("here", "there")]
     configs = [DENSE, DENSE.replace(seed=1), TICKET]
-    sweep.Drive(sweep.plan(configs, given, stores[0]), Here(given, stores[0], "cpu", "toy", 60.0), effort.Estimates([], ""), say=str).run()
+    sweep.Drive(
+        sweep.plan(configs, given, stores[0]),
+        Here(given, stores[0], "cpu", "toy", 60.0),
+        effort.Estimates([], ""),
+        say=str,
+    ).run()
 
     engine, said, killed = engines.Ray(2, 0, given, stores[1], "toy", 0.0, cluster.address), [], []
     thread = threading.Thread(target=kill_first, args=(engines.SCRATCH, killed))
     thread.start()
-    sweep.Drive(sweep.plan(configs, given, stores[1]), engine, effort.Estimates([], ""), say=lambda what: said.append(str(what))).run()
+    sweep.Drive(
+        sweep.plan(configs, given, stores[1]),
+        engine,
+        effort.Estimates([], ""),
+        say=lambda what: said.append(str(what)),
+    ).run()
     thread.join()
     assert killed and any("the worker died" in text for text in said)
     one, two = (store.records() for store in stores)

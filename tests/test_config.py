@@ -96,7 +96,9 @@ def test_a_whole_number_is_good_for_a_float_and_means_the_same():
 
 def test_texts_are_read_on_top_of_a_start():
     start = Config(epochs=7, flip=False)
-    config = Config.parse(["arm=omp", "density=0.018", "flip=TRUE", "seed=3", "lr_encoder=5e-4", "scale=2"], start)
+    config = Config.parse(
+        ["arm=omp", "density=0.018", "flip=TRUE", "seed=3", "lr_encoder=5e-4", "scale=2"], start
+    )
     assert config == start.replace(arm="omp", density=0.018, flip=True, seed=3, lr_encoder=5e-4, scale=2.0)
     assert Config.parse(["flip=0", "test=1"]) == Config(flip=False, test=True)
     assert Config.parse([]) == Config()
@@ -146,5 +148,23 @@ def test_a_configuration_cannot_be_changed_in_place():
 
 
 def test_levels_of_chen():
-    percent = [100, 80, 64, 51.2, 40.96, 32.77, 26.21, 20.97, 16.78, 13.42, 10.74, 8.59, 6.87, 5.50, 4.40, 3.52, 2.81]
+    percent = [
+        100,
+        80,
+        64,
+        51.2,
+        40.96,
+        32.77,
+        26.21,
+        20.97,
+        16.78,
+        13.42,
+        10.74,
+        8.59,
+        6.87,
+        5.50,
+        4.40,
+        3.52,
+        2.81,
+    ]
     assert [100 * level(k) for k in range(19)] == pytest.approx([*percent, 2.25, 1.80], abs=0.006)

@@ -11,9 +11,9 @@ import pytest
 import scipy.io
 from PIL import Image
 
-from lthdepth import data
-from lthdepth.convert import convert, halve_depth, nyu_table
-from lthdepth.data import load, read_cache
+from lthdepth.data import nyu as data
+from lthdepth.data.convert import convert, halve_depth, nyu_table
+from lthdepth.data.nyu import load, read_cache
 from lthdepth.errors import UserError
 
 SHARED = Path(__file__).parents[1].parent / "shared" / "nyu"
@@ -41,10 +41,14 @@ def write_mat(path, images, depths, scenes):
 
 def small_mat(path, n=4, **change):
     rng = np.random.Generator(np.random.Philox(7))
-    parts = {"images": rng.integers(0, 256, (n, 3, 2 * WIDTH, 2 * HEIGHT), np.uint8),
-             "depths": rng.uniform(0.7, 10, (n, 2 * WIDTH, 2 * HEIGHT)).astype(np.float32),
-             "scenes": [f"room_{i}" for i in range(n)]} | change
-    Path("split.json").write_text(json.dumps({"train": list(range(n - 1)), "test": [n - 1]}))
+    parts = {
+        "images": rng.integers(0, 256, (n, 3, 2 * WIDTH, 2 * HEIGHT), np.uint8),
+        "depths": rng.uniform(0.7, 10, (n, 2 * WIDTH, 2 * HEIGHT)).astype(np.float32),
+        "scenes": [f"room_{i}" for i in range(n)],
+    } | change
+    Path("split.json").write_text(
+        json.dumps({"train": list(range(n - 1)), "test": [n - 1]}), encoding="utf-8"
+    )
     return write_mat(path, **parts), parts
 
 
@@ -55,16 +59,26 @@ def test_conversion_halves_and_keeps_edges():
     assert frames.rgb.shape == (4, 3, HEIGHT, WIDTH) and frames.scene.tolist() == parts["scenes"]
     assert frames.split[3] == "test" and "test" not in frames.split[:3]
     for i, x, y in [(0, 0, 0), (1, 11, 7), (3, 4, 6)]:  # x along the width, y down
-        block = np.s_[2 * x:2 * x + 2, 2 * y:2 * y + 2]
+        block = np.s_[2 * x : 2 * x + 2, 2 * y : 2 * y + 2]
         for channel in range(3):
             assert abs(parts["images"][i, channel][block].mean() - frames.rgb[i, channel, y, x]) <= 0.5
         assert abs(sorted(parts["depths"][i][block].flat)[1] - frames.depth[i, y, x]) <= 0.000101
 
 
-@pytest.mark.parametrize("four, half", [
-    ([1, 1, 5, 5], 1), ([1, 5, 5, 5], 5), ([1, 2, 3, 4], 2), ([0, 2, 3, 4], 3),
-    ([0, 0, 3, 4], 3), ([0, 0, 0, 4], 4),
-    ([0, 0, 0, 0], 0), ([np.nan, 1, 2, 3], 2), ([np.inf, -1, 7, 0], 7)])
+@pytest.mark.parametrize(
+    "four, half",
+    [
+        ([1, 1, 5, 5], 1),
+        ([1, 5, 5, 5], 5),
+        ([1, 2, 3, 4], 2),
+        ([0, 2, 3, 4], 3),
+        ([0, 0, 3, 4], 3),
+        ([0, 0, 0, 4], 4),
+        ([0, 0, 0, 0], 0),
+        ([np.nan, 1, 2, 3], 2),
+        ([np.inf, -1, 7, 0], 7),
+    ],
+)
 def test_half_depth_is_a_depth_that_was_there(four, half):
     for turn in range(4):
         assert halve_depth(np.rot90(np.array(four, np.float32).reshape(2, 2), turn)) == half
@@ -95,13 +109,17 @@ def test_scenes_of_another_file_are_noticed():
         load("nyu.mat", progress=False)
 
 
-@pytest.mark.parametrize("change, message", [
-    ({"depths": np.ones((4, 3, 2 * WIDTH, 2 * HEIGHT), np.float32)}, "depths"),
-    ({"depths": np.full((4, 2 * WIDTH, 2 * HEIGHT), 1500, np.float32)}, "1500"),
-    ({"images": np.ones((4, 3, 2 * WIDTH, 2 * HEIGHT), np.float32)}, "images as float32"),
-    ({"images": np.ones((2 * HEIGHT, 2 * WIDTH, 3, 4), np.uint8)}, "images"),
-    ({"images": np.ones((4, 3, 5, 4), np.uint8), "depths": np.ones((4, 5, 4), np.float32)}, "even"),
-    ({"scenes": ["a"]}, "scenes")])
+@pytest.mark.parametrize(
+    "change, message",
+    [
+        ({"depths": np.ones((4, 3, 2 * WIDTH, 2 * HEIGHT), np.float32)}, "depths"),
+        ({"depths": np.full((4, 2 * WIDTH, 2 * HEIGHT), 1500, np.float32)}, "1500"),
+        ({"images": np.ones((4, 3, 2 * WIDTH, 2 * HEIGHT), np.float32)}, "images as float32"),
+        ({"images": np.ones((2 * HEIGHT, 2 * WIDTH, 3, 4), np.uint8)}, "images"),
+        ({"images": np.ones((4, 3, 5, 4), np.uint8), "depths": np.ones((4, 5, 4), np.float32)}, "even"),
+        ({"scenes": ["a"]}, "scenes"),
+    ],
+)
 def test_mat_of_another_layout(change, message):
     mat, _ = small_mat("bad.mat", **change)
     with pytest.raises(UserError, match=message):
@@ -115,16 +133,23 @@ def test_another_number_of_frames_needs_a_split():
         load(mat, progress=False)
 
 
-@pytest.mark.parametrize("content, message", [
-    (None, "no split file"), ("{", "not a split"), ('{"train": [0, 1]}', "not a split"),
-    ('{"train": [0, 1], "test": [2.5, 3]}', "whole numbers"),
-    ('{"train": [], "test": [0, 1, 2, 3]}', "0 train"),
-    ('{"train": [0, 1], "test": [2, 4]}', "frame 4"), ('{"train": [0, 1], "test": [1, 2, 3]}', "frame 1")])
+@pytest.mark.parametrize(
+    "content, message",
+    [
+        (None, "no split file"),
+        ("{", "not a split"),
+        ('{"train": [0, 1]}', "not a split"),
+        ('{"train": [0, 1], "test": [2.5, 3]}', "whole numbers"),
+        ('{"train": [], "test": [0, 1, 2, 3]}', "0 train"),
+        ('{"train": [0, 1], "test": [2, 4]}', "frame 4"),
+        ('{"train": [0, 1], "test": [1, 2, 3]}', "frame 1"),
+    ],
+)
 def test_bad_split_file(content, message):
     mat, _ = small_mat("small.mat")
     path = Path("bad.json")
     if content:
-        path.write_text(content)
+        path.write_text(content, encoding="utf-8")
     with pytest.raises(UserError, match=message):
         convert(mat, "out.h5", path, progress=False)
 
@@ -149,7 +174,7 @@ def test_damage_inside_the_mat_is_told_and_leaves_nothing():
     with open("bad.mat", "rb+") as file:
         file.seek(spot + 20)
         file.write(bytes(60))
-    Path("split.json").write_text('{"train": [0, 1, 2], "test": [3]}')
+    Path("split.json").write_text('{"train": [0, 1, 2], "test": [3]}', encoding="utf-8")
     with pytest.raises(UserError, match="bad.mat is damaged in depths"):
         convert("bad.mat", "data/out.h5", "split.json", progress=False)
     assert list(Path("data").iterdir()) == []

@@ -12,11 +12,12 @@ import pytest
 import scipy.io
 from PIL import Image
 
-from lthdepth import data, rooms
-from lthdepth.convert import NYU_CSV, nyu_table
-from lthdepth.data import load, read_cache
+from lthdepth.data import nyu as data
+from lthdepth.data import rooms
+from lthdepth.data.convert import NYU_CSV, nyu_table
+from lthdepth.data.frames import SPLITS, Frames, carve, describe
+from lthdepth.data.nyu import load, read_cache
 from lthdepth.errors import UserError
-from lthdepth.frames import SPLITS, Frames, carve, describe
 
 SHARED = Path(__file__).parents[1].parent / "shared" / "nyu"
 HALF = SHARED / "nyu_v2_labeled_half.h5"
@@ -40,9 +41,15 @@ def picture(i, width=WIDTH, height=HEIGHT, mode="RGB", kind="PNG"):
 def write_cache(path, **change):
     """A small cache; `change` replaces a dataset or, named scale or offset, an attribute; None omits it."""
     codes = np.arange(N * WIDTH * HEIGHT, dtype=np.uint16).reshape(N, WIDTH, HEIGHT)
-    parts = {"images_png": [picture(i)[0] for i in range(N)], "depths": codes,
-             "trainNdxs": np.arange(6, dtype=np.int32), "testNdxs": np.arange(6, N, dtype=np.int32),
-             "scenes": [f"room_{i // 2}" for i in range(N)], "scale": 0.0002, "offset": 0.0} | change
+    parts = {
+        "images_png": [picture(i)[0] for i in range(N)],
+        "depths": codes,
+        "trainNdxs": np.arange(6, dtype=np.int32),
+        "testNdxs": np.arange(6, N, dtype=np.int32),
+        "scenes": [f"room_{i // 2}" for i in range(N)],
+        "scale": 0.0002,
+        "offset": 0.0,
+    } | change
     with h5py.File(path, "w") as file:
         for name, value in parts.items():
             if name.startswith("images") and isinstance(value, list):
@@ -58,8 +65,9 @@ def write_cache(path, **change):
 
 # The split
 
+
 def test_committed_split_is_what_the_rule_says():
-    with open(NYU_CSV, newline="") as file:
+    with open(NYU_CSV, encoding="utf-8", newline="") as file:
         rows = list(csv.DictReader(file))
     assert list(rows[0]) == ["index", "split", "scene"]
     assert [int(row["index"]) for row in rows] == list(range(1449))
@@ -74,7 +82,8 @@ def test_committed_split_is_what_the_rule_says():
             chosen.add(name)
             frames += scenes.count(name)
     assert [row["split"] for row in rows] == [
-        "validation" if s in chosen else o for s, o in zip(scenes, official)]
+        "validation" if s in chosen else o for s, o in zip(scenes, official)
+    ]
     assert frames == 85 and len(chosen) == 30
     assert {s for s in scenes if s.startswith("bookstore")}.isdisjoint(chosen)
 
@@ -91,7 +100,7 @@ def test_committed_split_is_the_official_one():
     split, scene = nyu_table()
     assert np.flatnonzero(split != "test").tolist() == official["train"]
     assert np.flatnonzero(split == "test").tolist() == official["test"]
-    with open(SHARED / "frames.csv", newline="") as file:
+    with open(SHARED / "frames.csv", encoding="utf-8", newline="") as file:
         assert scene.tolist() == [row["scene"] for row in csv.DictReader(file)]
 
 
@@ -110,6 +119,7 @@ def test_carving_leaves_something_to_train_on():
 
 
 # Caches
+
 
 def test_cache_is_read_as_written():
     frames = read_cache(write_cache("small.h5"), progress=False)
@@ -175,25 +185,34 @@ def test_bad_cache(case):
 
 
 @pytest.mark.parametrize("suffix", [".h5", ".mat"])
-@pytest.mark.parametrize("kind, message", [
-    ("missing", "no file"), ("folder", "is a folder"), ("empty", "is empty"), ("html", "web page"),
-    ("matlab5", "MATLAB 5"), ("text", "not an HDF5 file"),
-    ("cut", "cut short"), ("other", "has no dataset depths")])
+@pytest.mark.parametrize(
+    "kind, message",
+    [
+        ("missing", "no file"),
+        ("folder", "is a folder"),
+        ("empty", "is empty"),
+        ("html", "web page"),
+        ("matlab5", "MATLAB 5"),
+        ("text", "not an HDF5 file"),
+        ("cut", "cut short"),
+        ("other", "has no dataset depths"),
+    ],
+)
 def test_bad_file(kind, message, suffix):
     path = Path("bad" + suffix)
     match kind:
         case "folder":
             path.mkdir()
         case "empty" | "text":
-            path.write_text("" if kind == "empty" else "hello")
+            path.write_text("" if kind == "empty" else "hello", encoding="utf-8")
         case "html":
-            path.write_text("\n <!DOCTYPE html>\n<html><body>Not found</body></html>")
+            path.write_text("\n <!DOCTYPE html>\n<html><body>Not found</body></html>", encoding="utf-8")
         case "matlab5":
             with open(path, "wb") as file:
                 scipy.io.savemat(file, {"depths": np.ones(3)})
         case "cut":
             whole = Path(write_cache("whole.h5")).read_bytes()
-            path.write_bytes(whole[:len(whole) // 2])
+            path.write_bytes(whole[: len(whole) // 2])
         case "other":
             with h5py.File(path, "w") as file:
                 file["weights"] = np.ones(3)
@@ -231,18 +250,27 @@ def test_half_cache_loads_whole():
 
 # Frames
 
+
 def make_frames(n=40):
     rng = np.random.Generator(np.random.Philox(3))
     split = np.where(np.arange(n) % 4 == 3, "test", np.where(np.arange(n) % 8 == 1, "validation", "train"))
-    return Frames(rng.integers(0, 256, (n, 3, 4, 5), np.uint8),
-                  rng.uniform(0, 12, (n, 4, 5)).astype(np.float32), split,
-                  np.array([f"s{i}" for i in range(n)]), "made")
+    return Frames(
+        rng.integers(0, 256, (n, 3, 4, 5), np.uint8),
+        rng.uniform(0, 12, (n, 4, 5)).astype(np.float32),
+        split,
+        np.array([f"s{i}" for i in range(n)]),
+        "made",
+    )
 
 
 def test_fingerprint_sees_every_part_and_nothing_else():
     frames = make_frames()
-    same = Frames(*(np.ascontiguousarray(a[:, ...]) for a in (frames.rgb, frames.depth)),
-                  frames.split.astype("<U30"), frames.scene.astype(object), "another name")
+    same = Frames(
+        *(np.ascontiguousarray(a[:, ...]) for a in (frames.rgb, frames.depth)),
+        frames.split.astype("<U30"),
+        frames.scene.astype(object),
+        "another name",
+    )
     assert same.fingerprint == frames.fingerprint and len(frames.fingerprint) == 16
     seen = {frames.fingerprint}
     for part in ("rgb", "depth", "split", "scene"):
@@ -292,16 +320,31 @@ def test_describe_counts_valid_pixels_only():
     assert train["depth_std"] == pytest.approx(np.std(valid))
     assert train["valid"] == pytest.approx(5 / 6)
     assert {i: n for i, n in enumerate(train["histogram"]) if n} == {0: 1, 1: 2, 99: 2}
-    assert told["splits"]["test"] == {"frames": 0, "scenes": 0, "scene_sizes": [], "depth_mean": None,
-                                      "depth_std": None, "valid": None, "histogram": [0] * 100}
+    assert told["splits"]["test"] == {
+        "frames": 0,
+        "scenes": 0,
+        "scene_sizes": [],
+        "depth_mean": None,
+        "depth_std": None,
+        "valid": None,
+        "histogram": [0] * 100,
+    }
     assert (told["height"], told["width"], train["scene_sizes"]) == (2, 3, [1])
 
 
 # Rooms
 
+
 def test_rooms_are_split_by_room(monkeypatch):
-    monkeypatch.setattr(rooms, "render", lambda n, views: (
-        np.zeros((n, 3, 2, 2), np.uint8), np.ones((n, 2, 2), np.float32), np.arange(n) // views))
+    monkeypatch.setattr(
+        rooms,
+        "render",
+        lambda n, views: (
+            np.zeros((n, 3, 2, 2), np.uint8),
+            np.ones((n, 2, 2), np.float32),
+            np.arange(n) // views,
+        ),
+    )
     frames = load("rooms")
     assert len(frames.rgb) == 240 and frames.name == "rooms"
     assert [np.sum(frames.split == split) for split in SPLITS] == [144, 24, 72]
@@ -343,5 +386,5 @@ def test_upper_case_suffixes_are_the_same_kind(tmp_path):
 
 
 def test_rooms_need_no_place_to_be_kept():
-    Path("data").write_text("a file where the folder should be")
+    Path("data").write_text("a file where the folder should be", encoding="utf-8")
     assert len(load("rooms:12").rgb) == 12

@@ -10,8 +10,8 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 import numpy as np
 import pytest
 
-from lthdepth import download as module
-from lthdepth.download import download
+from lthdepth.data import download as module
+from lthdepth.data.download import download
 from lthdepth.errors import UserError
 
 CONTENT = np.random.Generator(np.random.Philox(1)).bytes(3_000_000)
@@ -29,9 +29,16 @@ class Handler(BaseHTTPRequestHandler):
     def do_GET(self):
         name, asked = self.path[1:], self.headers.get("Range")
         self.server.seen.append((name, asked))
-        body = CONTENT if name in ("good", "cut", "whole", "busy") else \
-            {"other": CONTENT[::-1], "html": PAGE, "disguised": PAGE[:len(CONTENT)],
-             "short": CONTENT[:-1]}.get(name)
+        body = (
+            CONTENT
+            if name in ("good", "cut", "whole", "busy")
+            else {
+                "other": CONTENT[::-1],
+                "html": PAGE,
+                "disguised": PAGE[: len(CONTENT)],
+                "short": CONTENT[:-1],
+            }.get(name)
+        )
         again = sum(seen == name for seen, _ in self.server.seen) > 1
         if body is None or name == "busy" and not again:
             self.send_error(503 if body else 404)
@@ -64,6 +71,7 @@ def server(tmp_path, monkeypatch):
     def get(*names, **options):
         mirrors = [f"http://127.0.0.1:{web.server_port}/{name}" for name in names]
         return download(out, mirrors, False, len(CONTENT), SHA256, wait=0, **options)
+
     yield Server(get, web.seen, out, out.with_name("file.mat.part"))
     web.shutdown()
     web.server_close()
@@ -122,9 +130,16 @@ def test_a_complete_part_needs_no_connection(server):
     assert server.out.read_bytes() == CONTENT and server.seen == []
 
 
-@pytest.mark.parametrize("name, reason", [
-    ("other", "another SHA-256"), ("html", "web page"), ("disguised", "web page"), ("short", "2999999 bytes"),
-    ("missing", "HTTP 404")])
+@pytest.mark.parametrize(
+    "name, reason",
+    [
+        ("other", "another SHA-256"),
+        ("html", "web page"),
+        ("disguised", "web page"),
+        ("short", "2999999 bytes"),
+        ("missing", "HTTP 404"),
+    ],
+)
 def test_what_is_not_the_file_is_refused(server, name, reason):
     with pytest.raises(UserError, match=reason) as caught:
         server.get(name)

@@ -12,12 +12,18 @@ from bad_inputs import cache_file, picture
 from conftest import TINY
 from PIL import Image
 
-from lthdepth import experiments, mask, pretraining, runs, tables, ticketfile, tickets, train, weights
+from lthdepth import mask, ticketfile, tickets
 from lthdepth.__main__ import main
 from lthdepth.config import TUNED, level
-from lthdepth.desk import Desk
+from lthdepth.data import weights
 from lthdepth.errors import UserError
-from lthdepth.merge import merge
+from lthdepth.paper import tables
+from lthdepth.paper.study import Desk
+from lthdepth.runs import run as runs
+from lthdepth.runs import studies as experiments
+from lthdepth.runs.merge import merge
+from lthdepth.training import fit as train
+from lthdepth.training import logits as pretraining
 
 pytestmark = pytest.mark.usefixtures("narrow")
 
@@ -48,7 +54,9 @@ def test_a_run_that_diverges_is_recorded_as_failed_and_not_as_a_result(frames, s
     assert store.records() == {} and failed["status"] == "failed" and failed["config"]["lr_encoder"] == 1e30
     assert Desk("paper", store=store).lost("paper") == []  # it is none of the study's
     said = tables.progress("paper", [None, None], 1)
-    assert said.endswith("1 diverged, or follows from one that did, and has no result. The others are not run yet.")
+    assert said.endswith(
+        "1 diverged, or follows from one that did, and has no result. The others are not run yet."
+    )
     assert "diverged" not in tables.progress("paper", [None, None])
 
 
@@ -57,8 +65,12 @@ def rooms(folder):
 
 
 def cache(folder):
-    cache_file("kitchen.h5", images_png=[picture(64, 48)] * 10, depths=np.full((10, 64, 48), 9000, np.uint16),
-               scenes=[f"room_{i // 2}" for i in range(10)])  # fmt: skip
+    cache_file(
+        "kitchen.h5",
+        images_png=[picture(64, 48)] * 10,
+        depths=np.full((10, 64, 48), 9000, np.uint16),
+        scenes=[f"room_{i // 2}" for i in range(10)],
+    )
     return ["kitchen.h5"]
 
 
@@ -79,9 +91,13 @@ def ticket(folder, state):
     return ["--ticket", "t.npz"], given.density
 
 
-@pytest.mark.parametrize("kind", ["rooms", "cache", "namesake", "weights", "ticket", "logits", "photos", "quick"])
+@pytest.mark.parametrize(
+    "kind", ["rooms", "cache", "namesake", "weights", "ticket", "logits", "photos", "quick"]
+)
 def test_the_printed_command_fails_again(kind, here, tmp_path, narrow_state, monkeypatch):
-    data = {"rooms": rooms, "namesake": a_cache_with_the_name_of_the_rooms}.get(kind, cache)(tmp_path) or ["rooms:28"]
+    data = {"rooms": rooms, "namesake": a_cache_with_the_name_of_the_rooms}.get(kind, cache)(tmp_path) or [
+        "rooms:28"
+    ]
     config, files, options = BAD, [*data], []
     if kind in ("weights", "logits", "photos"):
         classifier = {"fc.weight": torch.ones(5, 64), "fc.bias": torch.zeros(5)} if kind != "weights" else {}
@@ -112,14 +128,24 @@ def test_the_printed_command_fails_again(kind, here, tmp_path, narrow_state, mon
     shutil.rmtree(here.local)
 
     command = first["reproduce"].split()
-    assert command[:3] == ["python", "-m", "lthdepth"] and command.count("FILE") == len([f for f in files if f != "rooms:28"])
+    assert command[:3] == ["python", "-m", "lthdepth"] and command.count("FILE") == len(
+        [f for f in files if f != "rooms:28"]
+    )
     for file in files:
-        command = [file if word == "FILE" and i == command.index("FILE") else word for i, word in enumerate(command)]
-    order = [command[command.index(option) + 1] for option in ("--data", "--weights", "--photos", "--ticket") if option in command]
+        command = [
+            file if word == "FILE" and i == command.index("FILE") else word for i, word in enumerate(command)
+        ]
+    order = [
+        command[command.index(option) + 1]
+        for option in ("--data", "--weights", "--photos", "--ticket")
+        if option in command
+    ]
     assert order == files
     assert command[3] == "train" and main(command[3:]) == 2
     (again,) = here.failed().values()
-    assert {k: v for k, v in again.items() if k != "study"} == {k: v for k, v in first.items() if k != "study"}
+    assert {k: v for k, v in again.items() if k != "study"} == {
+        k: v for k, v in first.items() if k != "study"
+    }
 
 
 def test_weights_of_torchvision_are_named_in_the_command(failed):
@@ -130,7 +156,9 @@ def test_weights_of_torchvision_are_named_in_the_command(failed):
 @pytest.fixture
 def toy(monkeypatch):
     """A study of that run."""
-    monkeypatch.setattr(experiments, "study", lambda name, *_: experiments.Study(name, "Toy", (BAD,) * (name == "paper")))
+    monkeypatch.setattr(
+        experiments, "study", lambda name, *_: experiments.Study(name, "Toy", (BAD,) * (name == "paper"))
+    )
 
 
 def test_failed_runs_are_published_beside_the_results(frames, tmp_path, store, failed, toy):
@@ -149,7 +177,10 @@ def test_failed_runs_are_published_beside_the_results(frames, tmp_path, store, f
 
 def test_what_a_killed_publication_left_is_removed(store, failed):
     (store.recorded / "arrays").mkdir(parents=True)
-    left = [store.recorded / name for name in (".runs.jsonl.x.part", ".failed.jsonl.x.part", "arrays/.abc.h5.x.part")]
+    left = [
+        store.recorded / name
+        for name in (".runs.jsonl.x.part", ".failed.jsonl.x.part", "arrays/.abc.h5.x.part")
+    ]
     for path in left:
         path.write_bytes(b"half")
     store.publish([failed["key"]], "paper")
@@ -161,7 +192,10 @@ def test_failed_runs_on_other_data_do_not_count(frames, store, failed, toy):
     floor = runs.run(TINY.replace(arm="floor"), frames, weights.NONE, store, study="paper")
     store.publish([floor["key"], failed["key"]], "paper")
     for path, mark in (("runs.jsonl", "mine"), ("failed.jsonl", "another")):
-        record = json.loads((store.recorded / path).read_text()) | {"data": {"name": "toy", "fingerprint": mark}, "arm": "dense"}
+        record = json.loads((store.recorded / path).read_text()) | {
+            "data": {"name": "toy", "fingerprint": mark},
+            "arm": "dense",
+        }
         record.pop("sha256")
         (store.recorded / path).write_text(json.dumps(record) + "\n")
     other = Desk("paper", store=runs.Store(store.local / "nowhere", store.recorded))
@@ -173,7 +207,9 @@ def test_a_run_that_is_finished_later_is_failed_no_more(frames, store, failed, m
     (store.recorded / "failed.jsonl").unlink()
     shutil.rmtree(store.local / failed["key"])
     monkeypatch.setattr(train, "_diverged", lambda *_: False)
-    monkeypatch.setattr(train, "fit", lambda *_, **__: ({"test": None}, {}))  # say, with a library that was mended
+    monkeypatch.setattr(
+        train, "fit", lambda *_, **__: ({"test": None}, {})
+    )  # say, with a library that was mended
     record = runs.run(BAD, frames, weights.NONE, store, study="paper", progress=False)
     (store.recorded / "failed.jsonl").write_text(json.dumps(failed) + "\n")
     assert store.failed() == {}
@@ -182,7 +218,10 @@ def test_a_run_that_is_finished_later_is_failed_no_more(frames, store, failed, m
 
 
 def test_failed_runs_of_several_machines_come_together(frames, tmp_path, store, failed):
-    packed, third = runs.Store(store.local, tmp_path / "packed"), runs.Store(tmp_path / "c", tmp_path / "none")
+    packed, third = (
+        runs.Store(store.local, tmp_path / "packed"),
+        runs.Store(tmp_path / "c", tmp_path / "none"),
+    )
     packed.publish([failed["key"]], "paper")
     for folder in (store.local, tmp_path / "packed"):
         assert merge([folder], third) == (0, 0, [])
@@ -197,19 +236,35 @@ def test_a_sweep_publishes_the_rounds_that_its_tickets_follow_from(here, tmp_pat
     for more in ([], ["--publish"]):  # also rounds that an earlier sweep has made
         assert main(words + more) == 0
     found = runs.Store(tmp_path / "nowhere", tmp_path / "results").records().values()
-    assert sorted(r["density"] for r in found) == [level(2), level(1), 1] and {r["study"] for r in found} == {"quick"}
+    assert sorted(r["density"] for r in found) == [level(2), level(1), 1] and {r["study"] for r in found} == {
+        "quick"
+    }
 
 
 def test_a_sweep_publishes_what_failed(here, tmp_path, monkeypatch, capsys):
     deep = BAD.replace(arm="imp", density=level(1))
-    monkeypatch.setattr(experiments, "study", lambda *_: experiments.Study("quick", "Toy", (TINY.replace(arm="floor"), deep)))
-    words = ["sweep", "quick", "--data", "rooms:24", "--device", "cpu", "--publish", "--out", str(tmp_path / "out")]
+    monkeypatch.setattr(
+        experiments, "study", lambda *_: experiments.Study("quick", "Toy", (TINY.replace(arm="floor"), deep))
+    )
+    words = [
+        "sweep",
+        "quick",
+        "--data",
+        "rooms:24",
+        "--device",
+        "cpu",
+        "--publish",
+        "--out",
+        str(tmp_path / "out"),
+    ]
     for _ in range(2):
         assert main(words) == 2
         for folder in ("results", "out"):
             found = runs.Store(tmp_path / "nowhere", tmp_path / folder)
             assert [r["arm"] for r in found.records().values()] == ["floor"]
-            assert [(r["arm"], r["study"]) for r in found.failed().values()] == [("dense", "quick")]  # the round that imp needs
+            assert [(r["arm"], r["study"]) for r in found.failed().values()] == [
+                ("dense", "quick")
+            ]  # the round that imp needs
     shutil.rmtree(tmp_path / "out")
     capsys.readouterr()
     assert main(words) == 2 and "failed before" in capsys.readouterr().out

@@ -15,8 +15,11 @@ from conftest import TINY
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lthdepth import files, runs, train, versions, weights
+from lthdepth import files, versions
+from lthdepth.data import weights
 from lthdepth.errors import UserError
+from lthdepth.runs import run as runs
+from lthdepth.training import fit as train
 
 pytestmark = pytest.mark.usefixtures("narrow")
 
@@ -116,7 +119,11 @@ def test_a_damaged_checkpoint_falls_back_to_the_one_before(damage, frames, tmp_p
     damage(tmp_path / "run" / "checkpoint.pt")
     go_on()
     warning = capsys.readouterr().err
-    assert "checkpoint.pt is damaged" in warning and "the one before it is used" in warning and "Traceback" not in warning
+    assert (
+        "checkpoint.pt is damaged" in warning
+        and "the one before it is used" in warning
+        and "Traceback" not in warning
+    )
     assert_reference(tmp_path / "run", reference)
 
 
@@ -136,7 +143,9 @@ def test_a_kill_between_the_two_renames_loses_nothing(frames, tmp_path, referenc
     assert_reference(tmp_path / "run", reference)
 
 
-def test_a_full_disk_ends_the_run_in_a_sentence_and_keeps_the_checkpoint(frames, tmp_path, monkeypatch, reference):
+def test_a_full_disk_ends_the_run_in_a_sentence_and_keeps_the_checkpoint(
+    frames, tmp_path, monkeypatch, reference
+):
     go_on = stopped(frames, tmp_path / "run", 1)
 
     def full(*_):
@@ -172,7 +181,10 @@ with locked(sys.argv[1]):
 @pytest.fixture
 def holder(tmp_path):
     """Another process that holds `tmp_path / "run"`."""
-    command, environment = [sys.executable, "-c", HOLD, str(tmp_path / "run")], os.environ | {"PYTHONPATH": str(ROOT)}
+    command, environment = (
+        [sys.executable, "-c", HOLD, str(tmp_path / "run")],
+        os.environ | {"PYTHONPATH": str(ROOT)},
+    )
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=environment) as process:
         assert process.stdout.readline() == "held\n"
         yield process
@@ -180,7 +192,10 @@ def holder(tmp_path):
 
 
 def test_a_second_process_is_told_and_a_killed_one_holds_nothing(holder, tmp_path, capsys):
-    with pytest.raises(files.Busy, match=f"process {holder.pid} on .* is at work on"), files.locked(tmp_path / "run", wait=False):
+    with (
+        pytest.raises(files.Busy, match=f"process {holder.pid} on .* is at work on"),
+        files.locked(tmp_path / "run", wait=False),
+    ):
         pass
     with pytest.raises(files.Busy), files.locked(tmp_path / "run", deadline=time.monotonic() + 0.3):
         pass
@@ -223,7 +238,7 @@ def test_a_lock_that_is_a_link_leaves_what_it_names(tmp_path):
 FULL = """
 import resource, sys
 import numpy as np
-from lthdepth.hdf5 import writing
+from lthdepth.data.hdf5 import writing
 
 resource.setrlimit(resource.RLIMIT_FSIZE, (200_000, 200_000))  # as a full disk: nothing more can be written
 with writing(sys.argv[1]) as file:
@@ -235,9 +250,16 @@ with writing(sys.argv[1]) as file:
 def test_a_full_disk_ends_the_writing_of_hdf5_in_a_sentence(tmp_path):
     """HDF5 itself ends in a segmentation fault."""
     (tmp_path / "a.h5").write_text("old")
-    command, environment = [sys.executable, "-c", FULL, str(tmp_path / "a.h5")], os.environ | {"PYTHONPATH": str(ROOT)}
+    command, environment = (
+        [sys.executable, "-c", FULL, str(tmp_path / "a.h5")],
+        os.environ | {"PYTHONPATH": str(ROOT)},
+    )
     done = subprocess.run(command, capture_output=True, text=True, env=environment, check=False)
-    assert done.returncode == 1 and "UserError: cannot write" in done.stderr.splitlines()[-1] and "File too large" in done.stderr
+    assert (
+        done.returncode == 1
+        and "UserError: cannot write" in done.stderr.splitlines()[-1]
+        and "File too large" in done.stderr
+    )
     assert [p.name for p in tmp_path.iterdir()] == ["a.h5"] and (tmp_path / "a.h5").read_text() == "old"
 
 
@@ -260,7 +282,9 @@ def test_weights_that_left_the_finite_numbers_in_the_last_step_are_no_result(fra
 
 def make_one_batch(frames):
     """Four training frames: an epoch of one step."""
-    keep = (frames.split == "test").nonzero()[0].tolist() + (frames.split == "train").nonzero()[0][:4].tolist()
+    keep = (frames.split == "test").nonzero()[0].tolist() + (frames.split == "train").nonzero()[0][
+        :4
+    ].tolist()
     return type(frames)(*(getattr(frames, k)[keep] for k in ("rgb", "depth", "split", "scene")), "toy")
 
 

@@ -13,10 +13,12 @@ from hypothesis import strategies as st
 from torch import nn
 from torchvision.models.resnet import BasicBlock, Bottleneck
 
-from lthdepth import __main__, config, inference, latency, mask, packed, sparse, ticketfile, tickets
-from lthdepth.folded import Folded, Layer, compact, dense
+from lthdepth import __main__, config, mask, ticketfile, tickets
+from lthdepth.data.weights import NONE
+from lthdepth.inference import latency, packed, sparse
+from lthdepth.inference import measure as inference
+from lthdepth.inference.folded import Folded, Layer, compact, dense
 from lthdepth.model import FCRN, UpProjection
-from lthdepth.weights import NONE
 
 WAYS = sparse.executions(torch.device("cpu"))
 
@@ -65,9 +67,13 @@ def close(found, truth):
 
 @settings(max_examples=20)
 @given(
-    st.sampled_from([BasicBlock, Bottleneck]), st.integers(1, 5), st.floats(0, 1), st.integers(0, 2**20),
-    st.sampled_from(sorted(WAYS)), st.sampled_from([(32, 32), (33, 47), (40, 57)]),
-)  # fmt: skip
+    st.sampled_from([BasicBlock, Bottleneck]),
+    st.integers(1, 5),
+    st.floats(0, 1),
+    st.integers(0, 2**20),
+    st.sampled_from(sorted(WAYS)),
+    st.sampled_from([(32, 32), (33, 47), (40, 57)]),
+)
 @torch.inference_mode()
 def test_every_form_is_the_dense_network(block, planes, density, seed, way, size):
     model = pruned(Small(block, planes), seed, density)
@@ -105,8 +111,16 @@ def test_a_constant_channel_goes_into_a_1x1_convolution_and_stays_before_a_padde
         bn.weight.fill_(1), bn.running_mean.fill_(0), bn.bias.fill_(0.5)
     nn.init.normal_(block.conv3.weight)
     folded = compact(Folded(model))
-    shapes = {name: tuple(layer.weight.shape) for name, layer in folded.layers.items() if name.startswith("layer1.0.conv")}
-    assert shapes == {"layer1.0.conv1": (3, 4, 1, 1), "layer1.0.conv2": (2, 3, 3, 3), "layer1.0.conv3": (12, 2, 1, 1)}
+    shapes = {
+        name: tuple(layer.weight.shape)
+        for name, layer in folded.layers.items()
+        if name.startswith("layer1.0.conv")
+    }
+    assert shapes == {
+        "layer1.0.conv1": (3, 4, 1, 1),
+        "layer1.0.conv2": (2, 3, 3, 3),
+        "layer1.0.conv3": (12, 2, 1, 1),
+    }
     x = torch.randn(1, 3, 40, 40)
     close(folded.encode(x), model.encode(x))
     block.bn1.bias[1] = -0.5  # relu makes it 0, which is 0 at the border too
@@ -119,7 +133,9 @@ def test_a_constant_channel_goes_into_a_1x1_convolution_and_stays_before_a_padde
 @pytest.mark.parametrize("kernel,stride", [(1, 1), (1, 2), (3, 1), (3, 2), (5, 1), (7, 2), (5, 3)])
 def test_a_convolution_by_shifted_runs_is_torchs(way, kernel, stride):
     g = torch.Generator().manual_seed(kernel)
-    weight = torch.randn(17, 5, kernel, kernel, generator=g) * (torch.rand(17, 5, kernel, kernel, generator=g) < 0.3)
+    weight = torch.randn(17, 5, kernel, kernel, generator=g) * (
+        torch.rand(17, 5, kernel, kernel, generator=g) < 0.3
+    )
     bias = torch.randn(17, generator=g)
     for size in ((9, 31), (24, 50), (1, 1), (2, 3)):
         x = torch.randn(2, 5, *size, generator=g)
@@ -149,7 +165,11 @@ def test_the_compiled_product_needs_numba_alone(monkeypatch):
 @given(st.integers(0, 2**20), st.floats(0, 1))
 def test_packed_weights_come_back_bit_by_bit(seed, density):
     g = torch.Generator().manual_seed(seed)
-    state = {"conv1.weight": torch.randn(2, 3, 3, 3, generator=g), "n": torch.tensor(seed), "bias": torch.randn(5, generator=g)}
+    state = {
+        "conv1.weight": torch.randn(2, 3, 3, 3, generator=g),
+        "n": torch.tensor(seed),
+        "bias": torch.randn(5, generator=g),
+    }
     masks = {name: torch.rand(4, n, 3, 3, generator=g) < density for n, name in enumerate(("a", "b", "c"))}
     state = {name: torch.randn(m.shape, generator=g) * m for name, m in masks.items()} | state
     again = packed.unpack(packed.pack(state, masks))
@@ -175,8 +195,12 @@ def test_sizes_are_those_of_the_files(tmp_path, resnet18_state):
 def test_the_decoder_is_pruned_to_the_density_and_the_rest_is_left():
     model = FCRN("resnet18")
     found = inference.decoder_pruned(model, 0.1)
-    names = [n for n, p in model.named_parameters() if p.ndim == 4 and not n.startswith(("encoder", "predict"))]
-    left, size = (sum(int(f(found.get_parameter(n))) for n in names) for f in (torch.count_nonzero, torch.numel))
+    names = [
+        n for n, p in model.named_parameters() if p.ndim == 4 and not n.startswith(("encoder", "predict"))
+    ]
+    left, size = (
+        sum(int(f(found.get_parameter(n))) for n in names) for f in (torch.count_nonzero, torch.numel)
+    )
     assert left == round(0.1 * size)
     assert all(torch.equal(p, found.get_parameter(n)) for n, p in model.named_parameters() if n not in names)
 
@@ -204,9 +228,20 @@ def test_a_run_stands_at_the_time_of_its_own_ticket_and_size():
         return {"arm": arm, "density": density, "test": test, "config": {"height": height, "width": 304}}
 
     measured = {"size": [228, 304], "tickets": [ticket(10.0, 80.0), ticket(20.0, 90.0, 0.1)]}
-    records = [run("dense", 1.0, 0.5), run("omp", 0.018, 0.7), run("omp", 0.1, 0.6), run("random", 0.1, 0.9), run("omp", 0.1, 0.3, 114), None]
+    records = [
+        run("dense", 1.0, 0.5),
+        run("omp", 0.018, 0.7),
+        run("omp", 0.1, 0.6),
+        run("random", 0.1, 0.9),
+        run("omp", 0.1, 0.3, 114),
+        None,
+    ]
     figure = latency.tradeoff(records, measured)
-    assert sorted(tuple(float(v[0]) for v in line.get_data()) for line in figure.axes[0].lines) == [(80, 0.7), (90, 0.6), (100, 0.5)]
+    assert sorted(tuple(float(v[0]) for v in line.get_data()) for line in figure.axes[0].lines) == [
+        (80, 0.7),
+        (90, 0.6),
+        (100, 0.5),
+    ]
     assert latency.tradeoff(records[:1], measured) is None
 
 
@@ -215,12 +250,33 @@ def test_the_task_measures_and_adds_to_a_file(tmp_path, monkeypatch, capsys):
     state = FCRN("resnet18").encoder.state_dict()
     torch.save(state, "w.pth")
     ticketfile.save(tickets.random(mask.prunable(state), 0.1, 0), "t.npz", "resnet18")
-    (tmp_path / "cost.json").write_text(json.dumps({"measurements": [{"size": [1, 1], "tickets": [1], "network": 0, "environment": {"device": "x"}}]}))
-    words = ["cost", "--weights", "w.pth", "--size", "32", "32", "--repeats", "1", "--out", "cost.json", "--device", "cpu"]
+    (tmp_path / "cost.json").write_text(
+        json.dumps(
+            {"measurements": [{"size": [1, 1], "tickets": [1], "network": 0, "environment": {"device": "x"}}]}
+        )
+    )
+    words = [
+        "cost",
+        "--weights",
+        "w.pth",
+        "--size",
+        "32",
+        "32",
+        "--repeats",
+        "1",
+        "--out",
+        "cost.json",
+        "--device",
+        "cpu",
+    ]
     assert __main__.main([*words, "--levels", "6"]) == 0 == __main__.main([*words, "--ticket", "t.npz"])
     old, new = inference.load(tmp_path / "cost.json")  # another machine's stays, one's own is replaced
     assert new["tickets"][0]["arm"] == "file"
-    assert old["size"] == [1, 1] and new["size"] == [32, 32] and new["network"] == {"backbone": "resnet18", "weights": "w"}
+    assert (
+        old["size"] == [1, 1]
+        and new["size"] == [32, 32]
+        and new["network"] == {"backbone": "resnet18", "weights": "w"}
+    )
     (row,) = new["tickets"]
     assert [r["name"] for r in row["rows"]] == list(inference.ALL) and len(row["layers"]) == 20
     assert all(r["difference"] <= inference.TOLERANCE for r in row["rows"][:-1])
@@ -233,15 +289,28 @@ def test_the_task_measures_and_adds_to_a_file(tmp_path, monkeypatch, capsys):
 
 
 def test_the_quick_profile_measures_once_with_the_same_code(tmp_path, monkeypatch):
-    here, made = {"device": "x", "versions": {"numba": "1"}, "commit": "a", "dirty": False, "date": "today"}, []
+    here, made = (
+        {"device": "x", "versions": {"numba": "1"}, "commit": "a", "dirty": False, "date": "today"},
+        [],
+    )
 
     def study(networks, about, size, device, repeats):
-        made.append({"environment": dict(here), "network": about, "size": list(size), "tickets": [len(list(networks))]})
+        made.append(
+            {
+                "environment": dict(here),
+                "network": about,
+                "size": list(size),
+                "tickets": [len(list(networks))],
+            }
+        )
         return made[-1]
 
     monkeypatch.setattr(latency, "environment", lambda device: dict(here))
     monkeypatch.setattr(latency, "study", study)
-    configs = [config.Config(backbone="resnet18", arm=arm, density=d, height=60, width=80) for arm, d in (("floor", 1), ("dense", 1), ("omp", 0.1))]
+    configs = [
+        config.Config(backbone="resnet18", arm=arm, density=d, height=60, width=80)
+        for arm, d in (("floor", 1), ("dense", 1), ("omp", 0.1))
+    ]
     desk = SimpleNamespace(
         profile="quick",
         device=torch.device("cpu"),
@@ -253,7 +322,13 @@ def test_the_quick_profile_measures_once_with_the_same_code(tmp_path, monkeypatc
     first = latency.measured(desk)["quick"]
     here["date"] = "tomorrow"
     assert latency.measured(desk)["quick"]["tickets"] == first["tickets"] == [1] and len(made) == 1
-    for changed in ({"commit": "b"}, {"versions": {"numba": "2"}}, {"device": "y"}, {"dirty": True}, {"dirty": True}):
+    for changed in (
+        {"commit": "b"},
+        {"versions": {"numba": "2"}},
+        {"device": "y"},
+        {"dirty": True},
+        {"dirty": True},
+    ):
         here.update(changed)
         latency.measured(desk)
     assert len(made) == 6  # code with changes that are not committed has no name: measured each time

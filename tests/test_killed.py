@@ -6,8 +6,11 @@ import signal
 import pytest
 from conftest import TINY
 
-from lthdepth import files, runs, train, weights
-from lthdepth.merge import merge
+from lthdepth import files
+from lthdepth.data import weights
+from lthdepth.runs import run as runs
+from lthdepth.runs.merge import merge
+from lthdepth.training import fit as train
 
 pytestmark = pytest.mark.usefixtures("narrow")
 
@@ -19,7 +22,14 @@ def made(frames, tmp_path_factory):
     for config in (TINY.replace(arm="floor"), TINY.replace(epochs=1)):
         runs.run(config, frames, weights.NONE, store, study="paper", progress=False)
     with pytest.raises(train.Diverged):
-        runs.run(TINY.replace(lr_encoder=1e30, epochs=1), frames, weights.NONE, store, study="paper", progress=False)
+        runs.run(
+            TINY.replace(lr_encoder=1e30, epochs=1),
+            frames,
+            weights.NONE,
+            store,
+            study="paper",
+            progress=False,
+        )
     return store
 
 
@@ -57,7 +67,9 @@ def merged(made, folder):
 @pytest.mark.parametrize("kind", [published, merged])
 def test_what_is_killed_is_whole_and_made_complete_by_the_next(kind, made, tmp_path):
     def contents(store):
-        found = {key: files.digest(store.arrays(key)) for key in store.records()}  # reads and checks every file
+        found = {
+            key: files.digest(store.arrays(key)) for key in store.records()
+        }  # reads and checks every file
         return found, store.failed().keys()
 
     whole, work = kind(made, tmp_path / "whole")

@@ -54,7 +54,9 @@ def test_l1_equals_the_mean_absolute_error_of_valid_pixels(prediction, target):
     valid = target > 0
     expected = np.abs(prediction - target)[valid].mean() if valid.any() else 0.0
     assert value == pytest.approx(expected, rel=1e-12)
-    np.testing.assert_allclose(gradient, np.where(valid, np.sign(prediction - target), 0) / max(valid.sum(), 1))
+    np.testing.assert_allclose(
+        gradient, np.where(valid, np.sign(prediction - target), 0) / max(valid.sum(), 1)
+    )
 
 
 def test_gradient_agrees_with_finite_differences_of_the_formula():
@@ -86,7 +88,10 @@ def test_c_comes_from_valid_pixels_only():
 
 
 def test_c_is_of_the_whole_batch_not_of_each_image():
-    p, t = torch.tensor([[[2.0]], [[11.0]]]), torch.ones(2, 1, 1)  # errors 1 and 10: c = 2, so the 1 counts as 1
+    p, t = (
+        torch.tensor([[[2.0]], [[11.0]]]),
+        torch.ones(2, 1, 1),
+    )  # errors 1 and 10: c = 2, so the 1 counts as 1
     assert berhu(p, t).item() == pytest.approx((1 + (100 + 4) / 4) / 2, rel=1e-6)
 
 

@@ -76,7 +76,9 @@ def test_the_levels_of_chen_on_real_weights_with_many_ties(pqf_weights, layers, 
     for k in levels:
         ticket = tickets.magnitude(weights, level(k))
         assert ticket.kept == round(0.8**k * magnitudes.size)
-        assert np.array_equal(flat(ticket), rank < ticket.kept), k  # nested too, for one ranking gives them all
+        assert np.array_equal(flat(ticket), rank < ticket.kept), (
+            k
+        )  # nested too, for one ranking gives them all
     if layers == ("layer",):
         assert (ticket.kept, ticket.size) == (422_357, 23_445_504)
 
@@ -117,7 +119,9 @@ def test_dense_fcrn_costs_17_5_gmac(fcrn50):
 def test_densities_of_a_ticket_by_hand():
     with torch.device("meta"):
         model = FCRN("resnet18")
-    masks = {k: torch.ones(v.shape, dtype=torch.bool) for k, v in mask.prunable(model.encoder.state_dict()).items()}
+    masks = {
+        k: torch.ones(v.shape, dtype=torch.bool) for k, v in mask.prunable(model.encoder.state_dict()).items()
+    }
     masks["layer1.0.conv1.weight"][:32] = False  # 32 x 64 kernels of 3x3, used at 16 x 20 positions
     masks["layer4.0.downsample.0.weight"][:] = False  # 512 x 256 of 1x1, at 2 x 3
     gone, work = 32 * 64 * 9 + 512 * 256, 32 * 64 * 9 * 16 * 20 + 512 * 256 * 2 * 3
@@ -183,7 +187,9 @@ def ticket(resnet18_prunable):
 
 def chen(ticket):
     """What a file of Chen et al. holds: one float mask a layer, and one of the classifier."""
-    return {f"{k}_mask": m.float() for k, m in ticket.masks.items()} | {"fc.weight_mask": torch.ones(1000, 512)}
+    return {f"{k}_mask": m.float() for k, m in ticket.masks.items()} | {
+        "fc.weight_mask": torch.ones(1000, 512)
+    }
 
 
 def test_a_file_of_chens_form_is_read_back(ticket, resnet18_prunable, tmp_path):

@@ -7,9 +7,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
-from lthdepth import metrics, train
+from lthdepth import metrics
 from lthdepth.config import Config
-from lthdepth.frames import Frames
+from lthdepth.data.frames import Frames
+from lthdepth.training import fit as train
 
 
 def by_hand(p, t):

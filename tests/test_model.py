@@ -33,7 +33,9 @@ def slow(block, x):
         mean, var = x.mean((0, 2, 3), keepdim=True), x.var((0, 2, 3), keepdim=True, correction=0)
         return (x - mean) / (var + bn.eps).sqrt() * scale.view(1, -1, 1, 1) + shift.view(1, -1, 1, 1)
 
-    main, skip = (norm(F.conv2d(unpool(x), k, padding=2), block.up_bn, i) for i, k in enumerate(kernels(block)))
+    main, skip = (
+        norm(F.conv2d(unpool(x), k, padding=2), block.up_bn, i) for i, k in enumerate(kernels(block))
+    )
     main = norm(F.conv2d(F.relu(main), block.conv.weight, padding=1), block.conv_bn, None)
     return F.relu(main + skip)
 
@@ -76,7 +78,9 @@ def resnet50_parameters():
     for width, blocks in ((64, 3), (128, 4), (256, 6), (512, 3)):
         outputs = 4 * width
         for block in range(blocks):
-            count += inputs * width + 2 * width + 9 * width * width + 2 * width + width * outputs + 2 * outputs
+            count += (
+                inputs * width + 2 * width + 9 * width * width + 2 * width + width * outputs + 2 * outputs
+            )
             if block == 0:
                 count += inputs * outputs + 2 * outputs
             inputs = outputs
@@ -96,7 +100,9 @@ def test_fcrn_has_the_papers_63_6_million_parameters():
 
 
 @pytest.mark.parametrize("backbone", ["resnet18", "resnet34", "resnet50"])
-@pytest.mark.parametrize("size, out", [((228, 304), (128, 160)), ((114, 152), (64, 80)), ((32, 33), (16, 32))])
+@pytest.mark.parametrize(
+    "size, out", [((228, 304), (128, 160)), ((114, 152), (64, 80)), ((32, 33), (16, 32))]
+)
 def test_output_size(backbone, size, out):
     with torch.device("meta"):
         assert FCRN(backbone)(torch.empty(2, 3, *size)).shape == (2, 1, *out)

@@ -14,12 +14,18 @@ import torch
 from bad_inputs import cache_file
 from conftest import TINY
 
-from lthdepth import data, effort, files, provenance, runs, train, weights
+from lthdepth import files
 from lthdepth.config import Config
-from lthdepth.desk import Desk
+from lthdepth.data import nyu as data
+from lthdepth.data import weights
 from lthdepth.errors import UserError
 from lthdepth.mask import Masking
 from lthdepth.model import FCRN, initialise
+from lthdepth.paper import provenance
+from lthdepth.paper.study import Desk
+from lthdepth.runs import effort
+from lthdepth.runs import run as runs
+from lthdepth.training import fit as train
 
 pytestmark = pytest.mark.usefixtures("narrow")
 
@@ -34,7 +40,11 @@ def test_the_first_records_are_read_and_found_by_their_configuration(tmp_path):
         assert len(record["config"]) == 24 and "sha256" not in record
         config = Config(**record["config"])
         assert runs.key(config, record["data"]["fingerprint"], record["init"]["fingerprint"]) == key
-        assert (config.last_batch, config.split, config.normalise) == (0, "official", True)  # settings that came later: as before
+        assert (config.last_batch, config.split, config.normalise) == (
+            0,
+            "official",
+            True,
+        )  # settings that came later: as before
     assert found["a20e9a42d3e80f4b"]["test"]["full"]["pooled"]["rms"] == 1.1985369424370296
 
 
@@ -53,15 +63,23 @@ def test_published_arrays_without_checksum_are_read_and_get_one_when_published_a
     store = runs.Store(tmp_path / "runs", tmp_path / "results")
     record = runs.run(TINY.replace(arm="floor"), frames, weights.NONE, store)
     store.publish([record["key"]], "paper")
-    path, reader = tmp_path / "results" / "arrays" / f"{record['key']}.h5", runs.Store(tmp_path / "none", tmp_path / "results")
+    path, reader = (
+        tmp_path / "results" / "arrays" / f"{record['key']}.h5",
+        runs.Store(tmp_path / "none", tmp_path / "results"),
+    )
     wanted = reader.arrays(record["key"])
     with h5py.File(path, "r+") as file:
         del file.attrs["sha256"]
     assert files.digest(reader.arrays(record["key"])) == files.digest(wanted)
-    with h5py.File(path) as file, h5py.File(tmp_path / "results" / "arrays.h5", "w") as one:  # of all runs, the first layout
+    with (
+        h5py.File(path) as file,
+        h5py.File(tmp_path / "results" / "arrays.h5", "w") as one,
+    ):  # of all runs, the first layout
         file.copy("/", one, record["key"])
     path.unlink()
-    assert files.digest(reader.arrays(record["key"])) == files.digest(wanted) and reader.arrays("another") == {}
+    assert (
+        files.digest(reader.arrays(record["key"])) == files.digest(wanted) and reader.arrays("another") == {}
+    )
     store.publish([record["key"]], "paper")
     with h5py.File(path, "r+") as file:
         assert file.attrs["sha256"] == files.digest(wanted)
@@ -84,9 +102,14 @@ def test_a_checkpoint_of_the_first_layout_is_continued_exactly(frames, tmp_path)
             model.load_state_dict(saved["model"])
             Masking(ticket, model.encoder)
             groups = [{"params": list(model.encoder.parameters())}, {"params": model.decoder_parameters()}]
-            first = torch.optim.SGD(groups, lr=0.1, momentum=config.momentum, weight_decay=config.weight_decay)
+            first = torch.optim.SGD(
+                groups, lr=0.1, momentum=config.momentum, weight_decay=config.weight_decay
+            )
             first.load_state_dict(saved["optimiser"])
-            torch.save({"model": model.state_dict(), "optimiser": first.state_dict(), "state": saved["state"]}, tmp_path / "old" / "checkpoint.pt")
+            torch.save(
+                {"model": model.state_dict(), "optimiser": first.state_dict(), "state": saved["state"]},
+                tmp_path / "old" / "checkpoint.pt",
+            )
     train.fit(config, frames, None, ticket, tmp_path / "old", progress=False)
     wanted, found = (files.read_tensors(tmp_path / name / "weights.pt") for name in ("whole", "old"))
     assert all(torch.equal(found[k], v) for k, v in wanted.items())

@@ -8,9 +8,13 @@ import torch
 from made_up import curve, study
 from PIL import Image
 
-from lthdepth import animation, overlap, runs, tickets, weights
+from lthdepth import tickets
+from lthdepth.analysis import overlap
 from lthdepth.config import Config, level
-from lthdepth.desk import Desk
+from lthdepth.data import weights
+from lthdepth.paper import animation
+from lthdepth.paper.study import Desk
+from lthdepth.runs import run as runs
 
 
 def exact(one, two):
@@ -20,10 +24,15 @@ def exact(one, two):
 
 @pytest.mark.parametrize("density", [0.018, 0.3])
 def test_the_estimate_is_near_the_overlap_of_the_whole_tickets(resnet18_prunable, density):
-    one, two = tickets.random(resnet18_prunable, density, 0), tickets.magnitude(resnet18_prunable, 2 * density)
+    one, two = (
+        tickets.random(resnet18_prunable, density, 0),
+        tickets.magnitude(resnet18_prunable, 2 * density),
+    )
     n = overlap.PLACES * density  # places that count, about
     for a, b in ((one, two), (tickets.magnitude(resnet18_prunable, density), two)):
-        assert overlap.iou(overlap.sample(a), overlap.sample(b)) == pytest.approx(exact(a, b), abs=4 * 0.5 / n**0.5)
+        assert overlap.iou(overlap.sample(a), overlap.sample(b)) == pytest.approx(
+            exact(a, b), abs=4 * 0.5 / n**0.5
+        )
     assert overlap.iou(overlap.sample(one), overlap.sample(one)) == 1
     assert np.isnan(overlap.iou(overlap.sample(one) * 0, overlap.sample(one) * 0))
 
@@ -40,7 +49,9 @@ def test_the_picture_shows_every_ticket_once_and_needs_two():
     for r in records:  # the one-shot ticket is the same for every seed
         same = r["arm"] == "omp"
         r["ticket"] |= {"fingerprint": "omp" if same else r["key"]}
-        bits[r["key"]] = {"ticket": np.packbits(np.arange(80) % 5 == 0) if same else rng.integers(0, 256, 10, np.uint8)}
+        bits[r["key"]] = {
+            "ticket": np.packbits(np.arange(80) % 5 == 0) if same else rng.integers(0, 256, 10, np.uint8)
+        }
     drawn = overlap.figure(records, bits.__getitem__)
     names = [t.get_text() for t in drawn.axes[0].get_yticklabels()]
     assert names == ["random, seed 0", "random, seed 1"]
@@ -58,12 +69,22 @@ def test_a_run_records_a_sample_of_its_ticket(frames, store):
 
 def test_the_rounds_behind_a_ticket_are_found_and_drawn(store):
     imp = Config(backbone="resnet18", arm="imp", density=level(2), epochs=2, round_epochs=1)
-    chain = [imp.replace(arm="dense", density=1.0, epochs=1, round_epochs=0), imp.replace(density=level(1), epochs=1), imp]
+    chain = [
+        imp.replace(arm="dense", density=1.0, epochs=1, round_epochs=0),
+        imp.replace(density=level(1), epochs=1),
+        imp,
+    ]
     made = []
     for config in chain:
         (record, *_), _ = study(0, {})
         key = runs.key(config, "d", "i")
-        record |= {"key": key, "arm": config.arm, "density": config.density, "config": {**vars(config)}, "epochs_run": config.epochs}
+        record |= {
+            "key": key,
+            "arm": config.arm,
+            "density": config.density,
+            "config": {**vars(config)},
+            "epochs_run": config.epochs,
+        }
         made.append(record)
     store.records = lambda: {r["key"]: r for r in made}
     desk = Desk("paper", store=store)
@@ -77,6 +98,10 @@ def test_the_rounds_behind_a_ticket_are_found_and_drawn(store):
 def test_a_round_that_is_not_recorded_does_not_count_the_others_down(monkeypatch):
     titles = []
     monkeypatch.setattr("matplotlib.figure.Figure.suptitle", lambda self, text, **_: titles.append(text))
-    made = [record | {"density": level(k), "epochs_run": 1} for k in (0, 2, 5) for (record, *_), _ in [study(0, {})]]
+    made = [
+        record | {"density": level(k), "epochs_run": 1}
+        for k in (0, 2, 5)
+        for (record, *_), _ in [study(0, {})]
+    ]
     animation.rounds(made)
     assert [title[:7] for title in titles] == ["the den", "round 2", "round 5"]

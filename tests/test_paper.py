@@ -17,25 +17,46 @@ import pandas as pd
 import pytest
 from PIL import Image
 
-from lthdepth import animation, curves, data, experiments, figures, latex, plots, postmortem, provenance, runs, summary, tables, verdict
+from lthdepth.analysis import postmortem, verdict
 from lthdepth.config import PUBLISHED_FLOOR
-from lthdepth.desk import Desk
+from lthdepth.data import nyu as data
+from lthdepth.data import summary
 from lthdepth.errors import UserError
+from lthdepth.paper import animation, curves, figures, latex, plots, provenance, tables
+from lthdepth.paper.study import Desk
+from lthdepth.runs import run as runs
+from lthdepth.runs import studies as experiments
 
 RECORDED = runs.Store(runs.ROOT / "no-local-runs", runs.ROOT / "results")
 
 
 def record(arm="dense", density=1.0, seed=0, rms=0.6, study="paper"):
-    scores = dict(zip(("rel", "rms", "log10", "delta1", "delta2", "delta3"), (0.17, rms, 0.07, 0.77, 0.94, 0.98), strict=True))
+    scores = dict(
+        zip(
+            ("rel", "rms", "log10", "delta1", "delta2", "delta3"),
+            (0.17, rms, 0.07, 0.77, 0.94, 0.98),
+            strict=True,
+        )
+    )
     both = {"pooled": scores, "per_image": {**scores, "rms": rms - 0.05}}
     return {
-        "key": f"{arm}{seed}{density}", "study": study, "arm": arm, "density": density, "seed": seed, "validation": None,
+        "key": f"{arm}{seed}{density}",
+        "study": study,
+        "arm": arm,
+        "density": density,
+        "seed": seed,
+        "validation": None,
         "config": {"arm": arm, "density": density, "seed": seed},
-        "test": {"full": both, "eigen": both, "frames": 654}, "data": {"name": "nyu", "fingerprint": "d", "height": 240},
-        "init": {"name": "w", "description": "weights", "fingerprint": "i"}, "commit": "abc", "dirty": False,
-        "device": "CPU", "seconds": 10.0, "curves": {"train_loss": [1.0, 0.5], "validation_rms": []},
+        "test": {"full": both, "eigen": both, "frames": 654},
+        "data": {"name": "nyu", "fingerprint": "d", "height": 240},
+        "init": {"name": "w", "description": "weights", "fingerprint": "i"},
+        "commit": "abc",
+        "dirty": False,
+        "device": "CPU",
+        "seconds": 10.0,
+        "curves": {"train_loss": [1.0, 0.5], "validation_rms": []},
         "ticket": {"layers": [["layer1.0.conv1.weight", 10, 100], ["layer1.0.conv2.weight", 50, 100]]},
-    }  # fmt: skip
+    }
 
 
 @pytest.fixture
@@ -61,7 +82,10 @@ def test_committed_tables_and_pictures_follow_from_committed_records():
         source = json.loads(sidecar.read_text())
         for used in source["runs"]:  # every number that a figure can show, by its hash
             shown = known[used["key"]]
-            assert {**{k: shown[k] for k in used.keys() - {"numbers"}}, "numbers": provenance.numbers(shown)} == used, sidecar.name
+            assert {
+                **{k: shown[k] for k in used.keys() - {"numbers"}},
+                "numbers": provenance.numbers(shown),
+            } == used, sidecar.name
         for path, mark in source["files"].items():
             assert provenance.fingerprint(path) == mark, f"{path} has changed since {sidecar.name} was made"
         assert source["runs"] or source["files"] or sidecar.stem == "pruning_schematic"
@@ -80,7 +104,10 @@ def test_committed_tables_and_pictures_follow_from_committed_records():
     for name in ("paper", "pilot"):
         desk = Desk("paper", store=RECORDED)
         records, floor = desk.records(name), desk.find(PUBLISHED_FLOOR)
-        made = {f"comparison_table_{name}": tables.comparison(records, floor), f"density_table_{name}": tables.densities(records)}
+        made = {
+            f"comparison_table_{name}": tables.comparison(records, floor),
+            f"density_table_{name}": tables.densities(records),
+        }
         made |= {"settings_table_recipe": tables.recipe(desk.records("recipe"))}
         made |= {"postmortem_small_table": postmortem.table(postmortem.grid(desk, "postmortem-small"))}
         for stem, table in made.items():  # also of runs that were recorded after it was made
@@ -89,7 +116,9 @@ def test_committed_tables_and_pictures_follow_from_committed_records():
                 assert text.startswith(tables.markdown(table) + "\n"), f"{stem}: build the paper again"
 
 
-@pytest.mark.parametrize("path", ["test full pooled delta3", "curves train_loss", "ticket layers", "densities mac"])
+@pytest.mark.parametrize(
+    "path", ["test full pooled delta3", "curves train_loss", "ticket layers", "densities mac"]
+)
 def test_a_digit_changed_in_a_record_shows_against_the_sidecar(path):
     made = next(r for r in RECORDED.records().values() if r["test"] and r["ticket"] and r["arm"] != "floor")
     changed = json.loads(json.dumps(made))
@@ -116,8 +145,14 @@ def test_every_study_has_distinct_runs_and_a_floor_that_all_share():
 def test_a_quick_network_departs_from_about_the_mean_depth():
     """Of what a quick build is trained on: the rooms, of which 24 stand for all, and the recorded NYU Depth V2."""
     frames = data.load("rooms:24")
-    counts = np.array(summary.load(runs.ROOT / "results" / "nyu_summary.h5").description["splits"]["train"]["histogram"], float)
-    means = [frames.depth[frames.split != "test"].mean(), (counts * np.arange(0.05, 10, 0.1)).sum() / counts.sum()]
+    counts = np.array(
+        summary.load(runs.ROOT / "results" / "nyu_summary.h5").description["splits"]["train"]["histogram"],
+        float,
+    )
+    means = [
+        frames.depth[frames.split != "test"].mean(),
+        (counts * np.arange(0.05, 10, 0.1)).sum() / counts.sum(),
+    ]
     networks = [c for c in experiments.study("quick", "resnet18").configs if c.arm != "floor"]
     assert all(abs(c.bias - mean) < 0.3 for c in networks for mean in means)
 
@@ -147,7 +182,10 @@ def test_comparison_keeps_the_published_rows_and_names_every_protocol():
     assert "pooled" in table.protocol.iloc[-1] and table.protocol.str.len().min() > 10
 
 
-@pytest.mark.parametrize(("study", "short"), [("quick", "last 1 epoch, its last one 4"), ("pilot", "last 1 epoch, its last one 6"), ("paper", "")])
+@pytest.mark.parametrize(
+    ("study", "short"),
+    [("quick", "last 1 epoch, its last one 4"), ("pilot", "last 1 epoch, its last one 6"), ("paper", "")],
+)
 def test_shortened_imp_is_said_so_where_it_is_shown(study, short):
     shown, hidden = (tables.progress(study, [record(arm)]) for arm in ("imp", "omp"))
     assert ("shortened" in shown) == bool(short) and short in shown and "shortened" not in hidden
@@ -183,8 +221,15 @@ def test_a_figure_of_a_quick_run_is_marked_and_knows_its_runs(desk, tmp_path, ca
     assert [r["key"] for r in json.loads((folder / "try.json").read_text())["runs"]] == ["dense01.0"]
     assert (folder / "try.pdf").read_bytes().startswith(b"%PDF")
     text = provenance.explain(folder / "try.png")
-    assert "dense01.0" in text and "A caption." in text and "weights" in text and "build.sh --profile quick" in text
-    assert image.text["Description"] == (folder / "try.json").read_text()  # the file says of itself what its sidecar says
+    assert (
+        "dense01.0" in text
+        and "A caption." in text
+        and "weights" in text
+        and "build.sh --profile quick" in text
+    )
+    assert (
+        image.text["Description"] == (folder / "try.json").read_text()
+    )  # the file says of itself what its sidecar says
     sidecar = json.loads((folder / "try.json").read_text())
     assert {"device", "versions", "commit", "dirty", "date"} <= sidecar["drawn"].keys()
     (folder / "try.json").unlink()
@@ -199,13 +244,31 @@ def test_what_comes_out_as_before_keeps_its_files_and_anything_new_replaces_them
         figures.show_table(desk, pd.DataFrame([{"rms": table}]), "tab", caption)
         return {path.name: path.read_bytes() for path in folder.iterdir()}
 
-    monkeypatch.setattr(runs, "environment", lambda device: {"versions": {}, "commit": "first", "dirty": False, "device": "", "date": ""})
+    monkeypatch.setattr(
+        runs,
+        "environment",
+        lambda device: {"versions": {}, "commit": "first", "dirty": False, "device": "", "date": ""},
+    )
     first = draw()
-    monkeypatch.setattr(runs, "environment", lambda device: {"versions": {}, "commit": "later", "dirty": False, "device": "", "date": ""})
+    monkeypatch.setattr(
+        runs,
+        "environment",
+        lambda device: {"versions": {}, "commit": "later", "dirty": False, "device": "", "date": ""},
+    )
     os.utime(folder / "one.png", (1, 1))
-    assert draw() == first and (folder / "one.png").stat().st_mtime > 1  # touched, or it would be dropped as an old one
-    assert {name for name, content in draw(rms=0.7).items() if content != first[name]} == {"one.png", "one.pdf", "one.json"}
-    assert {name.partition(".")[0] for name, content in draw(rms=0.7, table="0.7").items() if content != first[name]} == {"one", "tab"}
+    assert (
+        draw() == first and (folder / "one.png").stat().st_mtime > 1
+    )  # touched, or it would be dropped as an old one
+    assert {name for name, content in draw(rms=0.7).items() if content != first[name]} == {
+        "one.png",
+        "one.pdf",
+        "one.json",
+    }
+    assert {
+        name.partition(".")[0]
+        for name, content in draw(rms=0.7, table="0.7").items()
+        if content != first[name]
+    } == {"one", "tab"}
     assert json.loads((folder / "tab.json").read_text())["drawn"]["commit"] == "later"
 
 
@@ -214,8 +277,12 @@ def test_captions_state_how_many_runs_stand_behind_a_point():
     assert figures._counted("A caption.", rows) == "A caption. n = 1 to 3 runs each."
     assert figures._counted("A caption.", rows[:3]) == "A caption. n = 3 runs each."
     assert figures._counted("A caption.", [record("floor"), None]) == "A caption."
-    settings = [record(seed=s) | {"config": {"lr_encoder": lr, "seed": s}} for lr in (1, 2, 3) for s in (0, 1)]
-    assert figures._counted("A caption.", settings) == "A caption. n = 2 runs each."  # of three settings, not six of one
+    settings = [
+        record(seed=s) | {"config": {"lr_encoder": lr, "seed": s}} for lr in (1, 2, 3) for s in (0, 1)
+    ]
+    assert (
+        figures._counted("A caption.", settings) == "A caption. n = 2 runs each."
+    )  # of three settings, not six of one
     early = record() | {"config": {"seed": 0}}, record(seed=1) | {"config": {"seed": 1, "bias": 0.0}}
     assert figures._counted("A caption.", early) == "A caption. n = 2 runs each."
 
@@ -238,7 +305,9 @@ def test_data_newer_than_the_runs_are_told(monkeypatch, tmp_path):
     monkeypatch.setattr(provenance, "_differ", lambda commit: set())
 
     def sidecar(name, mark, runs=()):
-        (tmp_path / f"{name}.json").write_text(json.dumps({"data": [{"fingerprint": mark}], "runs": list(runs)}))
+        (tmp_path / f"{name}.json").write_text(
+            json.dumps({"data": [{"fingerprint": mark}], "runs": list(runs)})
+        )
 
     sidecar("frames", "new")
     assert provenance.banner(tmp_path) == ""  # nothing was trained yet
@@ -251,13 +320,29 @@ def test_data_newer_than_the_runs_are_told(monkeypatch, tmp_path):
 def test_every_file_that_decides_a_result_counts_as_science():
     """Those that a training step passes through, but for what only keeps, finds or shows results."""
     assert all((runs.ROOT / "lthdepth" / f"{name}.py").exists() for name in provenance.SCIENCE)
-    kept = {"checkpoint", "errors", "files", "hdf5", "versions", "record", "runs", "store", "ticketfile", "photos", "__init__"}
+    kept = {
+        "checkpoint",
+        "errors",
+        "files",
+        "hdf5",
+        "versions",
+        "record",
+        "runs",
+        "store",
+        "ticketfile",
+        "photos",
+        "__init__",
+    }
     seen, todo = set(), ["train", "arms", "data", "weights", "pretraining"]
     while todo:
         name = todo.pop()
         seen.add(name)
         text = (runs.ROOT / "lthdepth" / f"{name}.py").read_text()
-        found = {word for line in re.findall(r"^from \. import (.+)$", text, re.M) for word in re.findall(r"\w+", line.partition("#")[0])}
+        found = {
+            word
+            for line in re.findall(r"^from \. import (.+)$", text, re.M)
+            for word in re.findall(r"\w+", line.partition("#")[0])
+        }
         found |= set(re.findall(r"^from \.(\w+) import", text, re.M))
         todo += found - seen - set(todo)
     assert seen - kept == set(provenance.SCIENCE)
@@ -330,7 +415,9 @@ def test_what_is_not_there_yet_is_said_by_the_first_sentence_of_its_caption(desk
 
 def test_latex_escapes_everything_that_it_would_take_for_a_command():
     """By definition of the language: outside of commands no special character, braces that close, as many & as columns."""
-    frame = pd.DataFrame([{"95 % over #1": "+0.3 ± 0.1", "δ1_a": "−2 × 10^3", "words": r"a & b {c} $d ~ \e <f"}])
+    frame = pd.DataFrame(
+        [{"95 % over #1": "+0.3 ± 0.1", "δ1_a": "−2 × 10^3", "words": r"a & b {c} $d ~ \e <f"}]
+    )
     text = latex.table(frame, "50 % of R&D_2, “δ1” ≥ 0.5", "tab_name")
     bare = re.sub(r"\$\\?[a-z<>-]+\$|\\[%&#_{}$]|\\text[a-z]+\{\}|\\label\{[^}]*\}", "", text)
     assert not re.search(r"[%#_^~$]", bare) and bare.count("{") == bare.count("}")
@@ -349,14 +436,21 @@ def test_the_committed_tables_are_latex_of_plain_letters():
 def test_pdflatex_sets_the_committed_tables(tmp_path):
     sources = sorted((runs.ROOT / "figures").glob("*.tex"))
     body = "\n".join(rf"\input{{{path}}}\clearpage" for path in sources)
-    (tmp_path / "all.tex").write_text("\\documentclass{article}\\usepackage{booktabs}\\begin{document}\n" + body + "\n\\end{document}\n")
+    (tmp_path / "all.tex").write_text(
+        "\\documentclass{article}\\usepackage{booktabs}\\begin{document}\n" + body + "\n\\end{document}\n"
+    )
     command = ["pdflatex", "-interaction=nonstopmode", "-halt-on-error", "all.tex"]
     done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True)
     assert done.returncode == 0 and f"({len(sources)} pages" in done.stdout, done.stdout
 
 
 def test_columns_of_signed_numbers_stand_on_the_right():
-    frame = pd.DataFrame([{"a": "+0.3", "b": "−2.0 to 1", "c": "–", "d": "10 % more", "e": "x", "f": "< 0.001"}, dict.fromkeys("abcdef", "1")])
+    frame = pd.DataFrame(
+        [
+            {"a": "+0.3", "b": "−2.0 to 1", "c": "–", "d": "10 % more", "e": "x", "f": "< 0.001"},
+            dict.fromkeys("abcdef", "1"),
+        ]
+    )
     assert tables.sides(frame) == ["right"] * 4 + ["left", "right"]
 
 
@@ -451,7 +545,15 @@ def test_runs_on_other_data_show_once_they_are_the_most(tmp_path):
         for mark, wanted in (("theirs", ("dense", "floor")), ("mine", ("dense", "omp", "random", "floor"))):
             if config.arm in wanted:
                 key = runs.key(config, mark, f"{mark}-weights")
-                lines.append(record(config.arm, config.density) | {"key": key, "study": "pilot", "config": {"height": 1, "width": 1}, "data": {"name": "nyu", "fingerprint": mark}})
+                lines.append(
+                    record(config.arm, config.density)
+                    | {
+                        "key": key,
+                        "study": "pilot",
+                        "config": {"height": 1, "width": 1},
+                        "data": {"name": "nyu", "fingerprint": mark},
+                    }
+                )
                 lines[-1]["init"] = {"name": "w", "description": "", "fingerprint": f"{mark}-weights"}
     store.recorded.mkdir()
     (store.recorded / "runs.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
@@ -470,7 +572,10 @@ def test_nothing_is_left_to_train_where_the_rest_needs_sources_of_its_own(tmp_pa
     desk = Desk("paper", "theirs", store=runs.Store(tmp_path / "runs", tmp_path / "results"))
     mine = [c for c in desk.study.configs if c.arm != "logits" and c.backbone == "resnet50"]
     assert len(mine) < len(desk.study.configs) and not desk.finished()
-    made = {runs.key(c, desk.frames.fingerprint, desk.initial.fingerprint): record(c.arm, c.density, c.seed) for c in mine}
+    made = {
+        runs.key(c, desk.frames.fingerprint, desk.initial.fingerprint): record(c.arm, c.density, c.seed)
+        for c in mine
+    }
     desk.store = SimpleNamespace(records=lambda: made)
     for finished in (True, False):
         del desk._known  # looked up once otherwise

@@ -10,11 +10,18 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 from test_train import Watch, fit
 
-from lthdepth import augment, defects, experiments, metrics, postmortem, runs, step, train, weights
+from lthdepth import metrics
+from lthdepth.analysis import postmortem
 from lthdepth.config import PUBLISHED, PUBLISHED_CODE, PUBLISHED_FLOOR, TUNED, Config
-from lthdepth.desk import Desk
+from lthdepth.data import augment, weights
 from lthdepth.errors import UserError
 from lthdepth.loss import berhu_published
+from lthdepth.paper.study import Desk
+from lthdepth.runs import defects
+from lthdepth.runs import run as runs
+from lthdepth.runs import studies as experiments
+from lthdepth.training import fit as train
+from lthdepth.training import step
 
 PLAIN = {"scale": 1.0, "rotation": 0.0, "flip": False, "colour": 0.0}
 SHAPE = (2, 3, 4)
@@ -47,7 +54,9 @@ def test_with_c_of_zero_or_less_every_wrong_pixel_counts_twice(largest):
     d = target - prediction
     wrong = d > 0  # where c = 0, a pixel without error is no outlier
     expected = (d.sum() + (d**2).sum()) / (d.size + wrong.sum())
-    assert berhu_published(torch.tensor(prediction), torch.tensor(target)).item() == pytest.approx(expected, rel=1e-12)
+    assert berhu_published(torch.tensor(prediction), torch.tensor(target)).item() == pytest.approx(
+        expected, rel=1e-12
+    )
 
 
 def test_the_published_loss_listens_to_invalid_pixels():
@@ -111,9 +120,13 @@ def test_only_the_last_frames_are_scored_and_the_epoch_best_on_them_is_kept(spli
     results, arrays, saved = fit(config, frames, tmp_path)
     last = {"official": [19, 24, 29, 34, 39], "index": [35, 36, 37, 38, 39]}[split]
     assert all(index == last for index in seen)
-    assert results["curves"]["validation_rms"] == pytest.approx([0.9, 0.5, 0.7]) and results["epochs_run"] == 3
+    assert (
+        results["curves"]["validation_rms"] == pytest.approx([0.9, 0.5, 0.7]) and results["epochs_run"] == 3
+    )
     assert all(torch.equal(saved[k], v) for k, v in states[1].items())
-    assert results["test"]["frames"] == 5 and results["test"]["full"] == metrics.summarise(arrays["test/full"])
+    assert results["test"]["frames"] == 5 and results["test"]["full"] == metrics.summarise(
+        arrays["test/full"]
+    )
     assert results["test"] == results["validation"]
 
 
@@ -164,7 +177,9 @@ def test_only_the_crop_is_scored_and_predictions_lie_where_they_belong():
     rows, columns = (np.flatnonzero(blank[0].any(axis=a)) for a in (1, 0))
     # 0.912 of 120 is 109.44 rows: centres from 5.28 to 114.72; of 160: from 7.04 to 152.96
     assert (rows[0], rows[-1], columns[0], columns[-1]) == (5, 114, 7, 152)
-    assert np.array_equal(blank[:, 5:115, 7:153], depth[:, 5:115, 7:153]) and (blank > 0).sum() == 2 * 110 * 146
+    assert (
+        np.array_equal(blank[:, 5:115, 7:153], depth[:, 5:115, 7:153]) and (blank > 0).sum() == 2 * 110 * 146
+    )
     frames = type("Frames", (), {"rgb": np.zeros((2, 3, 120, 160), np.uint8), "depth": depth})
     views = augment.Views(frames, 114, 152, "cpu", crop=True)
     # A network that is right about the window's columns is right about the frame's.
@@ -196,9 +211,27 @@ def test_adam_adds_the_penalty_to_the_gradient_and_adamw_does_not():
 
 
 def test_the_published_code_is_the_published_setting_with_every_defect():
-    assert PUBLISHED_CODE.replace(**{f: getattr(PUBLISHED, f) for f in (
-        "split", "normalise", "scale", "rotation", "flip", "colour", "shuffle", "last_batch", "loss", "crop", "holdout"
-    )}) == PUBLISHED  # fmt: skip
+    assert (
+        PUBLISHED_CODE.replace(
+            **{
+                f: getattr(PUBLISHED, f)
+                for f in (
+                    "split",
+                    "normalise",
+                    "scale",
+                    "rotation",
+                    "flip",
+                    "colour",
+                    "shuffle",
+                    "last_batch",
+                    "loss",
+                    "crop",
+                    "holdout",
+                )
+            }
+        )
+        == PUBLISHED
+    )
     c = PUBLISHED_CODE
     assert (c.split, c.last_batch, c.loss, c.crop, c.holdout) == ("index", 50, "berhu-published", True, False)
     assert not (c.normalise or c.shuffle or c.flip or c.rotation or c.colour) and c.scale == 1
@@ -208,15 +241,19 @@ def test_the_published_code_is_the_published_setting_with_every_defect():
 
 def test_the_published_code_runs_with_all_its_defects(store):
     frames = make_frames(40)
-    config = PUBLISHED_CODE.replace(backbone="resnet18", height=32, width=32, batch=16, epochs=2, last_batch=4)
+    config = PUBLISHED_CODE.replace(
+        backbone="resnet18", height=32, width=32, batch=16, epochs=2, last_batch=4
+    )
     record = runs.run(config, frames, weights.NONE, store, progress=False)
     assert record["fit_frames"] == 33 and record["test"]["frames"] == 4
     floor = runs.run(config.floor(), frames, weights.NONE, store)
     arrays = [store.arrays(r["key"])["test/frames"].tolist() for r in (record, floor)]
     assert arrays[0] == arrays[1] == [36, 37, 38, 39]
-    assert store.arrays(record["key"])["test/full"][0, 0] == store.arrays(floor["key"])["test/full"][0, 0] < 40 * 56
-
-
+    assert (
+        store.arrays(record["key"])["test/full"][0, 0]
+        == store.arrays(floor["key"])["test/full"][0, 0]
+        < 40 * 56
+    )
 
 
 @pytest.mark.parametrize(
@@ -238,7 +275,10 @@ def test_the_floor_of_the_published_frames_on_nyu(nyu_depth, last, rel, rms, rms
 
 
 def test_every_defect_alone_changes_what_the_published_code_has_and_nothing_else():
-    alone = {"weight decay 0.01": {"optimiser"}, "240 small steps": {"weight_decay"}}  # where a defect differs alone
+    alone = {
+        "weight decay 0.01": {"optimiser"},
+        "240 small steps": {"weight_decay"},
+    }  # where a defect differs alone
     every = set()
     for name, changes in defects.DEFECTS.items():
         differs = {f for f, v in changes.items() if v != getattr(PUBLISHED_CODE, f)}
@@ -246,7 +286,9 @@ def test_every_defect_alone_changes_what_the_published_code_has_and_nothing_else
         assert TUNED.replace(**changes) != TUNED
         every |= changes.keys()
     # Nothing that separates the published code from the sound setting is left without a switch.
-    fields = [f for f in PUBLISHED_CODE.__dataclass_fields__ if getattr(TUNED, f) != getattr(PUBLISHED_CODE, f)]
+    fields = [
+        f for f in PUBLISHED_CODE.__dataclass_fields__ if getattr(TUNED, f) != getattr(PUBLISHED_CODE, f)
+    ]
     assert set(fields) <= every
 
 
@@ -267,7 +309,14 @@ def made_up(rms, floor, seed=0, delta1=0.7):
     def record(name, rms, delta1):
         scores = {"rel": rms / 4, "rms": rms, "log10": 0.1, "delta1": delta1, "delta2": 0.9, "delta3": 0.95}
         both = {"full": {"pooled": scores, "per_image": scores}, "frames": 50}
-        return {"key": f"{name}{rms}{seed}", "seed": seed, "arm": name, "density": 1.0, "test": both, "data": {"height": 240}}
+        return {
+            "key": f"{name}{rms}{seed}",
+            "seed": seed,
+            "arm": name,
+            "density": 1.0,
+            "test": both,
+            "data": {"height": 240},
+        }
 
     return record("dense", rms, delta1), record("floor", floor, 0.4)
 
@@ -316,11 +365,16 @@ def test_the_published_rows_are_read_against_the_floor_of_their_own_frames():
     scores = {"rel": 0.328, "rms": 1.262, "delta1": 0.417, "delta2": 0.736, "delta3": 0.917}
     floor = {"test": {"full": {"pooled": scores, "per_image": {**scores, "rms": 1.179}}}}
     text = postmortem.reading(floor)
-    assert "dense network has rms −1.8 %, rel −0.9 %, 1 − δ1 −1.9 %" in text and "sparse network has rms +11.5 %" in text
+    assert (
+        "dense network has rms −1.8 %, rel −0.9 %, 1 − δ1 −1.9 %" in text
+        and "sparse network has rms +11.5 %" in text
+    )
     table = postmortem.against_floor(floor)
     assert list(table["rms (m)"]) == ["1.239", "1.407", "1.262", "1.179"]
 
 
 def test_the_index_split_is_told_from_the_list_of_frames():
     text = postmortem.index_split()
-    assert "other 249 are all of a living room or a dining room" in text and "8 frames of a dining room" in text
+    assert (
+        "other 249 are all of a living room or a dining room" in text and "8 frames of a dining room" in text
+    )

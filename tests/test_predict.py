@@ -8,11 +8,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
-from lthdepth import metrics, predict, runs, weights
+from lthdepth import metrics
 from lthdepth.__main__ import main
 from lthdepth.config import Config
+from lthdepth.data import weights
+from lthdepth.data.summary import summarise
 from lthdepth.errors import UserError
-from lthdepth.summary import summarise
+from lthdepth.inference import predict
+from lthdepth.runs import run as runs
 
 SHAPE = TINY.replace(height=40, width=56, epochs=1)  # that of the frames
 
@@ -89,20 +92,27 @@ def test_a_photo_of_another_shape_keeps_it_and_about_as_many_pixels(height, aspe
 def test_photos_of_other_sizes_and_shapes_give_depth_of_their_size(made):
     store, frames, record, _ = made
     record, model = predict.network(record["key"], store)
-    large = np.asarray(Image.fromarray(frames.rgb[4].transpose(1, 2, 0)).resize((560, 400), Image.Resampling.BICUBIC))
+    large = np.asarray(
+        Image.fromarray(frames.rgb[4].transpose(1, 2, 0)).resize((560, 400), Image.Resampling.BICUBIC)
+    )
     found = predict.depth(large, record, model)
     small = predict.depth(frames.rgb[4].transpose(1, 2, 0), record, model)
     assert found.shape == (400, 560) and np.abs(found[5::10, 5::10] - small).max() < 0.1 * small.max()
     tall = predict.depth(large[:, :200], record, model)
     assert tall.shape == (400, 200) and np.isfinite(tall).all()
-    assert "another shape" in predict.about(record, large[:, :200], store) and "another shape" not in predict.about(record, large, store)
+    assert "another shape" in predict.about(
+        record, large[:, :200], store
+    ) and "another shape" not in predict.about(record, large, store)
 
 
 def test_what_is_said_of_a_network_is_in_its_record(made):
     store, _, record, floor = made
     said = predict.about(record, store=store)
     for r in (record, floor):
-        assert f"rms {r['test']['full']['pooled']['rms']:.2f} m" in said or f"rms is {r['test']['full']['pooled']['rms']:.2f} m" in said
+        assert (
+            f"rms {r['test']['full']['pooled']['rms']:.2f} m" in said
+            or f"rms is {r['test']['full']['pooled']['rms']:.2f} m" in said
+        )
     assert f"trained on {record['fit_frames']} frames of toy" in said
     rooms = record | {"data": record["data"] | {"name": "rooms"}}
     assert "never seen a photo" in predict.about(rooms, store=store)
@@ -134,10 +144,16 @@ def test_the_network_nearest_to_a_density_shows_itself(made, tmp_path, monkeypat
     predict.show(desk, 0.02)
     predict.show(desk, path=photo_of(frames, 4, tmp_path / "a.png"))
     predict.show(desk, path=tmp_path / "a.png", cut=0.05)
-    words, maps = zip(*((text.data, figure.axes[1].images[0].get_array()) for text, figure in shown), strict=True)
+    words, maps = zip(
+        *((text.data, figure.axes[1].images[0].get_array()) for text, figure in shown), strict=True
+    )
     assert "random 10" in words[0] and "(dense" in words[1]
-    assert np.array_equal(maps[1], predict.depth(predict.photo(tmp_path / "a.png"), *predict.network(record["key"], store)))
-    assert "Cut to 5 %" in words[2] and "Cut to" not in words[1] and "Cut to 5 %" in shown[2][1].get_supxlabel()
+    assert np.array_equal(
+        maps[1], predict.depth(predict.photo(tmp_path / "a.png"), *predict.network(record["key"], store))
+    )
+    assert (
+        "Cut to 5 %" in words[2] and "Cut to" not in words[1] and "Cut to 5 %" in shown[2][1].get_supxlabel()
+    )
     assert not np.allclose(maps[1], maps[2])  # cut, the network sees something else
     predict.show(Desk(runs.Store(tmp_path, tmp_path), None))
     assert "No trained network" in shown[-1][0].data
@@ -148,7 +164,18 @@ def test_the_network_nearest_to_a_density_shows_itself(made, tmp_path, monkeypat
 def test_keep_makes_the_weights_of_a_recorded_run(tmp_path, monkeypatch, capsys):
     store = runs.Store(tmp_path / "runs", tmp_path / "results")
     monkeypatch.setattr(runs.Store.__init__, "__defaults__", (store.local, store.recorded))
-    words = ["train", "--data", "rooms:24", "--device", "cpu", "backbone=resnet18", "height=32", "width=32", "batch=4", "epochs=1"]
+    words = [
+        "train",
+        "--data",
+        "rooms:24",
+        "--device",
+        "cpu",
+        "backbone=resnet18",
+        "height=32",
+        "width=32",
+        "batch=4",
+        "epochs=1",
+    ]
     assert main(words) == 0
     key = next(iter(store.records()))
     store.publish([key], "own")

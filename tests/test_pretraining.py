@@ -11,9 +11,13 @@ import torchvision
 from conftest import TINY, make_frames
 from PIL import Image
 
-from lthdepth import mask, photos, pretraining, runs, ticketfile, tickets, train, weights
+from lthdepth import mask, ticketfile, tickets
 from lthdepth.config import Config, level
+from lthdepth.data import photos, weights
 from lthdepth.errors import UserError
+from lthdepth.runs import run as runs
+from lthdepth.training import fit as train
+from lthdepth.training import logits as pretraining
 
 DRAW = Config(arm="logits", density=level(2), backbone="resnet18", round_epochs=1, seed=3)
 
@@ -22,7 +26,9 @@ DRAW = Config(arm="logits", density=level(2), backbone="resnet18", round_epochs=
 def some():
     """Photos of eight colours and some noise."""
     rng = np.random.default_rng(0)
-    return photos.Photos((rng.integers(0, 200, (8, 3, 1, 1)) + rng.integers(0, 56, (8, 3, 40, 40))).astype(np.uint8), "colours")
+    return photos.Photos(
+        (rng.integers(0, 200, (8, 3, 1, 1)) + rng.integers(0, 56, (8, 3, 40, 40))).astype(np.uint8), "colours"
+    )
 
 
 @pytest.fixture(scope="module")
@@ -57,7 +63,10 @@ def test_rounds_are_nested_exact_kept_and_lead_to_the_same_ticket_again(initial,
     assert [step["drawn"] for step in ticket.history] == ["dense", *["magnitude after matching logits"] * 2]
     assert all(0 < step["error"] for step in ticket.history[1:])
     assert draw(DRAW.replace(density=level(1)), initial, some, tmp_path / "c").fingerprint == one.fingerprint
-    assert draw(DRAW.replace(seed=4, density=level(1)), initial, some, tmp_path / "d").fingerprint != one.fingerprint
+    assert (
+        draw(DRAW.replace(seed=4, density=level(1)), initial, some, tmp_path / "d").fingerprint
+        != one.fingerprint
+    )
     one_shot = tickets.magnitude(mask.prunable(initial.state), level(1))
     assert one.fingerprint != one_shot.fingerprint  # it is the trained weights that are ranked
 
@@ -85,7 +94,9 @@ def test_training_brings_the_logits_nearer_and_leaves_pruned_weights_at_zero(ini
         student, teacher = (pretraining._network(initial, "cpu") for _ in range(2))
         before = {k: v.clone() for k, v in teacher.state_dict().items()}
         masking, config = mask.Masking(ticket, student), DRAW.replace(round_epochs=epochs)
-        errors.append(pretraining.match(student, teacher.eval(), masking, torch.from_numpy(some.rgb), config, 1, False))
+        errors.append(
+            pretraining.match(student, teacher.eval(), masking, torch.from_numpy(some.rgb), config, 1, False)
+        )
         assert all((student.get_parameter(k)[~m] == 0).all() for k, m in ticket.masks.items())
         assert all(torch.equal(v, before[k]) for k, v in teacher.state_dict().items())
     assert errors[1] < 0.8 * errors[0]
@@ -101,18 +112,25 @@ def test_a_perfect_student_has_no_error(initial, some, monkeypatch):
 
 
 def test_the_key_follows_classifier_photos_and_recipe(initial, some, monkeypatch):
-    other = weights.Initial(**{**vars(initial), "classifier": {k: v + 1 for k, v in initial.classifier.items()}})
+    other = weights.Initial(
+        **{**vars(initial), "classifier": {k: v + 1 for k, v in initial.classifier.items()}}
+    )
     prints = [pretraining.fingerprint(initial, some), pretraining.fingerprint(other, some)]
     prints.append(pretraining.fingerprint(initial, photos.Photos(some.rgb[::-1], "noise")))
     monkeypatch.setattr(pretraining, "LR", 0.02)
     prints.append(pretraining.fingerprint(initial, some))
     assert len(set(prints)) == 4
-    chains = {pretraining.chain(DRAW.replace(**c), initial, some) for c in ({}, {"seed": 1}, {"round_epochs": 2}, {"precision": "bfloat16"})}
+    chains = {
+        pretraining.chain(DRAW.replace(**c), initial, some)
+        for c in ({}, {"seed": 1}, {"round_epochs": 2}, {"precision": "bfloat16"})
+    }
     assert len(chains) == 4
     assert pretraining.chain(DRAW.replace(density=level(7)), initial, some) in chains
 
 
-def test_weights_without_a_classifier_and_other_densities_are_refused(initial, some, tmp_path, resnet18_state):
+def test_weights_without_a_classifier_and_other_densities_are_refused(
+    initial, some, tmp_path, resnet18_state
+):
     torch.save(resnet18_state, tmp_path / "headless.pth")
     with pytest.raises(UserError, match="no classifier"):
         draw(DRAW, weights.load(tmp_path / "headless.pth"), some, tmp_path)
@@ -135,7 +153,10 @@ def test_a_run_of_the_arm_takes_photos_or_the_training_frames(initial, some, sto
     frames = make_frames()
     records = [runs.run(config, frames, initial, store, progress=False, unlabelled=u) for u in (some, None)]
     assert records[0]["key"] != records[1]["key"]
-    assert records[0]["ticket"]["history"][1]["photos"] == "colours" and records[1]["ticket"]["history"][1]["photos"] == "toy"
+    assert (
+        records[0]["ticket"]["history"][1]["photos"] == "colours"
+        and records[1]["ticket"]["history"][1]["photos"] == "toy"
+    )
     masks = sorted(store.local.glob("logits-*/mask-1.npz"))
     assert {ticketfile.load(m)[0].fingerprint for m in masks} == {r["ticket"]["fingerprint"] for r in records}
     assert store.records().keys() == {r["key"] for r in records}
@@ -164,7 +185,9 @@ def test_photos_of_a_folder_and_of_a_file_are_central_squares(tmp_path):
         found = photos.load(source, 50, progress=False)
         assert found.rgb.shape == (2, 3, 50, 50) and found.rgb.dtype == np.uint8 and (found.rgb == 200).all()
     assert photos.load(tmp_path, 32, False).rgb[:, :, 8:24, 8:24].min() == 200
-    assert photos.load(tmp_path / "p.h5", 32, False).fingerprint == photos.load(tmp_path, 32, False).fingerprint
+    assert (
+        photos.load(tmp_path / "p.h5", 32, False).fingerprint == photos.load(tmp_path, 32, False).fingerprint
+    )
 
 
 def test_bad_photos_are_refused_in_a_sentence(tmp_path, monkeypatch):
@@ -173,7 +196,12 @@ def test_bad_photos_are_refused_in_a_sentence(tmp_path, monkeypatch):
     (tmp_path / "bad" / "a.jpg").write_bytes(b"<html>")
     with h5py.File(tmp_path / "nyu.h5", "w") as file:
         file["images_jpeg"], file["testNdxs"] = np.zeros(3), np.zeros(3)
-    for name, says in (("empty", "no photo"), ("bad", "a.jpg"), ("nyu.h5", "test frames"), ("absent", "no file")):
+    for name, says in (
+        ("empty", "no photo"),
+        ("bad", "a.jpg"),
+        ("nyu.h5", "test frames"),
+        ("absent", "no file"),
+    ):
         with pytest.raises(UserError, match=says) as error:
             photos.load(tmp_path / name, progress=False)
         assert len(str(error.value).splitlines()) == 1
@@ -189,7 +217,9 @@ def test_real_photos_and_weights(shared, pqf):
     assert found.rgb.shape == (1000, 3, 256, 256)
     net = pretraining._network(pqf, "cpu").eval()
     x = torch.from_numpy(found.rgb[::50, :, 16:240, 16:240]).float() / 255
-    x = (x - torch.tensor([0.485, 0.456, 0.406]).view(3, 1, 1)) / torch.tensor([0.229, 0.224, 0.225]).view(3, 1, 1)
+    x = (x - torch.tensor([0.485, 0.456, 0.406]).view(3, 1, 1)) / torch.tensor([0.229, 0.224, 0.225]).view(
+        3, 1, 1
+    )
     with torch.no_grad():
         right = (net(x).argmax(1) == torch.arange(0, 1000, 50)).float().mean()
     assert right > 0.6  # the classifier belongs to these weights: 72 % on ImageNet

@@ -3,10 +3,10 @@ import math
 import numpy as np
 import pytest
 
-from lthdepth import rooms
+from lthdepth.data import rooms
+from lthdepth.data.furniture import Material, Room, Solid, furnish
+from lthdepth.data.rooms import FOCAL, hit, photograph, render
 from lthdepth.errors import UserError
-from lthdepth.furniture import Material, Room, Solid, furnish
-from lthdepth.rooms import FOCAL, hit, photograph, render
 
 GREY = Material("plain", (0.5, 0.5, 0.5), (0.5, 0.5, 0.5))
 SIZE, EYE = (4.0, 8.0, 2.5), (2.0, 1.0, 1.5)

@@ -10,20 +10,52 @@ import pytest
 import torch
 from conftest import TINY
 
-from lthdepth import arms, files, mask, metrics, runs, ticketfile, tickets, train, weights
+from lthdepth import files, mask, metrics, ticketfile, tickets
 from lthdepth.config import SCIENCE_VERSION, Config, level
+from lthdepth.data import weights
 from lthdepth.errors import UserError
 from lthdepth.model import FCRN
+from lthdepth.runs import run as runs
+from lthdepth.training import arms
+from lthdepth.training import fit as train
 
 pytestmark = pytest.mark.usefixtures("narrow")
 
 OTHER = {
-    "arm": "omp", "density": 0.5, "round_epochs": 3, "rewind": 2, "recalibrate": 32, "seed": 7, "backbone": "resnet18", "height": 114, "width": 152, "optimiser": "adamw",
-    "lr_encoder": 3e-4, "lr_decoder": 1e-3, "momentum": 0.8, "weight_decay": 1e-4, "warmup": 0.05, "schedule": "linear",
-    "batch": 8, "epochs": 5, "loss": "l1", "precision": "bfloat16", "scale": 1.2, "rotation": 3.0, "flip": False,
-    "colour": 0.1, "holdout": False, "patience": 3, "test": False, "split": "index", "normalise": False, "shuffle": False,
-    "last_batch": 50, "crop": True, "bias": 2.8,
-}  # fmt: skip
+    "arm": "omp",
+    "density": 0.5,
+    "round_epochs": 3,
+    "rewind": 2,
+    "recalibrate": 32,
+    "seed": 7,
+    "backbone": "resnet18",
+    "height": 114,
+    "width": 152,
+    "optimiser": "adamw",
+    "lr_encoder": 3e-4,
+    "lr_decoder": 1e-3,
+    "momentum": 0.8,
+    "weight_decay": 1e-4,
+    "warmup": 0.05,
+    "schedule": "linear",
+    "batch": 8,
+    "epochs": 5,
+    "loss": "l1",
+    "precision": "bfloat16",
+    "scale": 1.2,
+    "rotation": 3.0,
+    "flip": False,
+    "colour": 0.1,
+    "holdout": False,
+    "patience": 3,
+    "test": False,
+    "split": "index",
+    "normalise": False,
+    "shuffle": False,
+    "last_batch": 50,
+    "crop": True,
+    "bias": 2.8,
+}
 
 
 def test_every_setting_changes_the_key():
@@ -187,7 +219,9 @@ def test_published_runs_are_read_back_without_the_local_ones(made, published):
             np.testing.assert_allclose(after[name], array, rtol=1e-3 if name == "gallery" else 1e-7)
         rows = after["test/frames"]
         assert np.issubdtype(rows.dtype, np.integer)  # they are indices
-        assert metrics.summarise(after["test/full"])["pooled"] == pytest.approx(r["test"]["full"]["pooled"], rel=1e-6)
+        assert metrics.summarise(after["test/full"])["pooled"] == pytest.approx(
+            r["test"]["full"]["pooled"], rel=1e-6
+        )
 
 
 def test_publishing_again_changes_nothing_and_local_runs_keep_their_study(made, published):
@@ -210,7 +244,9 @@ def test_only_finished_runs_are_published(store):
         store.publish(["abc"], "paper")
 
 
-@pytest.mark.parametrize("bad", [b'{"key": "a", "conf', b"[]", b"3", b"<html>", b'{"key": "a"}', b"", b"\xff\xfe{}", b"[" * 10**5])
+@pytest.mark.parametrize(
+    "bad", [b'{"key": "a", "conf', b"[]", b"3", b"<html>", b'{"key": "a"}', b"", b"\xff\xfe{}", b"[" * 10**5]
+)
 def test_a_damaged_line_is_named_by_its_number(published, bad):
     _, reader = published
     path = reader.recorded / "runs.jsonl"

@@ -11,8 +11,11 @@ import numpy as np
 import pytest
 from PIL import EpsImagePlugin, Image
 
-from lthdepth import data, photos, predict, versions
+from lthdepth import versions
+from lthdepth.data import nyu as data
+from lthdepth.data import photos
 from lthdepth.errors import UserError
+from lthdepth.inference import predict
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -32,7 +35,11 @@ def tracked():
     done = subprocess.run(["git", "ls-files", "-z"], cwd=ROOT, capture_output=True, check=False)
     if done.returncode:
         pytest.skip("this is no git checkout")
-    return [ROOT / os.fsdecode(name) for name in done.stdout.split(b"\0") if name and (ROOT / os.fsdecode(name)).is_file()]
+    return [
+        ROOT / os.fsdecode(name)
+        for name in done.stdout.split(b"\0")
+        if name and (ROOT / os.fsdecode(name)).is_file()
+    ]
 
 
 def found_in(content):
@@ -40,7 +47,9 @@ def found_in(content):
 
 
 def test_no_secret_and_no_path_of_a_machine_is_in_the_repository():
-    problems = {path.relative_to(ROOT): found_in(path.read_bytes()) for path in tracked() if path != Path(__file__)}
+    problems = {
+        path.relative_to(ROOT): found_in(path.read_bytes()) for path in tracked() if path != Path(__file__)
+    }
     assert not {path: found for path, found in problems.items() if found}
 
 
@@ -55,10 +64,15 @@ def test_no_file_is_large_and_no_notebook_holds_outputs():
 @pytest.mark.parametrize(
     "text",
     [
-        b"-----BEGIN RSA " + b"PRIVATE KEY-----", b"AKIA" + b"ABCDEFGHIJKLMNOP", b"ghp_" + b"a" * 36, b"https://me:secret" + b"@host/x",
-        b"?token=" + b"0123456789abcdef0", b'"/home/' + b'me/data"', b"/tmp/" + b"pytest-1/x",
+        b"-----BEGIN RSA " + b"PRIVATE KEY-----",
+        b"AKIA" + b"ABCDEFGHIJKLMNOP",
+        b"ghp_" + b"a" * 36,
+        b"https://me:secret" + b"@host/x",
+        b"?token=" + b"0123456789abcdef0",
+        b'"/home/' + b'me/data"',
+        b"/tmp/" + b"pytest-1/x",
     ],
-)  # fmt: skip
+)
 def test_the_scan_finds_what_it_looks_for(text):
     assert found_in(b"some text " + text + b" and more")
 
@@ -78,8 +92,12 @@ def test_no_code_here_can_run_what_a_file_holds():
             called, given = ast.unparse(node.func), {k.arg: ast.unparse(k.value) for k in node.keywords}
             where = f"{path.name}:{node.lineno}: {called}"
             assert called not in FORBIDDEN, where
-            assert not called.startswith("pickle.") and not called.endswith(("extractall", "unpack_archive")), where
-            assert given.get("shell", "False") == "False" and given.get("allow_pickle", "False") == "False", where
+            assert not called.startswith("pickle.") and not called.endswith(
+                ("extractall", "unpack_archive")
+            ), where
+            assert given.get("shell", "False") == "False" and given.get("allow_pickle", "False") == "False", (
+                where
+            )
             if called == "torch.load":
                 assert given.get("weights_only") == "True", where
             if called == "np.load":
@@ -101,13 +119,23 @@ def test_a_torchvision_that_does_not_fit_is_told(monkeypatch):
         versions.check_torchvision()
 
 
-@pytest.mark.parametrize("read", [predict.photo, lambda path: photos.load(path.parent, progress=False),
-                                  lambda path: data._decode(np.frombuffer(path.read_bytes(), np.uint8), 9, 9, "frame 0")])
+@pytest.mark.parametrize(
+    "read",
+    [
+        predict.photo,
+        lambda path: photos.load(path.parent, progress=False),
+        lambda path: data._decode(np.frombuffer(path.read_bytes(), np.uint8), 9, 9, "frame 0"),
+    ],
+)
 def test_a_picture_starts_no_other_program(read, tmp_path, monkeypatch):
     """Pillow hands PostScript, whatever its file is called, to Ghostscript."""
-    (tmp_path / "p.jpg").write_bytes(b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n%%EndComments\nshowpage\n%%EOF\n")
+    (tmp_path / "p.jpg").write_bytes(
+        b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n%%EndComments\nshowpage\n%%EOF\n"
+    )
     started = []
-    monkeypatch.setattr(EpsImagePlugin, "Ghostscript", lambda *_: started.append("gs") or Image.new("RGB", (9, 9)).im)
+    monkeypatch.setattr(
+        EpsImagePlugin, "Ghostscript", lambda *_: started.append("gs") or Image.new("RGB", (9, 9)).im
+    )
     with pytest.raises(UserError):
         read(tmp_path / "p.jpg")
     assert not started
@@ -115,20 +143,32 @@ def test_a_picture_starts_no_other_program(read, tmp_path, monkeypatch):
 
 def test_jupyterlab_starts_on_this_machine_alone_and_with_its_token(tmp_path):
     python = tmp_path / "python"
-    python.write_text("#!/bin/sh\nif [ \"$1\" = -c ]; then echo whole; exit; fi\necho \"$@\"\n")
+    python.write_text('#!/bin/sh\nif [ "$1" = -c ]; then echo whole; exit; fi\necho "$@"\n')
     python.chmod(0o755)
     environment = os.environ | {"PYTHON": str(python)}
-    done = subprocess.run(["./build.sh", "lab"], cwd=ROOT, env=environment, capture_output=True, text=True, check=True)
+    done = subprocess.run(
+        ["./build.sh", "lab"], cwd=ROOT, env=environment, capture_output=True, text=True, check=True
+    )
     words = done.stdout.split()
     assert words[:3] == ["-m", "jupyter", "lab"] and "--ip=127.0.0.1" in words
-    assert not [word for word in words if "token" in word or "password" in word or "allow_remote" in word or "0.0.0.0" in word]
+    assert not [
+        word
+        for word in words
+        if "token" in word or "password" in word or "allow_remote" in word or "0.0.0.0" in word
+    ]
 
 
 @pytest.mark.parametrize("python", ["/nowhere/python", "absent-python"])
 def test_an_interpreter_that_is_not_there_is_told(python):
     environment = os.environ | {"PYTHON": python}
-    done = subprocess.run(["./build.sh", "lab"], cwd=ROOT, env=environment, capture_output=True, text=True, check=False)
-    assert done.returncode == 2 and f"PYTHON={python} is no program here" in done.stderr and "Traceback" not in done.stderr
+    done = subprocess.run(
+        ["./build.sh", "lab"], cwd=ROOT, env=environment, capture_output=True, text=True, check=False
+    )
+    assert (
+        done.returncode == 2
+        and f"PYTHON={python} is no program here" in done.stderr
+        and "Traceback" not in done.stderr
+    )
 
 
 def test_the_tables_of_the_page_are_those_that_are_kept(monkeypatch):

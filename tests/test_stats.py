@@ -11,8 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy import stats as scipy_stats
 
-from lthdepth import stats
-from lthdepth.runs import ROOT
+from lthdepth.analysis import stats
+from lthdepth.runs.run import ROOT
 
 differences = st.lists(st.floats(-0.2, 0.2), min_size=3, max_size=12).filter(lambda d: np.std(d) > 1e-6)
 
@@ -31,7 +31,10 @@ def test_non_inferiority_is_the_t_test_written_out(d, margin):
 def test_a_loss_beyond_the_margin_is_refused_and_one_run_is_no_test():
     assert not stats.non_inferiority([0.05, 0.051, 0.052, 0.049], 0.015).passed
     assert stats.non_inferiority([0.001, 0.002, 0.0, -0.001], 0.015).passed
-    assert not stats.non_inferiority([0.02] * 4, 0.015).passed and stats.non_inferiority([0.01] * 4, 0.015).passed
+    assert (
+        not stats.non_inferiority([0.02] * 4, 0.015).passed
+        and stats.non_inferiority([0.01] * 4, 0.015).passed
+    )
     with pytest.raises(ValueError, match="two seeds"):
         stats.non_inferiority([0.0])
 
@@ -62,7 +65,9 @@ def test_holm_by_hand():
 
 
 def test_pairs_are_made_by_seed():
-    rows = [("dense", 1.0, s, v) for s, v in ((0, 0.6), (1, 0.7), (2, 0.8))] + [("omp", 0.018, s, v) for s, v in ((2, 0.9), (0, 0.65))]
+    rows = [("dense", 1.0, s, v) for s, v in ((0, 0.6), (1, 0.7), (2, 0.8))] + [
+        ("omp", 0.018, s, v) for s, v in ((2, 0.9), (0, 0.65))
+    ]
     table = pd.DataFrame(rows, columns=["arm", "density", "seed", "rms"])
     assert stats.pair(table, "omp", 0.018).tolist() == pytest.approx([0.05, 0.1])
     assert stats.pair(table, "omp", 0.018).index.tolist() == [0, 2]
@@ -79,7 +84,9 @@ def test_a_score_that_is_not_finite_is_refused_and_not_left_out():
 
 
 def test_a_control_is_paired_with_the_ticket_of_its_density():
-    rows = [("imp", d, s, d + s) for d in (0.5, 0.1) for s in (0, 1)] + [("random", 0.1, s, 3 * s + 1) for s in (0, 1)]
+    rows = [("imp", d, s, d + s) for d in (0.5, 0.1) for s in (0, 1)] + [
+        ("random", 0.1, s, 3 * s + 1) for s in (0, 1)
+    ]
     table = pd.DataFrame(rows, columns=["arm", "density", "seed", "rms"])
     assert stats.pair(table, "random", 0.1, against="imp").tolist() == pytest.approx([0.9, 2.9])
 
@@ -92,7 +99,9 @@ def test_chen_counts_one_standard_deviation():
 @given(differences)
 def test_t_interval_and_test_agree(d):
     low, high = stats.interval(d)
-    assert (low, high) == pytest.approx(scipy_stats.t.interval(0.95, len(d) - 1, np.mean(d), scipy_stats.sem(d)))
+    assert (low, high) == pytest.approx(
+        scipy_stats.t.interval(0.95, len(d) - 1, np.mean(d), scipy_stats.sem(d))
+    )
     assert (stats.interval(d, 0.9)[1] < 0.015) == stats.non_inferiority(d).passed
 
 
@@ -132,7 +141,9 @@ def test_crossing_interpolates_on_log_density_from_dense():
     assert stats.crossing([0.01, 0.1], [0.02, 0.01], 0.015) == pytest.approx(10**-1.5)
     assert stats.crossing([0.1], [0.03], 0.015) == pytest.approx(0.1**0.5)
     assert stats.crossing([0.5, 0.1], [0, 0.01], 0.015) == 0
-    assert stats.crossing([0.5, 0.1, 0.01], [0.02, 0, 0.02], 0.01) == pytest.approx(0.5**0.5)  # the first crossing counts
+    assert stats.crossing([0.5, 0.1, 0.01], [0.02, 0, 0.02], 0.01) == pytest.approx(
+        0.5**0.5
+    )  # the first crossing counts
 
 
 def test_break_even_interval_inverts_the_t_intervals():
@@ -144,7 +155,9 @@ def test_break_even_interval_inverts_the_t_intervals():
     assert low <= value <= high
     assert value == pytest.approx(densities[-1] ** 0.5**0.5, rel=0.3)
     bounds = np.array([stats.interval(x) for x in d])
-    assert high == pytest.approx(stats.crossing(densities, bounds[:, 1])) and low == stats.crossing(densities, bounds[:, 0])
+    assert high == pytest.approx(stats.crossing(densities, bounds[:, 1])) and low == stats.crossing(
+        densities, bounds[:, 0]
+    )
     assert stats.break_even([0.5, 0.1], [[0.0], [0.03]])[1:] == (0, 1)  # one seed shows nothing
 
 
@@ -156,7 +169,10 @@ def test_simulated_sizes_and_coverages_are_as_promised_where_differences_are_nor
     rows = SIMULATED[(SIMULATED.differences == "normal") & (SIMULATED.seeds == 6)].set_index("quantity")
     for name in rows.index[rows.index.str.startswith("size of")]:
         assert rows.found[name] <= 0.05 + 4 * rows["standard error"][name], name
-    for name in ("coverage of the t interval over seeds", "coverage of the interval of the break-even density"):
+    for name in (
+        "coverage of the t interval over seeds",
+        "coverage of the interval of the break-even density",
+    ):
         assert rows.found[name] >= 0.95 - 4 * rows["standard error"][name], name
     assert rows.found["coverage of the BCa interval over seeds"] < 0.93
     assert rows.found["any of 4 arms at the margin passes, Holm"] < 0.07

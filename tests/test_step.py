@@ -7,9 +7,12 @@ import pytest
 import torch
 from conftest import TINY
 
-from lthdepth import arms, augment, mask, step, train, weights
+from lthdepth import mask
+from lthdepth.data import augment, weights
 from lthdepth.loss import berhu
 from lthdepth.model import FCRN
+from lthdepth.training import arms, step
+from lthdepth.training import fit as train
 
 KINDS = {
     "sgd": TINY.replace(arm="omp", density=0.1, weight_decay=0.1),
@@ -49,7 +52,9 @@ def test_a_step_equals_one_written_plainly(kind, frames):
     for part, lr in ((True, config.lr_encoder), (False, config.lr_decoder)):
         params = [p for n, p in named.items() if n.startswith("encoder.") == part]
         make = torch.optim.SGD if kind == "sgd" else torch.optim.AdamW
-        opts.append(make(params, lr=lr / 2, foreach=False, **decay, **({"momentum": 0.9} if kind == "sgd" else {})))
+        opts.append(
+            make(params, lr=lr / 2, foreach=False, **decay, **({"momentum": 0.9} if kind == "sgd" else {}))
+        )
     for i in range(5):
         index = np.arange(4) + i
         x, y = views.train(*views.plan(index, augment.draws(0, i, 20)[index], config))
@@ -88,7 +93,9 @@ def test_a_recorded_step_equals_one_that_is_launched(kind, precision, frames):
     launched = taken(config, frames, "cuda", steps=8, recorded=False)
     assert recorded[2] == pytest.approx(launched[2], rel=close)
     if precision == "float32":
-        assert recorded[2] == pytest.approx(taken(config, frames, steps=8)[2], rel=close)  # and one on the CPU
+        assert recorded[2] == pytest.approx(
+            taken(config, frames, steps=8)[2], rel=close
+        )  # and one on the CPU
 
 
 @gpu

@@ -9,13 +9,17 @@ import pytest
 import torch
 from conftest import TINY
 
-from lthdepth import arms, effort, inputs, mask, runs, sweep, weights
+from lthdepth import mask
 from lthdepth.__main__ import main
 from lthdepth.config import level
-from lthdepth.engines import Here, Local
+from lthdepth.data import weights
 from lthdepth.errors import UserError
-from lthdepth.merge import merge
 from lthdepth.model import FCRN
+from lthdepth.runs import effort, inputs, sweep
+from lthdepth.runs import run as runs
+from lthdepth.runs.engines import Here, Local
+from lthdepth.runs.merge import merge
+from lthdepth.training import arms
 
 ONE = TINY.replace(epochs=1, holdout=False)
 VARYING = ("seconds", "images_per_second", "date", "sha256", "study", "device")
@@ -38,13 +42,19 @@ def test_a_forward_pass_costs_what_the_paper_s_network_does():
 
 def test_a_run_costs_three_passes_a_frame_and_one_a_score(frames):
     one = 2 * effort.macs("resnet18", 32, 32)
-    assert effort.flops(TINY, frames) == one * (3 * 3 * 12 + 4 + 4 * (3 + 1))  # 12 to fit, 4 to test, 4 to validate 3 + 1 times
+    assert effort.flops(TINY, frames) == one * (
+        3 * 3 * 12 + 4 + 4 * (3 + 1)
+    )  # 12 to fit, 4 to test, 4 to validate 3 + 1 times
     assert effort.flops(TINY.replace(arm="floor"), frames) == 0
 
 
 def test_times_come_from_the_nearest_recorded_size_on_the_same_kind_of_device():
     def record(device, **config):
-        return {"device": device, "images_per_second": 10.0, "config": {"backbone": "resnet18", "height": 64, "width": 64} | config}
+        return {
+            "device": device,
+            "images_per_second": 10.0,
+            "config": {"backbone": "resnet18", "height": 64, "width": 64} | config,
+        }
 
     other = record("CPU, 2 threads", height=320, width=320) | {"images_per_second": 1000.0}
     estimates = effort.Estimates([record("CPU, 2 threads"), record("NVIDIA H200"), other], "CPU, 1 threads")
@@ -57,11 +67,22 @@ def test_times_come_from_the_nearest_recorded_size_on_the_same_kind_of_device():
 
 def test_what_a_run_needs_comes_before_it_and_is_made_only_where_it_is_missing(given, store):
     deep = ONE.replace(arm="imp", density=level(3))
-    study = [ONE, ONE.replace(arm="omp", density=level(3)), deep, ONE.replace(seed=1), ONE.replace(arm="imp", density=level(1))]
+    study = [
+        ONE,
+        ONE.replace(arm="omp", density=level(3)),
+        deep,
+        ONE.replace(seed=1),
+        ONE.replace(arm="imp", density=level(1)),
+    ]
     jobs = sweep.plan(study, given, store)
     assert [(j.config.arm, round(math.log(j.config.density, 0.8)), j.config.seed) for j in jobs] == [
-        ("dense", 0, 0), ("omp", 3, 0), ("imp", 1, 0), ("imp", 2, 0), ("imp", 3, 0), ("dense", 0, 1),
-    ]  # fmt: skip
+        ("dense", 0, 0),
+        ("omp", 3, 0),
+        ("imp", 1, 0),
+        ("imp", 2, 0),
+        ("imp", 3, 0),
+        ("dense", 0, 1),
+    ]
     keys = [j.key for j in jobs]
     assert [j.needs for j in jobs] == [(), (), (keys[0],), (keys[2],), (keys[3],), ()]
     assert [j.keep for j in jobs] == [True, False, True, True, False, False]
@@ -79,7 +100,10 @@ def test_what_a_run_needs_comes_before_it_and_is_made_only_where_it_is_missing(g
 def test_a_run_that_diverged_before_is_not_made_again_nor_those_that_need_it(given, store):
     bad = ONE.replace(lr_encoder=1e30, lr_decoder=1e30)
     study = [bad, ONE.replace(arm="floor"), bad.replace(arm="imp", density=level(1))]
-    assert sweep.attempt(sweep.plan([bad], given, store)[0], given, store, "cpu", "toy", progress=False)[0] == "failed"
+    assert (
+        sweep.attempt(sweep.plan([bad], given, store)[0], given, store, "cpu", "toy", progress=False)[0]
+        == "failed"
+    )
     first, _, last = jobs = sweep.plan(study, given, store)
     assert "diverged" in first.failed and last.failed == f"it needs {first.key}, which failed"
     engine = Script()
@@ -100,7 +124,9 @@ class Script:
         self.at_work += 1
         self.most = max(self.most, self.at_work)
         script = self.outcomes.get(job.key, [])
-        self.events.append((slot, *(script.pop(0) if script else ("finished", {"key": job.key, "device": "CPU"}))))
+        self.events.append(
+            (slot, *(script.pop(0) if script else ("finished", {"key": job.key, "device": "CPU"})))
+        )
 
     def wait(self, seconds):
         time.sleep(self.takes)
@@ -118,7 +144,9 @@ def jobs_of(*needs):
 
 def drive(jobs, engine, **options):
     said = []
-    found = sweep.Drive(jobs, engine, effort.Estimates([], "CPU"), say=lambda what: said.append(str(what)), **options)
+    found = sweep.Drive(
+        jobs, engine, effort.Estimates([], "CPU"), say=lambda what: said.append(str(what)), **options
+    )
     found.run()
     assert engine.closed
     return found, said
@@ -200,7 +228,12 @@ def test_two_processes_make_the_same_records_as_one_and_a_killed_one_is_replaced
     loaded, stores = sources.load(), [runs.Store(tmp_path / n, tmp_path / "results") for n in ("one", "two")]
     configs = [ONE.replace(test=False), ONE.replace(seed=1, epochs=3, test=False)]
     configs.append(configs[0].replace(arm="imp", density=level(1)))
-    sweep.Drive(sweep.plan(configs, loaded, stores[0]), Here(loaded, stores[0], "cpu", "toy", 0.0), effort.Estimates([], ""), say=str).run()
+    sweep.Drive(
+        sweep.plan(configs, loaded, stores[0]),
+        Here(loaded, stores[0], "cpu", "toy", 0.0),
+        effort.Estimates([], ""),
+        say=str,
+    ).run()
 
     engine, killed = Local(2, sources, stores[1], torch.device("cpu"), "toy", 0.0), []
     real = engine.wait
@@ -214,7 +247,12 @@ def test_two_processes_make_the_same_records_as_one_and_a_killed_one_is_replaced
         return found
 
     engine.wait, said = wait, []
-    sweep.Drive(sweep.plan(configs, loaded, stores[1]), engine, effort.Estimates([], ""), say=lambda what: said.append(what)).run()
+    sweep.Drive(
+        sweep.plan(configs, loaded, stores[1]),
+        engine,
+        effort.Estimates([], ""),
+        say=lambda what: said.append(what),
+    ).run()
     assert killed and any("the worker died" in str(what) for what in said)
     one, two = (store.records() for store in stores)
     assert one.keys() == two.keys() and len(one) == 3
@@ -240,7 +278,9 @@ def test_runs_of_several_machines_come_together_without_duplicates(frames, tmp_p
     assert found == stores[0].records()
     for key in found:
         for name, array in stores[0].arrays(key).items():
-            torch.testing.assert_close(stores[2].arrays(key)[name].astype(float), array.astype(float), rtol=1e-3, atol=1e-3)
+            torch.testing.assert_close(
+                stores[2].arrays(key)[name].astype(float), array.astype(float), rtol=1e-3, atol=1e-3
+            )
     assert main(["merge", str(tmp_path / "a"), "--out", str(tmp_path / "d")]) == 0
     assert "2 runs added" in capsys.readouterr().out
     whole = [p for p in (tmp_path / "d").glob("*/weights.pt")]
@@ -252,12 +292,19 @@ def test_runs_of_several_machines_come_together_without_duplicates(frames, tmp_p
 
 
 def test_a_machine_can_take_a_share_of_the_seeds(capsys):
-    assert main(["sweep", "paper", "--data", "rooms:24", "--weights", "none", "--seeds", "1", "4", "--dry-run"]) == 0
+    assert (
+        main(["sweep", "paper", "--data", "rooms:24", "--weights", "none", "--seeds", "1", "4", "--dry-run"])
+        == 0
+    )
     lines = capsys.readouterr().out.splitlines()
-    assert {line.partition("seed ")[2].split()[0] for line in lines if "seed " in line and "floor" not in line} == {"1", "4"}
+    assert {
+        line.partition("seed ")[2].split()[0] for line in lines if "seed " in line and "floor" not in line
+    } == {"1", "4"}
 
 
-@pytest.mark.parametrize("words", [["--jobs", "0"], ["--budget", "-1"], ["--budget", "nan"], ["--gpus", "-1"], ["--every", "-1"]])
+@pytest.mark.parametrize(
+    "words", [["--jobs", "0"], ["--budget", "-1"], ["--budget", "nan"], ["--gpus", "-1"], ["--every", "-1"]]
+)
 def test_values_out_of_range_are_refused(words, capsys):
     assert main(["sweep", "quick", "--data", "rooms:24", *words]) == 2
     assert f"lthdepth: {words[0]}" in capsys.readouterr().err

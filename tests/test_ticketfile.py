@@ -44,7 +44,9 @@ def test_a_resnet50_ticket_takes_at_most_3_mb(density, tmp_path):
 def test_a_damaged_file_is_refused_or_says_the_same(data, tmp_path_factory):
     """Truncated anywhere or one bit flipped: a sentence, or (where zip does not care for the bit) the same ticket."""
     folder = tmp_path_factory.mktemp("damaged")
-    ticket = tickets.random({"a.weight": torch.zeros(3, 5, 3, 3), "b.weight": torch.zeros(7, 3, 1, 1)}, 0.3, 1)
+    ticket = tickets.random(
+        {"a.weight": torch.zeros(3, 5, 3, 3), "b.weight": torch.zeros(7, 3, 1, 1)}, 0.3, 1
+    )
     ticketfile.save(ticket, folder / "t.npz")
     content = bytearray((folder / "t.npz").read_bytes())
     if data.draw(st.booleans()):

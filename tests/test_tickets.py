@@ -9,9 +9,12 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lthdepth import arms, levels, mask, ticketfile, tickets, weights
+from lthdepth import mask, ticketfile, tickets
+from lthdepth.analysis import levels
 from lthdepth.config import Config, level
+from lthdepth.data import weights
 from lthdepth.errors import UserError
+from lthdepth.training import arms
 
 shapes = st.lists(st.tuples(*[st.integers(1, 5)] * 4), min_size=2, max_size=5)
 densities = st.floats(0.05, 1)
@@ -19,7 +22,10 @@ densities = st.floats(0.05, 1)
 
 def network(shapes, seed):
     rng = np.random.default_rng(seed)
-    return {f"layer{i}.weight": torch.tensor(rng.normal(size=s), dtype=torch.float32) for i, s in enumerate(shapes)}
+    return {
+        f"layer{i}.weight": torch.tensor(rng.normal(size=s), dtype=torch.float32)
+        for i, s in enumerate(shapes)
+    }
 
 
 def size(w):
@@ -32,7 +38,12 @@ def test_shuffled_keeps_the_count_of_every_layer_and_moves_the_places(shapes, se
     one = tickets.magnitude(w, density)
     two = tickets.shuffled(one, seed)
     assert one.layers() == two.layers()
-    assert tickets.shuffled(one, seed).fingerprint == two.fingerprint != tickets.shuffled(one, seed + 1).fingerprint or one.density == 1
+    assert (
+        tickets.shuffled(one, seed).fingerprint
+        == two.fingerprint
+        != tickets.shuffled(one, seed + 1).fingerprint
+        or one.density == 1
+    )
     if 0.1 < one.masks["layer0.weight"].float().mean() < 0.9:
         assert not torch.equal(one.masks["layer0.weight"], two.masks["layer0.weight"])
 
@@ -44,7 +55,11 @@ def test_layerwise_tickets_have_exact_totals_and_keep_the_largest_of_each_layer(
     if not total:
         return
     profile = dict(zip(w, np.random.default_rng(seed).uniform(0.01, 1, len(w)), strict=True))
-    for ticket in (tickets.uniform(w, density), tickets.erk(w, density), tickets.profiled(w, profile, density)):
+    for ticket in (
+        tickets.uniform(w, density),
+        tickets.erk(w, density),
+        tickets.profiled(w, profile, density),
+    ):
         assert ticket.kept == total
         for name, m in ticket.masks.items():
             magnitudes = w[name].abs()
@@ -99,7 +114,9 @@ def test_a_profile_is_followed_up_to_full_layers(shapes, seed, density):
     w = network([(6, 6, 3, 3), *shapes], seed)
     profile = dict(zip(w, np.random.default_rng(seed).uniform(0.2, 1, len(w)), strict=True))
     layers = tickets.profiled(w, profile, density).layers()
-    scales = [((kept - 1) / (profile[k] * n), (kept + 1) / (profile[k] * n)) for k, kept, n in layers if kept < n]
+    scales = [
+        ((kept - 1) / (profile[k] * n), (kept + 1) / (profile[k] * n)) for k, kept, n in layers if kept < n
+    ]
     if scales:
         assert max(low for low, _ in scales) <= min(high for _, high in scales) + 1e-9
 
@@ -181,7 +198,10 @@ def test_imp_finds_a_planted_ticket_and_random_and_one_shot_pruning_do_not(seed)
         ticket = tickets.iterate(ticket, {"w": after}, level(k))
     assert torch.equal(ticket.masks["w"], answer)
     _, error = trained_on(x, y, start, ticket)
-    for other in (tickets.magnitude({"w": start}, level(8)), *(tickets.random({"w": start}, level(8), s + 100) for s in range(5))):
+    for other in (
+        tickets.magnitude({"w": start}, level(8)),
+        *(tickets.random({"w": start}, level(8), s + 100) for s in range(5)),
+    ):
         assert trained_on(x, y, start, other)[1] > 20 * error
 
 
@@ -199,7 +219,12 @@ def test_the_record_of_all_19_levels_says_what_real_weights_and_counts_say(pqf):
     for k in (4, 18):
         one = tickets.magnitude(w, level(k))
         assert one.fingerprint == recorded["omp", k]["fingerprint"]
-        assert one.kept == round(level(k) * 23_445_504) == tickets.shuffled(one, 0).kept == tickets.random(w, level(k), 0).kept
+        assert (
+            one.kept
+            == round(level(k) * 23_445_504)
+            == tickets.shuffled(one, 0).kept
+            == tickets.random(w, level(k), 0).kept
+        )
 
 
 @pytest.fixture
@@ -237,10 +262,17 @@ def test_imp_descends_round_by_round_to_the_dense_run():
     while config:
         chain.append(config)
         config = arms.parent_of(config)
-    assert [(c.arm, c.density) for c in chain] == [("imp", level(3)), ("imp", level(2)), ("imp", level(1)), ("dense", 1.0)]
+    assert [(c.arm, c.density) for c in chain] == [
+        ("imp", level(3)),
+        ("imp", level(2)),
+        ("imp", level(1)),
+        ("dense", 1.0),
+    ]
     assert all(c.epochs == 9 and c.seed == 5 for c in chain)
     late = Config(arm="imp", density=level(2), epochs=9, rewind=2)
-    assert arms.parent_of(late).rewind == 2  # a chain of its own: other rewound weights, other trained weights
+    assert (
+        arms.parent_of(late).rewind == 2
+    )  # a chain of its own: other rewound weights, other trained weights
     assert arms.origin_of(late) == arms.parent_of(arms.parent_of(late)) == chain[-1].replace(seed=0)
     assert arms.origin_of(chain[0]) is None
     short = Config(arm="imp", density=level(2), epochs=9, round_epochs=2)

@@ -15,10 +15,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import nn
 
-from lthdepth import arms, augment, mask, metrics, step, train, weights
+from lthdepth import mask, metrics
 from lthdepth.config import Config
+from lthdepth.data import augment, weights
 from lthdepth.errors import UserError
 from lthdepth.model import FCRN
+from lthdepth.training import arms, step
+from lthdepth.training import fit as train
 
 pytestmark = pytest.mark.usefixtures("narrow")
 
@@ -169,15 +172,21 @@ def test_with_holdout_training_never_sees_validation_or_test_frames(frames, tmp_
             sums = arrays[f"{split}/{protocol}"]
             assert sums.shape == (4, 7)
             assert metrics.summarise(sums) == results[split][protocol]
-    assert (arrays["test/full"][:, 0] == 40 * 56 - 15).all()  # scored at the frames' size, invalid pixels left out
+    assert (
+        arrays["test/full"][:, 0] == 40 * 56 - 15
+    ).all()  # scored at the frames' size, invalid pixels left out
     assert arrays["gallery"].shape == (4, 16, 16)
 
 
-def test_without_holdout_validation_frames_are_trained_on_and_nothing_is_validated(frames, tmp_path, monkeypatch):
+def test_without_holdout_validation_frames_are_trained_on_and_nothing_is_validated(
+    frames, tmp_path, monkeypatch
+):
     watch = Watch(monkeypatch)
     results, arrays, _ = fit(TINY.replace(epochs=1, holdout=False, test=False, batch=5), frames, tmp_path)
     assert set(watch.trained) <= rows(frames, "train", "validation")
-    assert len(set(watch.trained)) == len(watch.trained) == 15  # 16 frames; the one that fills no batch is left out
+    assert (
+        len(set(watch.trained)) == len(watch.trained) == 15
+    )  # 16 frames; the one that fills no batch is left out
     assert set(watch.trained) & rows(frames, "validation")
     assert watch.seen == [] and arrays == {}  # no test frame was looked at
     assert results["validation"] is None and results["test"] is None
@@ -206,7 +215,9 @@ def test_a_learning_rate_of_zero_leaves_its_group_alone(frames, tmp_path):
     names = [n for n, _ in start.named_parameters()]
     start = start.state_dict()
     for moving, config in (("encoder", {"lr_decoder": 0.0}), ("decoder", {"lr_encoder": 0.0})):
-        _, _, saved = fit(TINY.replace(epochs=1, test=False, holdout=False, **config), frames, tmp_path / moving)
+        _, _, saved = fit(
+            TINY.replace(epochs=1, test=False, holdout=False, **config), frames, tmp_path / moving
+        )
         moved = {n for n in names if not torch.equal(saved[n], start[n])}
         assert moved == {n for n in names if n.startswith("encoder.") == (moving == "encoder")}
 
@@ -225,12 +236,20 @@ def test_bfloat16_keeps_float32_weights(frames, tmp_path):
 
 def test_a_real_run_learns_far_below_the_floor(tmp_path, monkeypatch):
     """Depth is a function of brightness: a network that looks at the picture must beat one that does not."""
-    monkeypatch.setattr(torchvision.models, "get_model", torchvision.models._api.get_model)  # the whole ResNet-18
+    monkeypatch.setattr(
+        torchvision.models, "get_model", torchvision.models._api.get_model
+    )  # the whole ResNet-18
     frames = make_frames(40, 32, 32, seed=1)
     config = TINY.replace(
-        optimiser="adamw", schedule="linear", epochs=8, lr_encoder=1e-3, lr_decoder=3e-3,
-        scale=1.0, rotation=0.0, colour=0.0,
-    )  # fmt: skip
+        optimiser="adamw",
+        schedule="linear",
+        epochs=8,
+        lr_encoder=1e-3,
+        lr_decoder=3e-3,
+        scale=1.0,
+        rotation=0.0,
+        colour=0.0,
+    )
     results, _, _ = fit(config, frames, tmp_path)
     floor, _ = train.floor(config.replace(arm="floor"), frames)
     assert results["curves"]["train_loss"][-1] < 0.5 * results["curves"]["train_loss"][0]
@@ -258,8 +277,11 @@ def test_frames_that_do_not_suffice_are_told(frames):
 
 
 @given(
-    st.integers(1, 500), st.floats(0, 0.99), st.sampled_from(["constant", "linear", "cosine"]), st.floats(0, 0.999)
-)  # fmt: skip
+    st.integers(1, 500),
+    st.floats(0, 0.99),
+    st.sampled_from(["constant", "linear", "cosine"]),
+    st.floats(0, 0.999),
+)
 def test_the_learning_rate_follows_its_closed_form(steps, warmup, schedule, at):
     config, i, warm = Config(warmup=warmup, schedule=schedule), int(at * steps), warmup * steps
     found = step.rate(config, i, steps)
@@ -370,7 +392,10 @@ def test_a_device_that_is_absent_is_refused():
 def test_the_ticket_may_be_any(frames, tmp_path):
     """A ticket that keeps whole layers and drops others trains too."""
     model = FCRN("resnet18")
-    masks = {k: torch.full(v.shape, "layer4" not in k) for k, v in mask.prunable(model.encoder.state_dict()).items()}
+    masks = {
+        k: torch.full(v.shape, "layer4" not in k)
+        for k, v in mask.prunable(model.encoder.state_dict()).items()
+    }
     config = TINY.replace(arm="file", epochs=1)
     train.fit(config, frames, None, mask.Ticket(masks), tmp_path, every=NEVER, progress=False)
     saved = torch.load(tmp_path / "weights.pt", weights_only=True)
@@ -380,7 +405,11 @@ def test_the_ticket_may_be_any(frames, tmp_path):
 
 def test_another_number_of_threads_changes_the_last_digits_only(frames, tmp_path):
     """Of what the network says of the same weights; training multiplies such differences, so nothing is promised after it."""
-    config, threads, found = TINY.replace(epochs=1, lr_encoder=0.0, lr_decoder=0.0), torch.get_num_threads(), []
+    config, threads, found = (
+        TINY.replace(epochs=1, lr_encoder=0.0, lr_decoder=0.0),
+        torch.get_num_threads(),
+        [],
+    )
     try:
         for n in (1, 2):
             torch.set_num_threads(n)
@@ -392,7 +421,10 @@ def test_another_number_of_threads_changes_the_last_digits_only(frames, tmp_path
 
 @pytest.mark.parametrize("every", [0.0, NEVER], ids=["when a checkpoint is written", "before the record"])
 def test_a_weight_that_is_revived_in_training_stops_the_run(every, frames, tmp_path, monkeypatch):
-    config, call = TINY.replace(arm="omp", density=0.1, epochs=1, holdout=False, test=False), train.Step.__call__
+    config, call = (
+        TINY.replace(arm="omp", density=0.1, epochs=1, holdout=False, test=False),
+        train.Step.__call__,
+    )
 
     def revive(self, *rest):
         call(self, *rest)

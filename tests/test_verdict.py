@@ -10,13 +10,22 @@ import numpy as np
 import pytest
 from scipy import stats as scipy_stats
 
-from lthdepth import curves, experiments, files, findings, metrics, runs, stats, verdict
+from lthdepth import files, metrics
+from lthdepth.analysis import stats, verdict
 from lthdepth.config import level
-from lthdepth.desk import Desk
 from lthdepth.errors import UserError
-from lthdepth.record import parse
+from lthdepth.paper import curves, findings
+from lthdepth.paper.study import Desk
+from lthdepth.runs import run as runs
+from lthdepth.runs import studies as experiments
+from lthdepth.runs.record import parse
 
-LOSSES = {("imp", level(18)): 0.003, ("omp", level(18)): 0.03, ("random", level(18)): 0.3, ("shuffled", level(18)): 0.2}
+LOSSES = {
+    ("imp", level(18)): 0.003,
+    ("omp", level(18)): 0.03,
+    ("random", level(18)): 0.3,
+    ("shuffled", level(18)): 0.2,
+}
 
 
 def analyse(seeds, losses=LOSSES, study="paper", missing=0, **truth):
@@ -29,7 +38,9 @@ def test_nothing_recorded_is_an_open_question():
         found = verdict.analyse("paper", records)
         assert "Open" in found.sentence() and found.tickets.empty and curves.differences(found) is None
     assert "No ticket is recorded" in analyse(2, {}).sentence()
-    assert findings.tickets(found).empty and findings.break_even(found).empty and findings.protocols(found).empty
+    assert (
+        findings.tickets(found).empty and findings.break_even(found).empty and findings.protocols(found).empty
+    )
 
 
 def test_one_seed_describes_and_tests_nothing():
@@ -39,12 +50,18 @@ def test_one_seed_describes_and_tests_nothing():
     assert found.tickets[["p", "low", "bca_low", "sign_flip"]].isna().all(axis=None)
     assert (found.tickets.scene_low < found.tickets.difference).all()
     shown = findings.tickets(found)
-    assert set(shown.outcome) == {"one seed"} and "p non-inferior" not in shown and "95 % over scenes" in shown
+    assert (
+        set(shown.outcome) == {"one seed"} and "p non-inferior" not in shown and "95 % over scenes" in shown
+    )
 
 
 def test_three_seeds_are_tested_but_conclude_nothing():
     found = analyse(3)
-    assert "Nothing is concluded" in found.sentence() and "6 pairs" in found.sentence() and "3 are recorded" in found.sentence()
+    assert (
+        "Nothing is concluded" in found.sentence()
+        and "6 pairs" in found.sentence()
+        and "3 are recorded" in found.sentence()
+    )
     assert found.tickets.p.notna().all()
     row = found.tickets[found.tickets.arm == "omp"].iloc[0]
     d = np.array(row.seeds)
@@ -57,7 +74,10 @@ def test_three_seeds_are_tested_but_conclude_nothing():
     [
         ({}, "which weights are kept matters"),
         ({("random", level(18)): 0.003}, "no ticket is needed: so does random"),
-        ({("random", level(18)): 0.012, ("shuffled", level(18)): 0.013, ("imp", level(18)): 0.010}, "better than every control is not"),
+        (
+            {("random", level(18)): 0.012, ("shuffled", level(18)): 0.013, ("imp", level(18)): 0.010},
+            "better than every control is not",
+        ),
         ({("imp", level(18)): 0.04}, "worse than the dense network by more than the margin"),
         ({("imp", level(18)): 0.014}, "Not shown either way"),
     ],
@@ -74,8 +94,14 @@ def test_a_study_of_other_runs_or_with_runs_missing_concludes_nothing():
 def test_without_the_gate_there_is_no_test_and_no_conclusion():
     found = analyse(6, dense=1.0)
     assert "color:#c00" in found.sentence() and "No conclusion" in found.sentence()
-    for shown in (findings.tickets(found), findings.controls(found), findings.break_even(analyse(6, made_up.curve("omp", 0.1), dense=1.0))):
-        assert len(shown) and not [c for c in shown if c.startswith(("p ", "outcome", "non-inferior", "within"))]
+    for shown in (
+        findings.tickets(found),
+        findings.controls(found),
+        findings.break_even(analyse(6, made_up.curve("omp", 0.1), dense=1.0)),
+    ):
+        assert len(shown) and not [
+            c for c in shown if c.startswith(("p ", "outcome", "non-inferior", "within"))
+        ]
     assert "p worse" in findings.controls(analyse(6))
 
 
@@ -91,22 +117,37 @@ def test_a_diverged_ticket_counts_as_the_floor_and_a_diverged_dense_run_loses_it
     assert row.seeds[2] == pytest.approx(records[0]["test"]["full"]["pooled"]["rms"] - dense)
     assert row.p > 0.05 and "2 runs diverged" in found.sentence()
 
-    every = [r | {"status": "failed", "test": None} if r["arm"] == "imp" else r for r in made_up.study(2, LOSSES)[0]]
+    every = [
+        r | {"status": "failed", "test": None} if r["arm"] == "imp" else r
+        for r in made_up.study(2, LOSSES)[0]
+    ]
     found = verdict.analyse("paper", every, arrays, made_up.SCENES)
     row, other = (t.set_index("arm").loc["imp"] for t in (found.tickets, found.protocols))
     assert row.scene_low < row.difference < row.scene_high  # the floor's frames are scored like any others
     keep = made_up.SCENES[made_up.TEST] != verdict.SHOP
-    rms = {k: metrics.summarise(arrays(k)["test/full"][keep])["pooled"]["rms"] for k in ("floor-1.0000-0", "dense-1.0000-0", "dense-1.0000-1")}
+    rms = {
+        k: metrics.summarise(arrays(k)["test/full"][keep])["pooled"]["rms"]
+        for k in ("floor-1.0000-0", "dense-1.0000-0", "dense-1.0000-1")
+    }
     floor, *dense = rms.values()
     assert other[f"pooled, without {verdict.SHOP}"] == pytest.approx(floor - np.mean(dense))
 
 
 def recorded(store, *configs, init="i", **change):
     """Records of configurations, of made-up data and weights, in a store's results."""
-    scores = made_up.study(0, {})[0][0] | {"study": "paper", "init": {"name": "w", "description": "", "fingerprint": init}}
+    scores = made_up.study(0, {})[0][0] | {
+        "study": "paper",
+        "init": {"name": "w", "description": "", "fingerprint": init},
+    }
     lines = []
     for c in configs:
-        its = {"key": runs.key(c, "d", init), "arm": c.arm, "density": c.density, "seed": c.seed, "config": dataclasses.asdict(c)}
+        its = {
+            "key": runs.key(c, "d", init),
+            "arm": c.arm,
+            "density": c.density,
+            "seed": c.seed,
+            "config": dataclasses.asdict(c),
+        }
         lines.append(scores | its | change)
     return lines
 
@@ -117,16 +158,23 @@ def test_a_run_that_diverges_takes_with_it_all_that_follow_from_it_and_nothing_e
     imp = {(round(np.log(c.density) / np.log(0.8)), c.seed): c for c in configs if c.arm == "imp"}
     dense = {c.seed: c for c in configs if c.arm == "dense"}
     seventh = imp[9, 1].replace(density=level(7))  # a round on the way, no run of the study
-    files.write_atomic(store.recorded / "runs.jsonl", "".join(json.dumps(r) + "\n" for r in recorded(store, configs[0], dense[0], dense[1])))
+    files.write_atomic(
+        store.recorded / "runs.jsonl",
+        "".join(json.dumps(r) + "\n" for r in recorded(store, configs[0], dense[0], dense[1])),
+    )
     lost = recorded(store, seventh, status="failed", test=None, reason="it diverged.")
-    lost += recorded(store, imp[3, 2].replace(epochs=1), status="failed", test=None, reason="another training.")
+    lost += recorded(
+        store, imp[3, 2].replace(epochs=1), status="failed", test=None, reason="another training."
+    )
     lost += recorded(store, imp[3, 2], init="other", status="failed", test=None, reason="other weights.")
     shutil.copy(runs.ROOT / "results" / "nyu_summary.h5", store.recorded)
     for r in lost:
         files.write_atomic(store.local / r["key"] / "failed.json", r)
     desk = Desk("paper", store=store)
     found = desk.lost("paper")
-    assert [(r["density"], r["seed"], r["arm"]) for r in found] == [(level(k), 1, "imp") for k in (18, 17, 15, 12, 9)]
+    assert [(r["density"], r["seed"], r["arm"]) for r in found] == [
+        (level(k), 1, "imp") for k in (18, 17, 15, 12, 9)
+    ]
     assert [r["key"] for r in found] == [runs.key(imp[k, 1], "d", "i") for k in (18, 17, 15, 12, 9)]
     analysis = desk.analyse("paper", desk.records("paper"))
     assert analysis.failed == 5 and analysis.missing == len(configs) - 3 - 5
@@ -141,7 +189,9 @@ def test_a_small_network_is_found_whatever_its_weights_are(tmp_path):
     files.write_atomic(store.recorded / "runs.jsonl", "".join(json.dumps(r) + "\n" for r in made))
     desk = Desk("paper", store=store)
     assert [r["arm"] for r in desk.records("paper") if r] == [c.arm for c in configs[:3]] + ["resnet34"]
-    assert desk.find(small)["init"]["fingerprint"] == "of its own" and desk.find(small.replace(seed=0)) is None
+    assert (
+        desk.find(small)["init"]["fingerprint"] == "of its own" and desk.find(small.replace(seed=0)) is None
+    )
 
 
 def test_every_arm_of_the_study_is_named_in_the_plan_and_the_reverse():
@@ -162,7 +212,9 @@ def test_a_record_with_a_score_that_is_no_number_is_refused(tmp_path):
 def test_holm_spares_the_primary_endpoint_and_corrects_the_other_arms_of_a_density():
     found = analyse(6).tickets.set_index("arm")
     assert found.holm["imp"] == found.p["imp"]
-    assert found.holm[["omp", "random", "shuffled"]].tolist() == pytest.approx(stats.holm(found.p[["omp", "random", "shuffled"]]))
+    assert found.holm[["omp", "random", "shuffled"]].tolist() == pytest.approx(
+        stats.holm(found.p[["omp", "random", "shuffled"]])
+    )
 
 
 def test_protocols_are_those_of_the_records_and_of_the_sums_without_the_shop():

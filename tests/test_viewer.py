@@ -9,22 +9,35 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from lthdepth import viewer
-from lthdepth.summary import Summary
+from lthdepth.data.summary import Summary
+from lthdepth.paper import viewer
 
 
 @pytest.fixture(scope="module")
 def scene():
     rng = np.random.default_rng(0)
     depth = rng.uniform(0.7, 9.9, (2, 30, 40)).astype(np.float32)
-    summary = Summary({}, depth[0], np.array([3, 9]), rng.integers(0, 256, (2, 30, 40, 3), dtype=np.uint8), depth, ["a<!--<script>", "c"])
-    maps = {"mean depth map": depth.mean(0)[None], "dense": depth[:, ::2, ::2] + 0.1, "random 1.8 %": depth[:, ::2, ::2] + 1}
+    summary = Summary(
+        {},
+        depth[0],
+        np.array([3, 9]),
+        rng.integers(0, 256, (2, 30, 40, 3), dtype=np.uint8),
+        depth,
+        ["a<!--<script>", "c"],
+    )
+    maps = {
+        "mean depth map": depth.mean(0)[None],
+        "dense": depth[:, ::2, ::2] + 0.1,
+        "random 1.8 %": depth[:, ::2, ::2] + 1,
+    }
     return summary, maps, viewer.fragment(summary, maps, "pilot & runs")
 
 
 def metres(layer):
     grey = np.asarray(Image.open(io.BytesIO(base64.b64decode(layer["picture"].split(",")[1]))), float)
-    return (layer["low"] + grey * (layer["high"] - layer["low"]) / 255).reshape(layer["n"], layer["height"], layer["width"])
+    return (layer["low"] + grey * (layer["high"] - layer["low"]) / 255).reshape(
+        layer["n"], layer["height"], layer["width"]
+    )
 
 
 def test_every_map_is_in_the_page_to_two_centimetres(scene):
@@ -38,7 +51,11 @@ def test_every_map_is_in_the_page_to_two_centimetres(scene):
 
 def test_the_page_is_marked_up_safely_and_hidden_without_a_script(scene):
     page = scene[2]
-    assert "<!--" not in page and "pilot &amp; runs" in page and re.match(r'<section class="viewer" hidden', page)
+    assert (
+        "<!--" not in page
+        and "pilot &amp; runs" in page
+        and re.match(r'<section class="viewer" hidden', page)
+    )
     assert page.count("</script>") == 2
 
 

@@ -10,7 +10,8 @@ import torchvision
 from conftest import Evil
 from safetensors.torch import save_file
 
-from lthdepth import files, weights
+from lthdepth import files
+from lthdepth.data import weights
 from lthdepth.errors import UserError
 
 
@@ -24,7 +25,11 @@ def test_real_files_are_known_by_their_content(shared, name, tmp_path):
     resnet = torchvision.models.resnet50(weights=None)
     missing, unexpected = resnet.load_state_dict(found.state, strict=False)
     assert not unexpected and set(missing) == {"fc.weight", "fc.bias"}
-    assert found.summary() == {"name": name, "description": found.description, "fingerprint": found.fingerprint}
+    assert found.summary() == {
+        "name": name,
+        "description": found.description,
+        "fingerprint": found.fingerprint,
+    }
 
 
 def test_every_container_gives_the_same_weights(resnet18_state, tmp_path):
@@ -41,7 +46,9 @@ def test_every_container_gives_the_same_weights(resnet18_state, tmp_path):
 
 
 def test_half_precision_files_become_float32(resnet18_state, tmp_path):
-    torch.save({k: v.half() if v.is_floating_point() else v for k, v in resnet18_state.items()}, tmp_path / "h.pth")
+    torch.save(
+        {k: v.half() if v.is_floating_point() else v for k, v in resnet18_state.items()}, tmp_path / "h.pth"
+    )
     torch.save(resnet18_state, tmp_path / "f.pth")
     half, full = weights.load(tmp_path / "h.pth"), weights.load(tmp_path / "f.pth")
     assert half.state["conv1.weight"].dtype == torch.float32
@@ -109,7 +116,9 @@ def test_values_that_are_not_finite(resnet18_state, tmp_path, value):
     one_sentence(tmp_path / "w.pth", match="not finite")
 
 
-@pytest.mark.parametrize("content", [{}, [1, 2], {"a": 1}, torch.ones(2), {"state_dict": 3}, {0: torch.ones(2)}])
+@pytest.mark.parametrize(
+    "content", [{}, [1, 2], {"a": 1}, torch.ones(2), {"state_dict": 3}, {0: torch.ones(2)}]
+)
 def test_what_is_no_state_dict(tmp_path, content):
     torch.save(content, tmp_path / "w.pth")
     one_sentence(tmp_path / "w.pth", match="w.pth")
@@ -121,11 +130,16 @@ def test_damaged_files(resnet18_state, tmp_path):
     packed = lzma.compress(good)
     html = b"<!DOCTYPE html>\n<html><body>Sign in</body></html>\n"
     cases = {
-        "empty.pth": b"", "page.pth": html, "cut.pth": good[: len(good) // 2],
-        "empty.pth.xz": b"", "page.pth.xz": html, "cut.pth.xz": packed[: len(packed) // 2],
+        "empty.pth": b"",
+        "page.pth": html,
+        "cut.pth": good[: len(good) // 2],
+        "empty.pth.xz": b"",
+        "page.pth.xz": html,
+        "cut.pth.xz": packed[: len(packed) // 2],
         "packed_page.xz": lzma.compress(html),
-        "empty.safetensors": b"", "page.safetensors": html,
-    }  # fmt: skip
+        "empty.safetensors": b"",
+        "page.safetensors": html,
+    }
     for name, data in cases.items():
         (tmp_path / name).write_bytes(data)
         one_sentence(tmp_path / name, match=name)
@@ -173,7 +187,10 @@ def test_upper_case_suffixes_are_the_same_kind(resnet18_state, tmp_path):
 
     (tmp_path / "A.PTH.XZ").write_bytes(lzma.compress(files.sealed(resnet18_state), preset=0))
     (tmp_path / "B.SAFETENSORS").write_bytes(save(resnet18_state))
-    assert weights.load(tmp_path / "A.PTH.XZ").fingerprint == weights.load(tmp_path / "B.SAFETENSORS").fingerprint
+    assert (
+        weights.load(tmp_path / "A.PTH.XZ").fingerprint
+        == weights.load(tmp_path / "B.SAFETENSORS").fingerprint
+    )
 
 
 def test_an_unknown_name_of_torchvision():
@@ -183,7 +200,11 @@ def test_an_unknown_name_of_torchvision():
 
 @pytest.mark.parametrize(
     "error",
-    [URLError("no route to host"), TimeoutError("timed out"), RuntimeError('invalid hash value (expected "f37072fd")')],
+    [
+        URLError("no route to host"),
+        TimeoutError("timed out"),
+        RuntimeError('invalid hash value (expected "f37072fd")'),
+    ],
 )
 def test_a_download_that_fails(monkeypatch, error):
     def fail(*args, **kwargs):
@@ -214,4 +235,6 @@ def test_the_order_in_a_file_does_not_matter(name, resnet18_state, tmp_path):
     other = {k: v.contiguous() for k, v in reversed(resnet18_state.items())}
     (save_file if name.endswith("s") else torch.save)(other, tmp_path / name)
     found = weights.load(tmp_path / name)
-    assert list(found.state) == list(resnet18_state) and found.fingerprint == weights.fingerprint(resnet18_state)
+    assert list(found.state) == list(resnet18_state) and found.fingerprint == weights.fingerprint(
+        resnet18_state
+    )

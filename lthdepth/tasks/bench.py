@@ -18,20 +18,32 @@ COLUMNS = ("measure", "value", "unit", "by arithmetic", "by memory", "target", "
 
 def arguments(p):
     p.add_argument("--device", default="auto")
-    p.add_argument("--size", nargs=2, type=int, metavar=("HEIGHT", "WIDTH"), help="only this one (default: 114 152, and 228 304)")
-    p.add_argument("--batch", type=int, help="frames a step where speeds are compared (default: 8 and 4; on a GPU 16)")
+    p.add_argument(
+        "--size",
+        nargs=2,
+        type=int,
+        metavar=("HEIGHT", "WIDTH"),
+        help="only this one (default: 114 152, and 228 304)",
+    )
+    p.add_argument(
+        "--batch", type=int, help="frames a step where speeds are compared (default: 8 and 4; on a GPU 16)"
+    )
     p.add_argument("--out", type=Path, metavar="FILE.csv", help="default: benchmarks/bench_<device>.csv")
 
 
 def run(args):
-    from ..bench import Bench
+    from ..bench.bench import Bench
     from ..files import write_atomic
-    from ..record import environment
-    from ..runs import ROOT
-    from ..train import pick_device
+    from ..runs.record import environment
+    from ..runs.run import ROOT
+    from ..training.fit import pick_device
 
     sizes = [tuple(args.size)] if args.size else [(114, 152), (228, 304)]
-    if args.batch is not None and args.batch < 2 or not all(32 <= side <= 4096 for size in sizes for side in size):
+    if (
+        args.batch is not None
+        and args.batch < 2
+        or not all(32 <= side <= 4096 for size in sizes for side in size)
+    ):
         raise UserError("--batch must be 2 or more, --size between 32 and 4096 pixels.")
     device = pick_device(args.device)
     gpu = device.type == "cuda"
@@ -39,7 +51,11 @@ def run(args):
     sizes = [(*size, batch) for size, batch in zip(sizes, batches, strict=False)]
     bench = Bench(device, "bfloat16" if gpu else "float32", sizes, 5, 3 if gpu else 2)
     out = args.out or ROOT / "benchmarks" / f"bench_{re.sub('[^a-z0-9]+', '-', _name(device).lower())}.csv"
-    about = [_name(device), *(f"{k} {v}" for k, v in environment(device)["versions"].items()), environment(device)["date"]]
+    about = [
+        _name(device),
+        *(f"{k} {v}" for k, v in environment(device)["versions"].items()),
+        environment(device)["date"],
+    ]
     table = [COLUMNS, ("machine", *[""] * 5, ", ".join(about))]
     for cells in table:
         print(_line(cells))
@@ -54,7 +70,9 @@ def run(args):
 
 def _cells(row):
     """Texts in the order of `COLUMNS`."""
-    value, *best = ["" if v is None or math.isnan(v) else f"{v:.4g}" for v in (row.value, row.arithmetic, row.memory)]
+    value, *best = [
+        "" if v is None or math.isnan(v) else f"{v:.4g}" for v in (row.value, row.arithmetic, row.memory)
+    ]
     target = row.target
     if target and value:
         sign, limit = target.split()
@@ -74,5 +92,5 @@ def _name(device):
     if device.type == "cuda":
         return torch.cuda.get_device_name(device)
     info = Path("/proc/cpuinfo")
-    found = re.search(r"model name\s*: (.*)", info.read_text()) if info.exists() else None
+    found = re.search(r"model name\s*: (.*)", info.read_text(encoding="utf-8")) if info.exists() else None
     return f"{found[1] if found else platform.machine()}, {torch.get_num_threads()} threads"

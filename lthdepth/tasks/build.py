@@ -12,10 +12,11 @@ def arguments(p):
 
 
 def run(args):
-    from .. import figures, runs, tables
-    from ..build import build as build_paper
-    from ..desk import Desk
     from ..files import write_atomic
+    from ..paper import figures, tables
+    from ..paper.build import build as build_paper
+    from ..paper.study import Desk
+    from ..runs import run as runs
 
     started = time.time()
     build_paper(args.profile, args.data, args.weights, args.device, quiet=args.quiet)

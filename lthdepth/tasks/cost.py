@@ -13,21 +13,46 @@ examples (ResNet-50 at 228x304: 3 minutes on two cores):
 
 
 def arguments(p):
-    p.add_argument("--weights", metavar="SOURCE", help="encoder weights to draw tickets from (default: random resnet50)")
-    p.add_argument("--arms", nargs="+", default=["omp"], choices=("omp", "random"), help="tickets to draw (default: omp)")
-    p.add_argument("--levels", nargs="+", type=int, default=LEVELS, metavar="K", help=f"densities 0.8^K (default: {' '.join(map(str, LEVELS))})")
+    p.add_argument(
+        "--weights", metavar="SOURCE", help="encoder weights to draw tickets from (default: random resnet50)"
+    )
+    p.add_argument(
+        "--arms", nargs="+", default=["omp"], choices=("omp", "random"), help="tickets to draw (default: omp)"
+    )
+    p.add_argument(
+        "--levels",
+        nargs="+",
+        type=int,
+        default=LEVELS,
+        metavar="K",
+        help=f"densities 0.8^K (default: {' '.join(map(str, LEVELS))})",
+    )
     p.add_argument("--ticket", type=Path, metavar="FILE", help="instead: this ticket or mask file")
-    p.add_argument("--run", dest="name", metavar="KEY", help="instead: the trained network of a run (`show` lists them)")
-    p.add_argument("--size", nargs=2, type=int, metavar=("HEIGHT", "WIDTH"), help="of the input (default: 228 304, or the run's)")
+    p.add_argument(
+        "--run", dest="name", metavar="KEY", help="instead: the trained network of a run (`show` lists them)"
+    )
+    p.add_argument(
+        "--size",
+        nargs=2,
+        type=int,
+        metavar=("HEIGHT", "WIDTH"),
+        help="of the input (default: 228 304, or the run's)",
+    )
     p.add_argument("--repeats", type=int, default=7, metavar="N", help="rounds of measurement (default: 7)")
     p.add_argument("--device", default="auto", help="auto (default), cpu, cuda, cuda:N")
-    p.add_argument("--out", type=Path, metavar="FILE.json", help="also write the measurements there, beside those of other machines")
+    p.add_argument(
+        "--out",
+        type=Path,
+        metavar="FILE.json",
+        help="also write the measurements there, beside those of other machines",
+    )
     p.epilog = EXAMPLE
 
 
 def run(args):
-    from .. import inference, latency
-    from ..train import pick_device
+    from ..inference import latency
+    from ..inference import measure as inference
+    from ..training.fit import pick_device
 
     if args.name and (args.ticket or args.weights):
         raise UserError("--run has weights and a ticket of its own: give it without --weights and --ticket.")
@@ -48,17 +73,22 @@ def run(args):
 
 
 def _of_run(args, device):
-    from .. import inference, predict
+    from ..inference import measure as inference
+    from ..inference import predict
 
     record, model = predict.network(args.name, device=device)
     size = args.size or (record["config"]["height"], record["config"]["width"])
     network = {"backbone": record["config"]["backbone"], "weights": f"run {args.name}"}
-    return inference.study([(record["arm"], model.eval(), inference.kept(model))], network, size, device, args.repeats, args.out)
+    return inference.study(
+        [(record["arm"], model.eval(), inference.kept(model))], network, size, device, args.repeats, args.out
+    )
 
 
 def _of_tickets(args, device):
-    from .. import inference, mask, ticketfile, weights
+    from .. import mask, ticketfile
     from ..config import level
+    from ..data import weights
+    from ..inference import measure as inference
 
     initial = weights.load(args.weights)
     network = {"backbone": initial.backbone or "resnet50", "weights": initial.name}

@@ -8,17 +8,28 @@ from ..errors import UserError
 
 def arguments(p):
     p.add_argument("source", nargs="?", help="rooms, rooms:N, a cache .h5 or the official .mat")
-    p.add_argument("--out", type=Path, metavar="FILE.h5", help="where the half-resolution cache of a .mat goes")
-    p.add_argument("--splits", type=Path, metavar="FILE", help="splits .mat or .json, for a .mat of other than 1449 frames")
-    p.add_argument("--record", action="store_true", help="write what the paper shows of it to results/nyu_summary.h5")
-    p.add_argument("--download", action="store_true", help="fetch nyu_depth_v2_labeled.mat (2.8 GB) into data/")
+    p.add_argument(
+        "--out", type=Path, metavar="FILE.h5", help="where the half-resolution cache of a .mat goes"
+    )
+    p.add_argument(
+        "--splits",
+        type=Path,
+        metavar="FILE",
+        help="splits .mat or .json, for a .mat of other than 1449 frames",
+    )
+    p.add_argument(
+        "--record", action="store_true", help="write what the paper shows of it to results/nyu_summary.h5"
+    )
+    p.add_argument(
+        "--download", action="store_true", help="fetch nyu_depth_v2_labeled.mat (2.8 GB) into data/"
+    )
 
 
 def run(args):
-    from .. import convert
-    from .. import data as frames_of
-    from ..download import download
-    from ..frames import describe
+    from ..data import convert
+    from ..data import nyu as frames_of
+    from ..data.download import download
+    from ..data.frames import describe
 
     source = args.source
     if args.download:
@@ -37,10 +48,13 @@ def run(args):
         source = str(out)
     frames = frames_of.load(source)
     if args.record:
-        from .. import runs, summary
+        from ..data import summary
+        from ..runs import run as runs
 
         if frames.name != "nyu":
-            raise UserError(f"--record is for NYU Depth V2, which the paper shows; {source} is {frames.name}.")
+            raise UserError(
+                f"--record is for NYU Depth V2, which the paper shows; {source} is {frames.name}."
+            )
         summary.save(summary.summarise(frames), runs.ROOT / "results" / "nyu_summary.h5")
     shown = describe(frames)
     for part in shown["splits"].values():  # long lists are for figures, not for a terminal

@@ -4,13 +4,15 @@ from pathlib import Path
 
 
 def arguments(p):
-    p.add_argument("folders", nargs="+", type=Path, metavar="DIR", help="folders of runs, or with runs.jsonl and arrays/")
+    p.add_argument(
+        "folders", nargs="+", type=Path, metavar="DIR", help="folders of runs, or with runs.jsonl and arrays/"
+    )
     p.add_argument("--out", type=Path, metavar="DIR", help="where they go (default: runs/)")
 
 
 def run(args):
-    from .. import runs
-    from ..merge import merge
+    from ..runs import run as runs
+    from ..runs.merge import merge
 
     store = runs.Store()
     added, same, other = merge(args.folders, runs.Store(args.out or store.local, store.recorded))

@@ -8,13 +8,15 @@ def arguments(p):
 
 
 def run(args):
-    from .. import pairs as paired
-    from ..runs import ROOT
+    from ..paper import pairs as paired
+    from ..runs.run import ROOT
 
     folder = ROOT / "notebooks"
     if args.write:
         paired.write(folder)
     problems = paired.check(folder)
     if problems:
-        raise UserError("; ".join(problems) + "; `python -m lthdepth pairs --write` makes the .ipynb anew from the .py.")
+        raise UserError(
+            "; ".join(problems) + "; `python -m lthdepth pairs --write` makes the .ipynb anew from the .py."
+        )
     print("every notebook's .py and .ipynb say the same")

@@ -13,11 +13,11 @@ def arguments(p):
 
 
 def run(args):
-    from .. import runs
-    from ..experiments import STUDIES
+    from ..runs import run as runs
+    from ..runs.studies import STUDIES
 
     if args.what and (Path(args.what).suffix or "/" in args.what):
-        from ..provenance import explain
+        from ..paper.provenance import explain
 
         return print(explain(Path(args.what)))
     store = runs.Store()

@@ -15,26 +15,75 @@ from . import line, sources
 def arguments(p):
     p.add_argument("study", help="quick, recipe, pilot, paper, postmortem or postmortem-small")
     sources(p, True, "append")
-    p.add_argument("--photos", metavar="SOURCE", help="unlabelled photos for the arm logits: a folder or .h5 (default: training frames)")
-    p.add_argument("--jobs", type=int, default=1, metavar="N", help="workers that share the machine's cores or GPUs (default 1)")
-    p.add_argument("--seeds", type=int, nargs="+", metavar="N", help="only these seeds of the study, a share for one machine of several")
-    p.add_argument("--budget", "--time-budget", type=float, metavar="SECONDS", help="stop cleanly before this time is up")
-    p.add_argument("--every", type=float, default=60.0, metavar="SECONDS", help="least time between two checkpoints (default 60)")
-    p.add_argument("--out", type=Path, metavar="DIR", help="where runs go (default: runs/); finished ones also packed there in two files")
-    p.add_argument("--engine", choices=("local", "ray"), default="local", help="ray: on the Ray cluster that RAY_ADDRESS names")
-    p.add_argument("--gpus", type=float, default=1.0, metavar="SHARE", help="ray: of a GPU for every run; 0: none (default 1)")
-    p.add_argument("--publish", action="store_true", help="copy the study's finished runs into results/ at the end")
-    p.add_argument("--dry-run", action="store_true", help="only say what would run, at what cost, and how long it would take")
+    p.add_argument(
+        "--photos",
+        metavar="SOURCE",
+        help="unlabelled photos for the arm logits: a folder or .h5 (default: training frames)",
+    )
+    p.add_argument(
+        "--jobs",
+        type=int,
+        default=1,
+        metavar="N",
+        help="workers that share the machine's cores or GPUs (default 1)",
+    )
+    p.add_argument(
+        "--seeds",
+        type=int,
+        nargs="+",
+        metavar="N",
+        help="only these seeds of the study, a share for one machine of several",
+    )
+    p.add_argument(
+        "--budget", "--time-budget", type=float, metavar="SECONDS", help="stop cleanly before this time is up"
+    )
+    p.add_argument(
+        "--every",
+        type=float,
+        default=60.0,
+        metavar="SECONDS",
+        help="least time between two checkpoints (default 60)",
+    )
+    p.add_argument(
+        "--out",
+        type=Path,
+        metavar="DIR",
+        help="where runs go (default: runs/); finished ones also packed there in two files",
+    )
+    p.add_argument(
+        "--engine",
+        choices=("local", "ray"),
+        default="local",
+        help="ray: on the Ray cluster that RAY_ADDRESS names",
+    )
+    p.add_argument(
+        "--gpus",
+        type=float,
+        default=1.0,
+        metavar="SHARE",
+        help="ray: of a GPU for every run; 0: none (default 1)",
+    )
+    p.add_argument(
+        "--publish", action="store_true", help="copy the study's finished runs into results/ at the end"
+    )
+    p.add_argument(
+        "--dry-run",
+        action="store_true",
+        help="only say what would run, at what cost, and how long it would take",
+    )
 
 
 def run(args):
     import torch
 
-    from .. import arms, effort, experiments, runs
-    from ..inputs import Sources
-    from ..record import environment
-    from ..sweep import Drive, plan, remaining, title
-    from ..train import pick_device
+    from ..runs import effort
+    from ..runs import run as runs
+    from ..runs import studies as experiments
+    from ..runs.inputs import Sources
+    from ..runs.record import environment
+    from ..runs.sweep import Drive, plan, remaining, title
+    from ..training import arms
+    from ..training.fit import pick_device
 
     for name, least in (("budget", 0), ("every", 0), ("gpus", 0), ("jobs", 1)):
         value = getattr(args, name)
@@ -62,7 +111,9 @@ def run(args):
     found = sum(name in known for name in names)
     more = len(jobs) - (len(set(names)) - found)
     extra = f" and {more} more that these need" if more else ""
-    print(f"{study.title}: {len(wished)} runs, {found} finished; missing{extra}: {len(jobs)}, on {args.jobs} workers: {guess}")
+    print(
+        f"{study.title}: {len(wished)} runs, {found} finished; missing{extra}: {len(jobs)}, on {args.jobs} workers: {guess}"
+    )
     if args.dry_run:
         return _describe(names, known, jobs, estimates)
     for name in known:
@@ -79,14 +130,16 @@ def run(args):
     if drive.left:
         print(f"{len(drive.left)} runs are left; the same command continues")
     if drive.failed:
-        raise UserError(f"{len(drive.failed)} runs failed and are no results: {', '.join(drive.failed)}; `show KEY` says more.")
+        raise UserError(
+            f"{len(drive.failed)} runs failed and are no results: {', '.join(drive.failed)}; `show KEY` says more."
+        )
 
 
 def _engine(args, wanted, inputs, store, device):
-    from ..engines import Here, Local
+    from ..runs.engines import Here, Local
 
     if args.engine == "ray":
-        from ..cluster import Ray
+        from ..runs.cluster import Ray
 
         return Ray(args.jobs, args.gpus, inputs, store, args.study, args.every)
     if args.jobs == 1:
@@ -96,10 +149,14 @@ def _engine(args, wanted, inputs, store, device):
 
 def _file(args, study, names, store):
     """Copy the study's runs to where it was asked for. A run that studies share stays filed under the first."""
-    from .. import runs
+    from ..runs import run as runs
 
     known = store.failed() | store.records()
-    made = [n for n in dict.fromkeys(names) if any((store.local / n / file).exists() for _, file in runs.FILES.values())]
+    made = [
+        n
+        for n in dict.fromkeys(names)
+        if any((store.local / n / file).exists() for _, file in runs.FILES.values())
+    ]
     made = [n for n in made if known[n]["study"] in (study, "own")]
     if args.publish:
         store.publish(made, study)
@@ -108,8 +165,8 @@ def _file(args, study, names, store):
 
 
 def _describe(names, known, jobs, estimates):
-    from .. import effort
-    from ..sweep import title
+    from ..runs import effort
+    from ..runs.sweep import title
 
     missing = {job.key: job for job in jobs}
     for name in names:
@@ -118,7 +175,11 @@ def _describe(names, known, jobs, estimates):
     for job in jobs:
         needed = "" if job.key in names else ", needed by others"
         seconds = effort.clock(estimates.seconds(job.config, job.flops))
-        state = f"failed: {job.failed}" if job.failed else f"missing: {job.flops / 1e12:8.1f} TFLOP, {seconds}{needed}"
+        state = (
+            f"failed: {job.failed}"
+            if job.failed
+            else f"missing: {job.flops / 1e12:8.1f} TFLOP, {seconds}{needed}"
+        )
         print(f"{job.key}  {title(job.config)}  {state}")
     print(f"missing in all: {sum(job.flops for job in jobs if not job.failed) / 1e12:.1f} TFLOP")
 

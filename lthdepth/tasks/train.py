@@ -14,22 +14,44 @@ example, 20 minutes on two cores:
 
 def arguments(p):
     sources(p, True)
-    p.add_argument("--ticket", type=Path, metavar="FILE", help="train under this ticket or mask file (arm=file)")
-    p.add_argument("--frames", nargs=2, type=int, metavar=("TRAIN", "TEST"), help="only so many frames of a file, evenly spaced")
-    p.add_argument("--photos", metavar="SOURCE", help="unlabelled photos for the arm logits: a folder or .h5 (default: training frames)")
-    p.add_argument("--setting", choices=tuple(SETTINGS), help="start from a named configuration (default: tuned)")
-    p.add_argument("--keep", action="store_true", help="train again where only the record is here, not the trained weights")
-    p.add_argument("settings", nargs="*", metavar="name=value", help="settings changed from there; listed below")
+    p.add_argument(
+        "--ticket", type=Path, metavar="FILE", help="train under this ticket or mask file (arm=file)"
+    )
+    p.add_argument(
+        "--frames",
+        nargs=2,
+        type=int,
+        metavar=("TRAIN", "TEST"),
+        help="only so many frames of a file, evenly spaced",
+    )
+    p.add_argument(
+        "--photos",
+        metavar="SOURCE",
+        help="unlabelled photos for the arm logits: a folder or .h5 (default: training frames)",
+    )
+    p.add_argument(
+        "--setting", choices=tuple(SETTINGS), help="start from a named configuration (default: tuned)"
+    )
+    p.add_argument(
+        "--keep",
+        action="store_true",
+        help="train again where only the record is here, not the trained weights",
+    )
+    p.add_argument(
+        "settings", nargs="*", metavar="name=value", help="settings changed from there; listed below"
+    )
     p.epilog = f"{EXAMPLE}\n{settings()}"
 
 
 def run(args):
-    from .. import data as frames_of
-    from .. import mask, photos, runs, ticketfile, weights
+    from .. import mask, ticketfile
     from ..config import Config
+    from ..data import nyu as frames_of
+    from ..data import photos, weights
     from ..errors import UserError
     from ..model import FCRN
-    from ..train import pick_device
+    from ..runs import run as runs
+    from ..training.fit import pick_device
 
     device = pick_device(args.device)
     config = Config.parse(args.settings, SETTINGS[args.setting or "tuned"])
@@ -49,7 +71,9 @@ def run(args):
         if frames.name == "rooms":
             raise UserError("--frames takes a part of a file; of the rooms ask for rooms:N.")
         frames = frames.subset(*args.frames)
-    record = runs.run(config, frames, initial, runs.Store(), device, "own", ticket, keep=args.keep, unlabelled=unlabelled)
+    record = runs.run(
+        config, frames, initial, runs.Store(), device, "own", ticket, keep=args.keep, unlabelled=unlabelled
+    )
     print(line(record))
     print(f"record: {runs.Store().local / record['key'] / 'record.json'}")
 

@@ -8,18 +8,26 @@ def arguments(p):
 
 
 def run(args):
-    from .. import experiments, findings, tables
-    from ..desk import Desk
     from ..errors import UserError
+    from ..paper import findings, tables
+    from ..paper.study import Desk
+    from ..runs import studies as experiments
 
     if args.study not in VERDICTS:
         experiments.study(args.study)  # refuses a name that is none
-        raise UserError(f"the study {args.study} compares no tickets of many seeds; a verdict is on {' or '.join(VERDICTS)}.")
+        raise UserError(
+            f"the study {args.study} compares no tickets of many seeds; a verdict is on {' or '.join(VERDICTS)}."
+        )
     desk = Desk("paper")
     records = desk.records(args.study)
     found = desk.analyse(args.study, records)
     print(tables.progress(args.study, records, found.failed).replace("**", ""))
     print(tables.plain(found.sentence()))
-    for table in (findings.tickets(found), findings.controls(found), findings.break_even(found), findings.protocols(found)):
+    for table in (
+        findings.tickets(found),
+        findings.controls(found),
+        findings.break_even(found),
+        findings.protocols(found),
+    ):
         if len(table):
             print(f"\n{table.to_string(index=False)}")

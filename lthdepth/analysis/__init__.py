@@ -1,0 +1,1 @@
+"""What the records say: scores, tests, the verdict."""

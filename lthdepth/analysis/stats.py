@@ -1,0 +1,205 @@
+"""The statistics of a verdict: is a ticket worse than the dense network by more than a margin?
+
+Everything works from records and their per-image error sums; differences are ticket minus dense of one seed, in metres
+of rms, so that positive is worse.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+from scipy import stats
+
+MARGIN = 0.015  # metres of pooled rms; fixed before the study (PLAN.md)
+ALPHA = 0.05
+RESAMPLES = 9999
+
+
+@dataclass(frozen=True)
+class Test:
+    """Outcome of a one-sided test of non-inferiority.
+
+    mean, sd: of the paired differences; upper: their one-sided 95 % confidence bound; p: of "worse by the margin or more".
+    """
+
+    n: int
+    mean: float
+    sd: float
+    upper: float
+    p: float
+    margin: float
+
+    @property
+    def passed(self):
+        """Whether the loss is shown to be smaller than the margin."""
+        return self.p < ALPHA
+
+
+def pair(table, arm, density, metric="rms", against="dense"):
+    """Differences of an arm from another, seed by seed.
+
+    Args:
+        table: `plots.tidy` of the records.
+        arm, density: the ticket.
+        against: the arm it is compared with: dense, or one at the same density.
+
+    Returns:
+        Series over the seeds that both have, in their order.
+
+    Raises:
+        ValueError: two runs of one arm, density and seed; a value that is not finite.
+    """
+    same = np.isclose(table.density, density)
+    one = table[(table.arm == arm) & same].set_index("seed")[metric]
+    two = table[(table.arm == against) & (same if against != "dense" else True)].set_index("seed")[metric]
+    if one.index.has_duplicates or two.index.has_duplicates:
+        raise ValueError(
+            f"two runs of one seed among those of {arm} or {against}: which of them is the pair is not known"
+        )
+    if not (np.isfinite(one).all() and np.isfinite(two).all()):
+        raise ValueError(
+            f"a {metric} of {arm} or {against} is not finite: leaving out its seed would be a choice by result"
+        )
+    return (one - two).dropna().sort_index()
+
+
+def non_inferiority(differences, margin=MARGIN):
+    """One-sided paired t test of "the mean difference is `margin` or more" (Schuirmann 1987, one half of TOST).
+
+    Raises:
+        ValueError: fewer than two pairs: one run has no spread, and no test can be made.
+    """
+    d = np.asarray(differences, float)
+    if len(d) < 2:
+        raise ValueError("a paired test needs at least two seeds")
+    mean, sd, error = d.mean(), d.std(ddof=1), stats.sem(d)
+    if error == 0:  # identical differences: the t statistic is infinite
+        p = 0.0 if mean < margin else 1.0
+    else:
+        p = stats.ttest_1samp(d, margin, alternative="less").pvalue
+    return Test(len(d), mean, sd, mean + stats.t.ppf(1 - ALPHA, len(d) - 1) * error, float(p), margin)
+
+
+def equivalence(differences, margin=MARGIN):
+    """p value of the two one-sided tests: the mean difference lies outside (-margin, margin)."""
+    d = np.asarray(differences, float)
+    return max(non_inferiority(d, margin).p, non_inferiority(-d, margin).p)
+
+
+def sign_flip(differences):
+    """Two-sided exact sign-flip p value of "no difference"; with n pairs it cannot fall below 2 / 2^n."""
+    d = np.asarray(differences, float)
+    if len(d) < 2:
+        return 1.0
+    found = stats.permutation_test((d,), np.mean, permutation_type="samples", n_resamples=RESAMPLES, rng=0)
+    return float(found.pvalue)
+
+
+def chen(ticket, dense):
+    """The rule of Chen et al. (2021): a ticket wins if its mean error is within one standard deviation of dense."""
+    return bool(np.mean(ticket) <= np.mean(dense) + np.std(dense, ddof=1))
+
+
+def interval(differences, level=0.95):
+    """Interval of the mean difference over seeds by Student's t: `(low, high)`; nan for fewer than two."""
+    d = np.asarray(differences, float)
+    if len(d) < 2:
+        return np.nan, np.nan
+    half = stats.t.ppf((1 + level) / 2, len(d) - 1) * stats.sem(d)
+    return float(d.mean() - half), float(d.mean() + half)
+
+
+def bca(differences, level=0.95):
+    """BCa bootstrap interval (Efron 1987) of the mean difference over seeds: `(low, high)`; nan for fewer than three.
+
+    With a handful of seeds it is too narrow: see its coverage in `benchmarks/statistics.csv`.
+    """
+    d = np.asarray(differences, float)
+    if len(d) < 3 or np.ptp(d) == 0:
+        return np.nan, np.nan
+    found = stats.bootstrap((d,), np.mean, confidence_level=level, n_resamples=RESAMPLES, rng=0)
+    return tuple(map(float, found.confidence_interval))
+
+
+def over_scenes(ticket, dense, scene, level=0.95):
+    """BCa bootstrap interval of the mean difference in pooled rms when the test scenes were others.
+
+    Frames of one scene resemble each other, so whole scenes are drawn, not frames. The networks stay the same: it says
+    nothing of other seeds.
+
+    Args:
+        ticket, dense: error sums `(seeds, N, 7)` of `metrics.error_sums`, paired by seed.
+        scene: `(N,)` scene of each frame.
+
+    Returns:
+        `(low, high)`, metres; nan for fewer than three scenes.
+    """
+    _, groups = np.unique(scene, return_inverse=True)
+    if groups.max() < 2:
+        return np.nan, np.nan
+
+    def per_scene(sums, column):  # (scenes, seeds)
+        return np.stack([np.bincount(groups, np.asarray(one, float)[:, column]) for one in sums], 1)
+
+    count, one, two = per_scene(dense, 0), per_scene(ticket, 2), per_scene(dense, 2)
+
+    if np.array_equal(one, two):
+        return 0.0, 0.0
+
+    def difference(drawn, axis=-1):  # drawn: indices of scenes, (..., scenes)
+        total = count[drawn].sum(-2)
+        return (np.sqrt(one[drawn].sum(-2) / total) - np.sqrt(two[drawn].sum(-2) / total)).mean(-1)
+
+    found = stats.bootstrap(
+        (np.arange(len(count)),),
+        difference,
+        vectorized=True,
+        confidence_level=level,
+        n_resamples=RESAMPLES,
+        batch=500,
+        rng=0,
+    )
+    return tuple(map(float, found.confidence_interval))
+
+
+def holm(p):
+    """Holm's step-down adjusted p values (Holm 1979), in the order given."""
+    p = np.asarray(p, float)
+    order = np.argsort(p)
+    adjusted = np.maximum.accumulate(p[order] * np.arange(len(p), 0, -1)).clip(max=1)
+    return adjusted[np.argsort(order)]
+
+
+def crossing(densities, differences, margin=MARGIN):
+    """Smallest density before a curve of losses first exceeds the margin on the way down, interpolated on log density.
+
+    The curve starts at the dense network: density 1, loss 0.
+
+    Args:
+        densities: `(K,)` below 1, any order; differences: `(K,)` losses at them, metres.
+
+    Returns:
+        A density; 0 where the margin is never exceeded, for then it lies below the smallest of them.
+    """
+    order = np.argsort(densities)[::-1]
+    x = np.log(np.r_[1.0, np.asarray(densities, float)[order]])
+    y = np.r_[0.0, np.asarray(differences, float)[order]]
+    above = np.flatnonzero(y > margin)
+    if not len(above):
+        return 0.0
+    k = above[0]
+    return float(np.exp(np.interp(margin, y[k - 1 : k + 1], x[k - 1 : k + 1])))
+
+
+def break_even(densities, differences, margin=MARGIN, level=0.95):
+    """Break-even density with a confidence interval: `(density, low, high)`; 0 stands for "below the smallest level".
+
+    The interval holds the densities at which the t interval of the mean loss holds the margin: from `high` upwards the
+    loss is shown to be below the margin, and below `low` to be above it.
+
+    Args:
+        densities: `(K,)`; differences: K arrays of paired differences, a value a seed; their lengths may differ. A
+            level with one seed shows nothing.
+    """
+    bounds = [interval(d, level) if len(d) > 1 else (-np.inf, np.inf) for d in differences]
+    curves = [np.mean(d) for d in differences], [low for low, _ in bounds], [high for _, high in bounds]
+    return tuple(crossing(densities, curve, margin) for curve in curves)

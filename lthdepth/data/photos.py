@@ -1,0 +1,105 @@
+"""Unlabelled photos: what the pre-training function is matched on (`pretraining.py`)."""
+
+import hashlib
+import io
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+
+import numpy as np
+from PIL import Image, ImageOps
+from tqdm.auto import tqdm
+
+from ..errors import UserError
+from .hdf5 import dataset, open_h5
+
+SIDE = 256  # pixels; of a larger photo the shorter side is resized to it, as for ImageNet
+FORMATS = (
+    "JPEG",
+    "PNG",
+    "WEBP",
+    "BMP",
+)  # of pictures; for others Pillow may start another program, Ghostscript for one
+MOST = 20_000  # photos held in memory: 4 GB at 256 pixels
+
+
+@dataclass(frozen=True, eq=False)
+class Photos:
+    """Square photos in memory.
+
+    Attributes:
+        rgb: uint8 (N, 3, S, S).
+        name: short name of where they come from.
+    """
+
+    rgb: np.ndarray
+    name: str
+
+    @cached_property
+    def fingerprint(self):
+        """The first 16 hex digits of a SHA-256 over the pixels."""
+        digest = hashlib.sha256(str(self.rgb.shape).encode())
+        for photo in self.rgb:
+            digest.update(np.ascontiguousarray(photo))
+        return digest.hexdigest()[:16]
+
+
+def load(source, side=SIDE, progress=True):
+    """Read photos; their central squares, resized.
+
+    Args:
+        source: a folder, searched with its subfolders for .jpg, .jpeg and .png, or an HDF5 file with one image file a row
+            in `images_jpeg` or `images_png`. Of more than `MOST`, evenly spaced ones are taken.
+        side: of the squares, pixels.
+        progress: show a bar.
+
+    Raises:
+        UserError: no photo there, one that does not decode, or a data set of frames, whose test frames must not be used.
+    """
+    path = Path(source)
+    if path.is_dir():
+        files = sorted(p for p in path.rglob("*") if p.suffix.lower() in (".jpg", ".jpeg", ".png"))
+        return _squares([(p, p) for p in _some(files)], side, path.name, progress)
+    with open_h5(path) as file:
+        if "testNdxs" in file:
+            raise UserError(
+                f"{path} is a data set with test frames; without photos the arm logits takes its training frames."
+            )
+        images = dataset(file, "images_png" if "images_png" in file else "images_jpeg", (None,), "object")
+        rows = _some(range(len(images)))
+        return _squares(
+            ((io.BytesIO(np.asarray(images[i], np.uint8).tobytes()), f"photo {i} of {path}") for i in rows),
+            side,
+            path.stem,
+            progress,
+            len(rows),
+        )
+
+
+def of_frames(frames, rows):
+    """The central squares of some frames of a data set (`frames.Frames`), at their own size."""
+    height, width = frames.rgb.shape[2:]
+    side = min(height, width)
+    top, left = (height - side) // 2, (width - side) // 2
+    return Photos(frames.rgb[rows, :, top : top + side, left : left + side], frames.name)
+
+
+def _some(things):
+    """At most `MOST` of them, evenly spaced."""
+    return [things[i * len(things) // MOST] for i in range(MOST)] if len(things) > MOST else list(things)
+
+
+def _squares(files, side, name, progress, total=None):
+    found = []
+    for file, where in tqdm(
+        files, total=total, desc=f"reading {name}", unit="photo", disable=not progress, leave=False
+    ):
+        try:
+            with Image.open(file, formats=FORMATS) as image:
+                square = ImageOps.fit(image.convert("RGB"), (side, side), Image.Resampling.BICUBIC)
+        except (OSError, ValueError, SyntaxError, Image.DecompressionBombError):
+            raise UserError(f"{where} cannot be decoded as a photo: copy it again or remove it.") from None
+        found.append(np.asarray(square).transpose(2, 0, 1))
+    if not found:
+        raise UserError(f"there is no photo (.jpg, .jpeg, .png) in {name}.")
+    return Photos(np.stack(found), name)

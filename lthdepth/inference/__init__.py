@@ -1,0 +1,1 @@
+"""A trained network in use: smaller, faster, on photos of one's own."""

@@ -1,0 +1,1 @@
+"""What the paper shows, and how it is built."""

@@ -1,0 +1,145 @@
+"""The tables of the analysis plan, rendered from a `verdict.Analysis`."""
+
+import pandas as pd
+
+from ..analysis import stats
+from ..config import ARMS
+from ..runs.run import ROOT, label
+
+TICKETS = (
+    "Mean ± sd of the paired differences; 95 % intervals over seeds by Student's t and by the BCa bootstrap, and over test scenes "
+    f"(bootstrap of whole scenes); p of non-inferiority with a margin of {stats.MARGIN:.3f} m, adjusted by Holm over the arms of a "
+    "density except for the primary endpoint; p of equivalence within the margin; p of the sign-flip test of no difference; "
+    "whether the mean is within one standard deviation of dense (Chen et al. 2021)."
+)
+BREAK_EVEN = (
+    f"The density at which the mean loss first exceeds {stats.MARGIN:.3f} m on the way down, interpolated on log density; the interval "
+    "holds the densities at which the 95 % t interval of the mean loss holds the margin. Last column: the test passes at every "
+    "level down to it."
+)
+SIMULATED = (
+    "Loss and spread as in the study: differences with a standard deviation of 0.010 m, a margin of 0.015 m."
+)
+
+
+def tickets(found):
+    """Every ticket against the dense network, as the plan asks; without tests where the gate is not passed.
+
+    Args:
+        found: `verdict.Analysis`; `TICKETS` explains the columns.
+    """
+    rows = []
+    for r in found.tickets.itertuples():
+        row = {
+            "ticket": label(r._asdict()),
+            "pairs": r.n,
+            "difference (m)": _signed(r.difference) + (f" ± {r.sd:.3f}" if r.n > 1 else ""),
+            "95 % over seeds": _range(r.low, r.high),
+            "BCa": _range(r.bca_low, r.bca_high),
+            "95 % over scenes": _range(r.scene_low, r.scene_high),
+        }
+        if tested(found):
+            row |= {
+                "p non-inferior": _p(r.holm),
+                "p equivalent": _p(r.equivalence),
+                "p sign flip": _p(r.sign_flip),
+                "within 1 sd": {None: "–", True: "yes", False: "no"}[r.chen],
+                "outcome": outcome(r),
+            }
+        rows.append(row)
+    table = pd.DataFrame(rows)
+    return table.loc[:, (table != "–").any()]  # with one seed most columns are empty
+
+
+def tested(found):
+    """Whether the tests of an `Analysis` may be shown: without the gate passed the plan shows none."""
+    return bool(found.gate and found.gate[0])
+
+
+def outcome(row):
+    """What the tests say of a row of `Analysis.tickets`, in two words."""
+    if row.n < 2:
+        return "one seed"
+    if row.holm < stats.ALPHA:
+        return "non-inferior"
+    return "worse" if row.low > stats.MARGIN else "not shown"
+
+
+def controls(found):
+    """How much worse each control is than the primary arm: `Analysis.controls` as text."""
+    table = pd.DataFrame(
+        {
+            "control": label(r._asdict()),
+            "pairs": r.n,
+            "difference (m)": _signed(r.difference),
+            "95 % over seeds": _range(r.low, r.high),
+            "p worse": _p(r.holm),
+        }
+        for r in found.controls.itertuples()
+    )
+    return table if tested(found) else table.drop(columns="p worse", errors="ignore")
+
+
+def break_even(found):
+    """Down to which density each arm keeps up with the dense network: `Analysis.break_even` as text."""
+    rows = []
+    for r in found.break_even.itertuples():
+        value, low, high = (
+            f"{100 * d:.2f} %" if d else f"below {100 * r.smallest:.2f} %" for d in (r.density, r.low, r.high)
+        )
+        rows.append(
+            {
+                "ticket": ARMS[r.arm],
+                "levels": r.levels,
+                "seeds a level": f"{r.seeds} or more",
+                "break-even density": value,
+                "95 % interval": "–" if r.seeds < 2 else low if low == high else f"{low} to {high}",
+                "non-inferior down to": "–" if pd.isna(r.shown) else f"{100 * r.shown:.2f} %",
+            }
+        )
+    return (
+        pd.DataFrame(rows)
+        if tested(found)
+        else pd.DataFrame(rows).drop(columns="non-inferior down to", errors="ignore")
+    )
+
+
+def protocols(found):
+    """Whether the protocol matters: mean difference in rms (m) from dense under each, a row a ticket."""
+    rows = found.protocols.to_dict("records")
+    kept = ("arm", "density", "n")
+    return pd.DataFrame(
+        {"ticket": label(r), "pairs": r["n"]} | {k: _signed(v) for k, v in r.items() if k not in kept}
+        for r in rows
+    )
+
+
+def simulated(path=ROOT / "benchmarks" / "statistics.csv"):
+    """The simulated coverage, size and power of the statistics: what `benchmarks/simulate.py` wrote, ready to print.
+
+    Of the seeds, those of the primary endpoint; the file has more, and the power of equivalence.
+    """
+    table = pd.read_csv(path)
+    table = table[table.seeds.isin((1, 6)) & ~table.quantity.str.startswith("power of equivalence")]
+    table["should be"] = table.nominal.map("{:.2f}".format, na_action="ignore").fillna("–")
+    table["is"] = [f"{v:.3f} ± {e:.3f}" for v, e in zip(table.found, table["standard error"], strict=True)]
+    wide = (
+        table.pivot_table("is", ["quantity", "seeds", "should be"], "differences", "first", sort=False)
+        .fillna("–")
+        .reset_index()
+    )
+    return wide.rename(columns={"normal": "normal differences", "skewed": "skewed differences"}).rename_axis(
+        columns=None
+    )
+
+
+def _range(low, high):
+    return f"{_signed(low)} to {_signed(high)}" if pd.notna(low) else "–"
+
+
+def _signed(value):
+    return f"{round(value, 3) + 0.0:+.3f}"  # no -0.000
+
+
+def _p(value):
+    return "–" if pd.isna(value) else "< 0.001" if value < 0.001 else f"{value:.3f}"

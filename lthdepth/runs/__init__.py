@@ -1,0 +1,1 @@
+"""Runs by name: the studies' grids, their records, and who makes what is missing."""

@@ -1,0 +1,1 @@
+"""One run, from its initial weights to its scores."""
