@@ -82,32 +82,36 @@ def count(density, size):
 class Masking:
     """Holds a ticket's weights at exactly zero while the others train: weights, gradients and optimiser state.
 
-    The weights are zeroed once. From then on a zero gradient keeps them and their optimiser state at zero: momentum,
-    both moments and the decay of a zero weight that never saw a gradient are zero. So a step masks gradients alone,
-    and only of layers that lost weights; `check` proves it.
+    What is pruned is zeroed once, when the ticket is put in force. From then on a zero gradient keeps a weight and its
+    optimiser state at zero, for momentum, moments and decay of a zero are zero. So a step masks gradients alone, and
+    only of layers that lost weights; `check` proves it.
     """
 
     def __init__(self, ticket, encoder):
-        """Put the masks beside the parameters of `encoder`, in the same memory order, and zero what is pruned."""
-        parameters = dict(encoder.named_parameters())
-        masks = {name: m for name, m in ticket.masks.items() if not m.all()}
-        self.parameters = [parameters[name] for name in masks]
+        """Put `ticket` in force on the parameters of `encoder`, a network with torchvision's names."""
+        self.named = dict(encoder.named_parameters())
+        self.replace(ticket)
+
+    @torch.no_grad()
+    def replace(self, ticket, optimiser=None):
+        """Put another ticket in force; give the optimiser where it has taken steps, for its state is zeroed too.
+
+        Weights that come back with the new ticket start from zero.
+        """
+        pruned = {name: m for name, m in ticket.masks.items() if not m.all()}
+        self.parameters = [self.named[name] for name in pruned]
         self.masks = [
-            torch.empty_like(p).copy_(m) for m, p in zip(masks.values(), self.parameters, strict=True)
+            torch.empty_like(p).copy_(m) for p, m in zip(self.parameters, pruned.values(), strict=True)
         ]
-        self.weights()
+        for p, m in zip(self.parameters, self.masks, strict=True):
+            for tensor in _held(p, optimiser):
+                tensor.mul_(m)
 
     @torch.no_grad()
     def gradients(self):
         """Zero the gradients of pruned weights; call before the optimiser's step."""
         if self.masks:
             torch._foreach_mul_([p.grad for p in self.parameters], self.masks)
-
-    @torch.no_grad()
-    def weights(self):
-        """Zero the pruned weights."""
-        if self.masks:
-            torch._foreach_mul_(self.parameters, self.masks)
 
     @torch.no_grad()
     def check(self, optimiser=None):
@@ -117,13 +121,14 @@ class Masking:
             RuntimeError: one is not.
         """
         for p, m in zip(self.parameters, self.masks, strict=True):
-            held = (
-                [p] + [v for v in optimiser.state[p].values() if torch.is_tensor(v) and v.shape == p.shape]
-                if optimiser
-                else [p]
-            )
-            if any(torch.count_nonzero(torch.where(m == 0, v, 0)) for v in held):
+            if any(torch.count_nonzero(v[m == 0]) for v in _held(p, optimiser)):
                 raise RuntimeError("a pruned weight is not zero: the mask was not applied")
+
+
+def _held(parameter, optimiser):
+    """A parameter and what an optimiser remembers of each of its weights."""
+    state = optimiser.state.get(parameter, {}) if optimiser else {}
+    return [parameter, *(v for v in state.values() if torch.is_tensor(v) and v.shape == parameter.shape)]
 
 
 def positions(model, height, width):

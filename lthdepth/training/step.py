@@ -102,6 +102,7 @@ class Step:
         self.recorded = self.device.type == "cuda" if recorded is None else recorded
         self.side = torch.cuda.Stream(self.device) if self.recorded else None
         self.graph, self.inputs, self.taken = None, None, 0
+        self.masks = None  # those in the recording: another ticket needs another
 
     def __call__(self, batch, factor):
         """Take one step.
@@ -115,7 +116,7 @@ class Step:
                 group["lr"].fill_(group["peak"] * factor)
             else:
                 group["lr"] = group["peak"] * factor
-        if self.recorded and self.taken == WARM:
+        if self.recorded and self.taken >= WARM and self.masks is not self.masking.masks:
             self._record(batch)
         if self.graph:
             torch._foreach_copy_(self.inputs, list(batch))
@@ -141,7 +142,7 @@ class Step:
         self.total += loss.detach()
 
     def _record(self, batch):
-        self.inputs = [t.clone() for t in batch]
+        self.inputs, self.masks, self.graph = [t.clone() for t in batch], self.masking.masks, None
         self.opt.zero_grad(set_to_none=True)
         graph = torch.cuda.CUDAGraph()
         try:

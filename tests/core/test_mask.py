@@ -360,3 +360,48 @@ def test_check_finds_a_revived_weight_and_revived_momentum():
     net.conv2.weight.data[0, 0, 0, 0] = -1e-30
     with pytest.raises(RuntimeError, match="not zero"):
         masking.check(opt)
+
+
+@pytest.mark.parametrize("kind", ["sgd", "adamw"])
+def test_a_ticket_replaced_in_training_is_the_same_as_masking_everything_at_every_step(kind):
+    """As gradual pruning does: nothing pruned, then half, then another tenth, among which weights that come back."""
+    generator = torch.Generator().manual_seed(1)
+    net = Net().double()
+    plain = copy.deepcopy(net)
+    order = torch.rand(net.conv2.weight.shape, generator=generator, dtype=torch.float64)
+    tickets_in_turn = [order < 2, order < 0.5, (order < 0.3) | (order > 0.9)]
+    opt, plain_opt = (optimiser_for(kind, n.parameters()) for n in (net, plain))
+    masking = mask.Masking(mask.Ticket({"conv2.weight": tickets_in_turn[0]}), net)
+    for keep in tickets_in_turn:
+        masking.replace(mask.Ticket({"conv2.weight": keep}), opt)
+        masking.check(opt)
+        for _ in range(4):
+            x = torch.randn(3, 2, 8, 8, generator=generator, dtype=torch.float64)
+            for n, o in ((net, opt), (plain, plain_opt)):
+                if n is plain:
+                    n.conv2.weight.data *= keep
+                    for v in o.state[n.conv2.weight].values():
+                        v *= keep if v.ndim else 1
+                o.zero_grad()
+                (n(x) ** 2).mean().backward()
+                if n is net:
+                    masking.gradients()
+                else:
+                    n.conv2.weight.grad *= keep
+                o.step()
+            masking.check(opt)
+            assert (net.conv2.weight[~keep] == 0).all() and (net.conv2.weight[keep] != 0).all()
+    for a, b in zip(net.parameters(), plain.parameters(), strict=True):
+        assert torch.equal(a, b)
+
+
+def test_replacing_a_ticket_without_the_optimisers_state_is_found_by_check():
+    net = Net()
+    opt = optimiser_for("sgd", net.parameters())
+    masking = mask.Masking(mask.Ticket({"conv2.weight": torch.ones(4, 5, 3, 3, dtype=torch.bool)}), net)
+    net(torch.ones(1, 2, 8, 8)).sum().backward()
+    opt.step()
+    masking.replace(mask.Ticket({"conv2.weight": torch.zeros(4, 5, 3, 3, dtype=torch.bool)}))
+    masking.check()
+    with pytest.raises(RuntimeError, match="not zero"):
+        masking.check(opt)
