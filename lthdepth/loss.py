@@ -6,8 +6,8 @@ import torch
 def berhu(prediction, target):
     """Reverse Huber loss (Laina et al. 2016, equation 2), averaged over the valid pixels of the batch.
 
-    With x = prediction - target and c = 0.2 max|x| over those pixels: |x| where |x| <= c, else (x^2 + c^2) / (2c).
-    c is a constant to the gradient. No valid pixel, or no error at all, gives 0.
+    With x = prediction - target and c = 0.2 max|x| over those pixels: |x| where |x| <= c, else
+    (x^2 + c^2) / (2c). c is a constant to the gradient. No valid pixel, or no error at all, gives 0.
 
     Shapes: both `(B, H, W)`, metres; returns a scalar, metres.
     """
@@ -26,10 +26,9 @@ def l1(prediction, target):
 def berhu_published(prediction, target):
     """The loss of the published code, defects and all; shapes as `berhu`. For the post-mortem only.
 
-    With d = |prediction - target| over the valid pixels and c = 0.2 max(prediction - target) over *all* pixels, signed,
-    so that c may be 0 or less: the mean over the d and, once more, the d^2 of the pixels with d > c. It is no reverse
-    Huber function: at d = c it jumps, far errors count as d + d^2, which adds metres to square metres, and their
-    number dilutes the mean. No valid pixel gives 0.
+    With d = |prediction - target| over the valid pixels and c = 0.2 max(prediction - target) over *all*: the
+    mean over the d and, once more, the d^2 of those with d > c. No reverse Huber function: c may be negative,
+    the loss jumps there, and far errors count as d + d^2, metres and square metres.
     """
     valid = target > 0
     d = torch.where(valid, prediction - target, 0).abs()

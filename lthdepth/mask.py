@@ -4,6 +4,8 @@ A ticket covers every convolution of the encoder except the first (`conv1`), as 
 torchvision's (`layer1.0.conv1.weight`).
 """
 
+import copy
+import functools
 import hashlib
 
 import numpy as np
@@ -12,24 +14,23 @@ from torch import nn
 
 from .errors import UserError
 
+PLACES = 2**16  # weights whose bits `sample` records
+
 
 class Ticket:
-    """A mapping from parameter names to bool tensors: True is kept.
+    """Bool masks by parameter name, on the CPU, in the order of the network: True is kept.
 
-    Attributes:
-        masks: `{name: bool tensor}` on the CPU, in the order of the network.
-        history: list of dicts, oldest first: how it was drawn.
-
-    Raises:
-        ValueError: a mask is not bool.
+    `history` is a list of dicts, oldest first: how it was drawn. Raises ValueError where a mask is not bool.
     """
 
     def __init__(self, masks, history=()):
-        for name, mask in masks.items():
-            if mask.dtype != torch.bool:
-                raise ValueError(f"mask {name} is {mask.dtype}, not bool")
-        self.masks = dict(masks)
-        self.history = list(history)
+        if wrong := [name for name, m in masks.items() if m.dtype != torch.bool]:
+            raise ValueError(f"mask {wrong[0]} is {masks[wrong[0]].dtype}, not bool")
+        self.masks, self.history = dict(masks), list(history)
+
+    def layers(self):
+        """Layer-wise counts: list of `(name, kept, size)` in the order of the network."""
+        return [(name, int(m.sum()), m.numel()) for name, m in self.masks.items()]
 
     @property
     def kept(self):
@@ -46,10 +47,6 @@ class Ticket:
         """Kept fraction of the prunable weights."""
         return self.kept / self.size
 
-    def layers(self):
-        """Layer-wise counts: list of `(name, kept, size)` in the order of the network."""
-        return [(name, int(m.sum()), m.numel()) for name, m in self.masks.items()]
-
     @property
     def fingerprint(self):
         """First 16 hex digits of the SHA-256 over names, shapes and bits."""
@@ -60,17 +57,23 @@ class Ticket:
         return digest.hexdigest()[:16]
 
 
+def sample(ticket):
+    """A ticket's bits at `PLACES` random places that depend on its size alone: uint8 `(PLACES / 8,)`, packed.
+
+    Recorded with every run: 8 kB instead of up to 3 MB. Small tickets are sampled with repetition.
+    """
+    bits = np.concatenate([m.numpy().ravel() for m in ticket.masks.values()])
+    places = np.random.Generator(np.random.Philox(key=2016)).integers(bits.size, size=PLACES)
+    return np.packbits(bits[places])
+
+
 def prunable(state):
-    """The weights a ticket covers, out of a ResNet's state dict: `{name: tensor}`, convolutions except `conv1`."""
+    """What a ticket covers of a ResNet's state dict: `{name: tensor}`, all convolutions but `conv1`."""
     return {k: v for k, v in state.items() if v.ndim == 4 and k != "conv1.weight"}
 
 
 def count(density, size):
-    """Number of weights a density keeps: the nearest integer to `density * size`.
-
-    Raises:
-        UserError: density outside (0, 1], or so small that nothing is left.
-    """
+    """Number of weights that a density in (0, 1] keeps, the nearest integer; UserError where that is none."""
     if not 0 < density <= 1:
         raise UserError(f"density must be in (0, 1]: the fraction of weights that is kept; got {density}.")
     kept = round(density * size)
@@ -80,30 +83,27 @@ def count(density, size):
 
 
 class Masking:
-    """Holds a ticket's weights at exactly zero while the others train: weights, gradients and optimiser state.
+    """Holds pruned weights at exactly zero while the others train: weights, gradients and optimiser state.
 
-    What is pruned is zeroed once, when the ticket is put in force. From then on a zero gradient keeps a weight and its
-    optimiser state at zero, for momentum, moments and decay of a zero are zero. So a step masks gradients alone, and
-    only of layers that lost weights; `check` proves it.
+    What is pruned is zeroed once, when a ticket is put in force. From then on a zero gradient keeps a weight
+    and its optimiser state at zero, for momentum, moments and decay of a zero are zero. So a step masks
+    gradients alone, and only of layers that lost weights; `check` proves it.
     """
 
     def __init__(self, ticket, encoder):
-        """Put `ticket` in force on the parameters of `encoder`, a network with torchvision's names."""
         self.named = dict(encoder.named_parameters())
         self.replace(ticket)
 
     @torch.no_grad()
     def replace(self, ticket, optimiser=None):
-        """Put another ticket in force; give the optimiser where it has taken steps, for its state is zeroed too.
+        """Put another ticket in force, with the optimiser if it has taken steps, for its state is zeroed too.
 
         Weights that come back with the new ticket start from zero.
         """
         pruned = {name: m for name, m in ticket.masks.items() if not m.all()}
         self.parameters = [self.named[name] for name in pruned]
-        self.masks = [
-            torch.empty_like(p).copy_(m) for p, m in zip(self.parameters, pruned.values(), strict=True)
-        ]
-        for p, m in zip(self.parameters, self.masks, strict=True):
+        self.masks = [torch.empty_like(p).copy_(m) for p, m in zip(self.parameters, pruned.values())]
+        for p, m in zip(self.parameters, self.masks):
             for tensor in _held(p, optimiser):
                 tensor.mul_(m)
 
@@ -115,12 +115,8 @@ class Masking:
 
     @torch.no_grad()
     def check(self, optimiser=None):
-        """Prove that every pruned weight, and its optimiser state where given, is exactly 0.
-
-        Raises:
-            RuntimeError: one is not.
-        """
-        for p, m in zip(self.parameters, self.masks, strict=True):
+        """Raise RuntimeError unless every pruned weight, and its state in the optimiser, is exactly 0."""
+        for p, m in zip(self.parameters, self.masks):
             if any(torch.count_nonzero(v[m == 0]) for v in _held(p, optimiser)):
                 raise RuntimeError("a pruned weight is not zero: the mask was not applied")
 
@@ -134,65 +130,37 @@ def _held(parameter, optimiser):
 def positions(model, height, width):
     """How often each convolution's weights are used in one forward pass: the number of places of its kernel.
 
-    Args:
-        model: a network with convolutions (its values do not matter); height, width: of its input, pixels.
-
-    Returns:
-        `({name: convolution}, {name: places})`. Weights times places, summed, are the multiply-accumulates of a frame.
+    Returns `({name: convolution}, {name: places})` for an input of `height` by `width` pixels. Weights times
+    places, summed, are a frame's multiply-accumulates.
     """
-    convolutions = {n: m for n, m in model.named_modules() if isinstance(m, nn.Conv2d | nn.ConvTranspose2d)}
-    uses = {}
 
-    def counting(name):
-        def hook(module, inputs, output):
-            uses[name] = (inputs[0] if isinstance(module, nn.ConvTranspose2d) else output)[0, 0].numel()
+    def note(name, m, inputs, output):
+        uses[name] = (inputs[0] if isinstance(m, nn.ConvTranspose2d) else output)[0, 0].numel()
 
-        return hook
-
-    handles = [m.register_forward_hook(counting(n)) for n, m in convolutions.items()]
-    parameters = {k: torch.empty_like(v, device="meta") for k, v in model.state_dict().items()}
-    training = model.training
-    torch.func.functional_call(model.eval(), parameters, torch.empty(1, 3, height, width, device="meta"))
-    model.train(training)
-    for handle in handles:
-        handle.remove()
-    return convolutions, uses
+    uses, twin = {}, copy.deepcopy(model).to("meta").eval()  # shapes without values
+    for name, m in twin.named_modules():
+        if isinstance(m, nn.Conv2d | nn.ConvTranspose2d):
+            m.register_forward_hook(functools.partial(note, name))
+    twin(torch.empty(1, 3, height, width, device="meta"))
+    return {name: model.get_submodule(name) for name in uses}, uses
 
 
 def densities(ticket, model, height, width):
-    """What a ticket leaves, in the four senses that are confused in print.
+    """What a ticket for `model.encoder` leaves, in the four senses that are confused in print.
 
-    Args:
-        ticket: a `Ticket` for `model.encoder`.
-        model: an `FCRN` (its values do not matter).
-        height, width: input size in pixels, for the multiplications.
-
-    Returns:
-        `{"prunable", "encoder", "network", "mac"}`: kept fractions of the prunable weights, of all convolution weights
-        of the encoder, of all convolution weights of the network, and of its multiply-accumulates; and under "counts"
-        the numbers behind them.
+    Returns `{"prunable", "encoder", "network", "mac"}`: kept fractions of the prunable weights, of all
+    convolution weights of the encoder, of those of the network, and of its multiply-accumulates for an input
+    of `height` by `width` pixels; and under "counts" the numbers behind them.
     """
     convolutions, uses = positions(model, height, width)
-    kept = {f"encoder.{n.removesuffix('.weight')}": k for n, k, _ in ticket.layers()}
-    rows = [(n, m.weight.numel(), kept.get(n, m.weight.numel()), uses[n]) for n, m in convolutions.items()]
-    encoder = [row for row in rows if row[0].startswith("encoder.")]
+    size = {name: m.weight.numel() for name, m in convolutions.items()}
+    kept = size | {f"encoder.{name.removesuffix('.weight')}": n for name, n, _ in ticket.layers()}
 
-    def share(rows, cost):
-        return sum(cost(row[2], row) for row in rows) / sum(cost(row[1], row) for row in rows)
+    def totals(counts):
+        encoder = sum(n for name, n in counts.items() if name.startswith("encoder."))
+        macs = sum(n * uses[name] for name, n in counts.items())
+        return {"encoder": encoder, "network": sum(counts.values()), "mac": macs}
 
-    def weights(n, row):
-        return n
-
-    return {
-        "prunable": ticket.density,
-        "encoder": share(encoder, weights),
-        "network": share(rows, weights),
-        "mac": share(rows, lambda n, row: n * row[3]),
-        "counts": {
-            "kept": ticket.kept,
-            "prunable": ticket.size,
-            "encoder": sum(row[1] for row in encoder),
-            "network": sum(row[1] for row in rows),
-            "mac": sum(row[1] * row[3] for row in rows),
-        },
-    }
+    dense, left = totals(size), totals(kept)
+    fractions = {"prunable": ticket.density} | {name: left[name] / dense[name] for name in dense}
+    return fractions | {"counts": {"kept": ticket.kept, "prunable": ticket.size} | dense}

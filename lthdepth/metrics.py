@@ -1,8 +1,8 @@
 """Depth errors (Eigen et al. 2014), pooled over a set of frames and averaged over its images.
 
-`pooled` takes every valid pixel of the set as one sample (the protocol of Laina et al. 2016; the paper's headline);
-`per_image` computes the metric of each image and averages those. The two differ: RMSE is about 9 % lower per image.
-Both follow from the same six sums per image, so the sums are what is stored.
+`pooled` takes every valid pixel of the set as one sample (the protocol of Laina et al. 2016; the paper's
+headline); `per_image` computes the metric of each image and averages those. The two differ: RMSE is about 9 %
+lower per image. Both follow from the same six sums per image, so the sums are what is stored.
 """
 
 import math
@@ -25,8 +25,8 @@ def eigen_crop(height, width):
 def error_sums(prediction, target):
     """Sums over the valid pixels (target > 0) of each image.
 
-    Shapes: both `(B, H, W)`, metres; returns `(B, 7)` float64: number of valid pixels, then the sums of |x|/t, x^2,
-    |log10 p - log10 t|, and of max(p/t, t/p) < 1.25, < 1.25^2, < 1.25^3.
+    Shapes: both `(B, H, W)`, metres; returns `(B, 7)` float64: number of valid pixels, then the sums of
+    |x|/t, x^2, |log10 p - log10 t|, and of max(p/t, t/p) < 1.25, < 1.25^2, < 1.25^3.
     """
     valid = target > 0
     t = torch.where(valid, target, 1)
@@ -38,16 +38,10 @@ def error_sums(prediction, target):
 
 
 def summarise(sums):
-    """Metrics of a set of frames from its error sums.
+    """Metrics of a set of frames from its error sums `(N, 7)`, images without a valid pixel left out.
 
-    Args:
-        sums: array `(N, 7)` of `error_sums`. Images without a valid pixel are left out.
-
-    Returns:
-        `{"pooled": {metric: float}, "per_image": {metric: float}}`; rel and delta as fractions, rms in metres.
-
-    Raises:
-        ValueError: no image has a valid pixel.
+    Returns `{"pooled": {metric: float}, "per_image": {metric: float}}`; rel and delta as fractions, rms in
+    metres. Raises ValueError where no image has a valid pixel.
     """
     sums = np.asarray(sums, dtype=np.float64)
     sums = sums[sums[:, 0] > 0]
@@ -62,9 +56,6 @@ def summarise(sums):
 
 
 def score(prediction, target):
-    """Error sums of a batch under every protocol: `{"full": (B, 7), "eigen": (B, 7)}`; shapes as `error_sums`."""
-    rows, columns = eigen_crop(*target.shape[1:])
-    return {
-        "full": error_sums(prediction, target),
-        "eigen": error_sums(prediction[:, rows, columns], target[:, rows, columns]),
-    }
+    """`error_sums` of a batch under every protocol: `{"full": (B, 7), "eigen": (B, 7)}`."""
+    crop = (slice(None), *eigen_crop(*target.shape[1:]))
+    return {"full": error_sums(prediction, target), "eigen": error_sums(prediction[crop], target[crop])}

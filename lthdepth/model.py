@@ -9,17 +9,16 @@ from torch import nn
 class UpProjection(nn.Module):
     """Double the resolution with a residual pair of up-convolutions (Laina et al. 2016, figure 2c).
 
-    The paper unpools to twice the size, zeros between, and applies two 5x5 convolutions. One transposed convolution
-    that computes both branches at once is the same function (tests compare the two) at a quarter of the multiplications.
+    The paper unpools to twice the size, zeros between, and applies two 5x5 convolutions. One transposed
+    convolution for both is the same function (tests compare them) at a quarter of the multiplications.
 
     Shapes: `(B, inputs, H, W)` to `(B, outputs, 2H, 2W)`.
     """
 
     def __init__(self, inputs, outputs):
         super().__init__()
-        self.up = nn.ConvTranspose2d(
-            inputs, 2 * outputs, 5, stride=2, padding=2, output_padding=1, bias=False
-        )
+        taps = {"stride": 2, "padding": 2, "output_padding": 1}
+        self.up = nn.ConvTranspose2d(inputs, 2 * outputs, 5, **taps, bias=False)
         self.up_bn = nn.BatchNorm2d(2 * outputs)
         self.conv = nn.Conv2d(outputs, outputs, 3, padding=1, bias=False)
         self.conv_bn = nn.BatchNorm2d(outputs)
@@ -32,9 +31,9 @@ class UpProjection(nn.Module):
 class FCRN(nn.Module):
     """Fully convolutional residual network for depth.
 
-    The encoder is torchvision's ResNet without pooling and classifier, its parameters under torchvision's own names
-    (`encoder.layer1.0.conv1.weight` ...), so any torchvision ResNet checkpoint and any mask made for one fits.
-    With ResNet-50: 63.6 M parameters.
+    The encoder is torchvision's ResNet without pooling and classifier, under torchvision's own names
+    (`encoder.layer1.0.conv1.weight` ...), so any ResNet checkpoint and any mask made for one fits. With
+    ResNet-50: 63.6 M parameters.
 
     Shapes: RGB, normalised, `(B, 3, H, W)` to depth in metres `(B, 1, 16 * ceil(H / 32), 16 * ceil(W / 32))`;
     228x304 gives 128x160. The output is linear and can be negative.
@@ -74,31 +73,29 @@ def initialise(model, seed, state=None, bias=0.0):
     The decoder's values do not depend on what the encoder gets, so all arms of one seed share them.
 
     Args:
-        model: an `FCRN`, changed in place.
-        seed: integer.
-        state: state dict of torchvision's ResNet (without `fc`) for the encoder, or of a whole FCRN; None: all from the seed.
+        model: an `FCRN`, changed in place; seed: integer.
+        state: state dict of torchvision's ResNet (without `fc`) for the encoder, or of a whole FCRN.
         bias: of the last convolution, the only one that has a bias; metres.
     """
-    with torch.no_grad():
-        for part, module in (("encoder", model.encoder), ("decoder", model)):
-            generator = torch.Generator().manual_seed(2 * seed + (part == "encoder"))
-            for name, m in module.named_modules():
-                if part == "decoder" and name.startswith("encoder"):
-                    continue
-                if isinstance(m, nn.Conv2d | nn.ConvTranspose2d):
-                    if part == "encoder":  # fan out, torchvision's choice for its ResNets
-                        fan = m.out_channels * m.weight[0, 0].numel()
-                    elif isinstance(m, nn.Conv2d):
-                        fan = m.weight[0].numel()
-                    else:  # a quarter of the 25 taps of a stride-2 transposed convolution meets each output pixel
-                        fan = m.in_channels * 25 / 4
-                    m.weight.copy_(
-                        torch.empty(m.weight.shape).normal_(0, (2 / fan) ** 0.5, generator=generator)
-                    )
-                    if m.bias is not None:
-                        m.bias.fill_(bias)
-                elif isinstance(m, nn.BatchNorm2d):
-                    m.reset_parameters()
+    decoder = [m for name, m in model.named_modules() if not name.startswith("encoder")]
+    _fill(model.encoder.modules(), 2 * seed + 1, fan_out=True)  # torchvision's choice for its ResNets
+    _fill(decoder, 2 * seed, fan_out=False)
+    nn.init.constant_(model.predict.bias, bias)
     if state is not None:
         (model if "predict.weight" in state else model.encoder).load_state_dict(state)
     return model
+
+
+@torch.no_grad()
+def _fill(modules, seed, fan_out):
+    generator = torch.Generator().manual_seed(seed)
+    for m in modules:
+        if isinstance(m, nn.Conv2d | nn.ConvTranspose2d):
+            fan = m.weight[0].numel()
+            if fan_out:
+                fan = m.weight[:, 0].numel()
+            elif isinstance(m, nn.ConvTranspose2d):  # a quarter of its taps meets each output pixel
+                fan = m.weight[:, 0].numel() / 4
+            m.weight.copy_(torch.empty(m.weight.shape).normal_(0, (2 / fan) ** 0.5, generator=generator))
+        elif isinstance(m, nn.BatchNorm2d):
+            m.reset_parameters()

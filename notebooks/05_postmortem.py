@@ -15,6 +15,7 @@ device = "auto"  # auto, cpu or cuda
 from lthdepth.analysis import postmortem
 from lthdepth.config import PUBLISHED_FLOOR
 from lthdepth.paper import figures, tables
+from lthdepth.paper import postmortem as report
 from lthdepth.paper.study import Desk
 
 figures.style()
@@ -32,13 +33,13 @@ floor = desk.find(PUBLISHED_FLOOR)
 caption = "The published rows and the mean depth map of frames 0–1199, all scored on the last 50 frames."
 figures.show_table(
     desk,
-    postmortem.against_floor(floor),
+    report.against_floor(floor),
     "published_floor_table",
     caption,
     [floor],
     files=["lthdepth/published.csv"],
 )
-figures.say(postmortem.reading(floor) or "*The floor of the published rows is not run yet.*")
+figures.say(report.reading(floor) or "*The floor of the published rows is not run yet.*")
 
 # %% [markdown]
 # Neither network is clearly better than a prediction that never looks at the picture, in any of the three. Comparing two
@@ -111,7 +112,7 @@ caption = (
 )
 figures.show(
     desk,
-    postmortem.figure(found, beside),
+    report.figure(found, beside),
     "postmortem",
     caption,
     [*postmortem.used(found), beside],
@@ -120,7 +121,7 @@ figures.show(
 
 # %%
 caption = "Each defect alone and all together: mean ± sd over seeds, pooled over the frames that the row's protocol scores."
-figures.show_table(desk, postmortem.table(found), "postmortem_table", caption, postmortem.used(found))
+figures.show_table(desk, report.table(found), "postmortem_table", caption, postmortem.used(found))
 
 # %% [markdown]
 # ## In small
@@ -135,11 +136,9 @@ if profile == "paper":
     caption = (
         "Each defect alone, 60×80, 2 epochs, one seed, scored on the 85 frames of the validation scenes."
     )
-    figures.show_table(
-        desk, postmortem.table(small), "postmortem_small_table", caption, postmortem.used(small)
-    )
+    figures.show_table(desk, report.table(small), "postmortem_small_table", caption, postmortem.used(small))
 
 # %%
 if profile == "paper":
     caption = "The same runs relative to the mean depth map's errors on the same pixels (dotted: the floor; line: the sound network)."
-    figures.show(desk, postmortem.figure(small), "postmortem_small", caption, postmortem.used(small))
+    figures.show(desk, report.figure(small), "postmortem_small", caption, postmortem.used(small))

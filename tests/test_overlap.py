@@ -8,7 +8,7 @@ import torch
 from made_up import curve, study
 from PIL import Image
 
-from lthdepth import tickets
+from lthdepth import mask, tickets
 from lthdepth.analysis import overlap
 from lthdepth.config import Config, level
 from lthdepth.data import weights
@@ -28,13 +28,11 @@ def test_the_estimate_is_near_the_overlap_of_the_whole_tickets(resnet18_prunable
         tickets.random(resnet18_prunable, density, 0),
         tickets.magnitude(resnet18_prunable, 2 * density),
     )
-    n = overlap.PLACES * density  # places that count, about
+    n = mask.PLACES * density  # places that count, about
     for a, b in ((one, two), (tickets.magnitude(resnet18_prunable, density), two)):
-        assert overlap.iou(overlap.sample(a), overlap.sample(b)) == pytest.approx(
-            exact(a, b), abs=4 * 0.5 / n**0.5
-        )
-    assert overlap.iou(overlap.sample(one), overlap.sample(one)) == 1
-    assert np.isnan(overlap.iou(overlap.sample(one) * 0, overlap.sample(one) * 0))
+        assert overlap.iou(mask.sample(a), mask.sample(b)) == pytest.approx(exact(a, b), abs=4 * 0.5 / n**0.5)
+    assert overlap.iou(mask.sample(one), mask.sample(one)) == 1
+    assert np.isnan(overlap.iou(mask.sample(one) * 0, mask.sample(one) * 0))
 
 
 def test_random_tickets_share_what_chance_gives_them(resnet18_prunable):
@@ -64,7 +62,7 @@ def test_a_run_records_a_sample_of_its_ticket(frames, store):
     store.publish([record["key"]], "toy")
     published = runs.Store(store.local / "nothing", store.recorded)
     found = published.arrays(record["key"])["ticket"]
-    assert np.unpackbits(found).mean() == pytest.approx(0.1, abs=4 * (0.09 / overlap.PLACES) ** 0.5)
+    assert np.unpackbits(found).mean() == pytest.approx(0.1, abs=4 * (0.09 / mask.PLACES) ** 0.5)
 
 
 def test_the_rounds_behind_a_ticket_are_found_and_drawn(store):

@@ -23,6 +23,7 @@ from lthdepth.data import nyu as data
 from lthdepth.data import summary
 from lthdepth.errors import UserError
 from lthdepth.paper import animation, curves, figures, latex, plots, provenance, tables
+from lthdepth.paper import postmortem as report
 from lthdepth.paper.study import Desk
 from lthdepth.runs import run as runs
 from lthdepth.runs import studies as experiments
@@ -109,7 +110,7 @@ def test_committed_tables_and_pictures_follow_from_committed_records():
             f"density_table_{name}": tables.densities(records),
         }
         made |= {"settings_table_recipe": tables.recipe(desk.records("recipe"))}
-        made |= {"postmortem_small_table": postmortem.table(postmortem.grid(desk, "postmortem-small"))}
+        made |= {"postmortem_small_table": report.table(postmortem.grid(desk, "postmortem-small"))}
         for stem, table in made.items():  # also of runs that were recorded after it was made
             if len(table):
                 text = (runs.ROOT / "figures" / f"{stem}.md").read_text()

@@ -16,6 +16,7 @@ from lthdepth.config import PUBLISHED, PUBLISHED_CODE, PUBLISHED_FLOOR, TUNED, C
 from lthdepth.data import augment, weights
 from lthdepth.errors import UserError
 from lthdepth.loss import berhu_published
+from lthdepth.paper import postmortem as report
 from lthdepth.paper.study import Desk
 from lthdepth.runs import defects
 from lthdepth.runs import run as runs
@@ -333,7 +334,7 @@ def a_grid():
 
 
 def test_the_way_to_the_floor_is_measured_against_each_rows_own_floor():
-    table = postmortem.table(a_grid()).set_index("defect")
+    table = report.table(a_grid()).set_index("defect")
     assert list(table.index) == [defects.SOUND, "split by index", "loss", defects.TOGETHER]
     assert list(table["way to the floor"]) == ["0 %", "50 %", "–", "100 %"]
     assert table.loc[defects.SOUND, "rms (m)"] == f"0.650 ± {np.std([0.6, 0.7], ddof=1):.3f}"
@@ -342,7 +343,7 @@ def test_the_way_to_the_floor_is_measured_against_each_rows_own_floor():
 
 
 def test_the_figure_shows_each_run_relative_to_its_floor_and_says_what_is_missing():
-    drawn = postmortem.figure(a_grid(), made_up(1, 1.262)[1])
+    drawn = report.figure(a_grid(), made_up(1, 1.262)[1])
     rms, _, delta1 = drawn.axes
     dots = {line.get_ydata()[0]: line.get_xdata() for line in rms.lines if line.get_marker() in ("o", "D")}
     assert dots[0] == pytest.approx([0.5, 0.7 / 1.2]) and dots[1] == pytest.approx([0.7708333333])
@@ -350,26 +351,26 @@ def test_the_figure_shows_each_run_relative_to_its_floor_and_says_what_is_missin
     assert dots[4] == pytest.approx([1.239 / 1.262]) and dots[5] == pytest.approx([1.407 / 1.262])
     first = next(line for line in delta1.lines if line.get_marker() == "o")
     assert first.get_xdata() == pytest.approx([0.5, 0.5])  # (1 - 0.7) / (1 - 0.4)
-    assert postmortem.figure([(defects.SOUND, *made_up(0.6, 1.2)), ("loss", None, None)]) is None
-    assert postmortem.figure([]) is None
+    assert report.figure([(defects.SOUND, *made_up(0.6, 1.2)), ("loss", None, None)]) is None
+    assert report.figure([]) is None
 
 
 def test_a_build_without_any_record_says_so(store):
     desk = Desk("paper", store=store)
     found = postmortem.grid(desk)
-    assert set(postmortem.table(found)["rms (m)"]) == {"not run yet"} and postmortem.used(found) == []
-    assert postmortem.reading(None) is None and len(postmortem.against_floor(None)) == 2
+    assert set(report.table(found)["rms (m)"]) == {"not run yet"} and postmortem.used(found) == []
+    assert report.reading(None) is None and len(report.against_floor(None)) == 2
 
 
 def test_the_published_rows_are_read_against_the_floor_of_their_own_frames():
     scores = {"rel": 0.328, "rms": 1.262, "delta1": 0.417, "delta2": 0.736, "delta3": 0.917}
     floor = {"test": {"full": {"pooled": scores, "per_image": {**scores, "rms": 1.179}}}}
-    text = postmortem.reading(floor)
+    text = report.reading(floor)
     assert (
         "dense network has rms −1.8 %, rel −0.9 %, 1 − δ1 −1.9 %" in text
         and "sparse network has rms +11.5 %" in text
     )
-    table = postmortem.against_floor(floor)
+    table = report.against_floor(floor)
     assert list(table["rms (m)"]) == ["1.239", "1.407", "1.262", "1.179"]
 
 

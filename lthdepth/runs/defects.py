@@ -1,11 +1,12 @@
-"""The defects of the published code, one at a time and all together: the grid of the post-mortem (notebook 05)."""
+"""The defects of the published code, one at a time and all together: the grid of the post-mortem."""
 
-from ..config import PUBLISHED_CODE, PUBLISHED_FLOOR, level
+from ..config import PUBLISHED, PUBLISHED_CODE, PUBLISHED_FLOOR, level
 
 SOUND, TOGETHER = "sound", "all together"
+STEPS = ("optimiser", "lr_encoder", "lr_decoder", "schedule", "warmup", "batch", "epochs")
 
-# What each changes in a sound configuration. Two differ from PUBLISHED_CODE, because they stand alone: the penalty is put
-# into the gradient of Adam, as the sound optimiser is AdamW; and the short training goes without the penalty.
+# What each changes in a sound configuration. Two differ from PUBLISHED_CODE, as they stand alone: the penalty
+# is put into the gradient of Adam, for the sound optimiser is AdamW; the short training goes without it.
 DEFECTS = {
     "split by index": {"split": "index"},
     "no normalisation": {"normalise": False},
@@ -14,25 +15,15 @@ DEFECTS = {
     "last batch scored": {"last_batch": 50},
     "weight decay 0.01": {"optimiser": "adam", "weight_decay": 0.01},
     "loss": {"loss": "berhu-published"},
-    "240 small steps": {
-        "optimiser": "sgd",
-        "lr_encoder": 1e-4,
-        "lr_decoder": 2e-3,
-        "weight_decay": 0.0,
-        "schedule": "constant",
-        "warmup": 0.0,
-        "batch": 50,
-        "epochs": 10,
-    },
+    "240 small steps": {name: getattr(PUBLISHED, name) for name in STEPS} | {"weight_decay": 0.0},
     "crop": {"crop": True},
 }
 
 
 def together(base):
     """The published code at the size, backbone and seed of another configuration."""
-    return PUBLISHED_CODE.replace(
-        **{name: getattr(base, name) for name in ("backbone", "height", "width", "seed")}
-    )
+    kept = ("backbone", "height", "width", "seed")
+    return PUBLISHED_CODE.replace(**{name: getattr(base, name) for name in kept})
 
 
 def grid(base, seeds, alone=tuple(DEFECTS), code=True):
@@ -44,18 +35,17 @@ def grid(base, seeds, alone=tuple(DEFECTS), code=True):
         code: also run all together, dense and with a one-shot ticket of 1.80 %, the published pair.
     """
     rows = []
-    for config in (base.replace(seed=seed) for seed in seeds):
-        rows.append((SOUND, config))
+    for sound in (base.replace(seed=seed) for seed in seeds):
+        rows.append((SOUND, sound))
         if code:
-            rows.append((TOGETHER, together(config)))
-            rows.append(
-                (f"{TOGETHER}, 1.80 % ticket", together(config).replace(arm="omp", density=level(18)))
-            )
-        rows += [(name, config.replace(**DEFECTS[name])) for name in alone]
+            published = together(sound)
+            rows.append((TOGETHER, published))
+            rows.append((f"{TOGETHER}, 1.80 % ticket", published.replace(arm="omp", density=level(18))))
+        rows += [(name, sound.replace(**DEFECTS[name])) for name in alone]
     return rows
 
 
 def configs(rows):
-    """The configurations of a study: the mean depth map under every protocol among the rows, then the rows."""
+    """The runs of a study: the mean depth map under every protocol among the rows, then the rows."""
     floors = [config.floor() for _, config in rows]
     return tuple(dict.fromkeys([*floors, PUBLISHED_FLOOR, *(config for _, config in rows)]))
