@@ -18,7 +18,7 @@ import h5py
 import numpy as np
 import psutil
 
-from lthdepth.data.convert import nyu_table
+from lthdepth.data.nyu import nyu_table
 
 ROOT = Path(__file__).resolve().parents[1]
 TARGETS = {"mat": 1.5, "build": 4.0}  # GB

@@ -19,8 +19,7 @@ from hypothesis import strategies as st
 from lthdepth import files, ticketfile, tickets
 from lthdepth.config import FIELDS, Config
 from lthdepth.data import photos, summary, weights
-from lthdepth.data.convert import convert
-from lthdepth.data.nyu import read_cache
+from lthdepth.data.nyu import convert, read_cache
 from lthdepth.errors import UserError
 from lthdepth.paper import provenance
 from lthdepth.runs import record
@@ -272,7 +271,7 @@ ENTRANCES = {
 
 
 def _split(path):
-    from lthdepth.data.convert import _read_splits
+    from lthdepth.data.nyu import _read_splits
 
     train = _read_splits(path, 5)
     assert train.dtype == bool and train.shape == (5,) and 0 < train.sum() < 5

@@ -365,17 +365,6 @@ def test_the_floor_is_the_mean_map_of_the_frames_trained_on(frames, holdout):
     json.dumps(results)
 
 
-@pytest.mark.parametrize("n", [1, 3, 8, 9, 72, 654])
-def test_the_gallery_is_spread_evenly_over_the_test_set(n):
-    test = np.arange(100, 100 + 2 * n, 2)
-    chosen = train.gallery_frames(test)
-    assert 1 <= len(chosen) <= train.GALLERY and set(chosen) <= set(test)
-    assert (np.diff(chosen) > 0).all()
-    if n >= 72:
-        assert len(chosen) == train.GALLERY
-        assert np.diff(chosen).max() - np.diff(chosen).min() <= 2
-
-
 @pytest.mark.parametrize("name", ["gpu", "mps", "meta", "", "cuda:x", "cpu cuda"])
 def test_unknown_devices_are_refused(name):
     with pytest.raises(UserError, match="unknown device"):

@@ -5,7 +5,7 @@ import re
 import numpy as np
 import pandas as pd
 
-from ..data import convert
+from ..data import nyu
 from ..runs import defects, studies
 
 METRICS = ("rms", "rel", "delta1")
@@ -66,7 +66,7 @@ def measured(rows):
 
 def index_split():
     """What a split by index does to NYU Depth V2, counted from the committed list of frames, in words."""
-    split, scene = convert.nyu_table()
+    split, scene = nyu.nyu_table()
     kind = np.array([re.sub(r"_\d+[a-z]?$", "", name).replace("_", " ") for name in scene])
     first, rest, last = kind[:1200], kind[1200:], kind[-50:]
     few = [f"{np.sum(first == name)} frames of a {name}" for name in dict.fromkeys(rest)]

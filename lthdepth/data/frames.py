@@ -17,6 +17,7 @@ import numpy as np
 from ..errors import UserError
 
 SPLITS = ("train", "validation", "test")
+GALLERY = 8  # test frames whose depth is kept for pictures
 
 
 @dataclass(frozen=True, eq=False)
@@ -45,51 +46,37 @@ class Frames:
         digest = hashlib.sha256()
         for array in (self.rgb, self.depth):
             digest.update(f"{array.dtype.str} {array.shape}\n".encode())
-            for frame in array:
-                digest.update(np.ascontiguousarray(frame))
+            digest.update(np.ascontiguousarray(array))
         for names in (self.split, self.scene):
             digest.update("\n".join(names.tolist()).encode() + b"\0")
         return digest.hexdigest()[:16]
 
     def subset(self, train, test):
-        """Evenly spaced frames of every split, for quick runs.
-
-        Args:
-            train: how many frames of the split `train` to keep; validation keeps the same fraction, at least
-                one frame.
-            test: how many frames of the split `test` to keep.
+        """`train` and `test` frames, evenly spaced, for quick runs; of validation the same part as of train.
 
         Raises:
             UserError: fewer than 1, or more than there are.
         """
-        have = {split: np.flatnonzero(self.split == split) for split in SPLITS}
-        want = {"train": train, "test": test}
-        for split, n in want.items():
-            if not 1 <= n <= len(have[split]):
-                raise UserError(
-                    f"Cannot take {n} {split} frames of {self.name}: it has {len(have[split])}, "
-                    f"so choose 1 to {len(have[split])}."
-                )
-        fraction = train / len(have["train"])
-        want["validation"] = max(round(fraction * len(have["validation"])), min(1, len(have["validation"])))
+        rows = {split: np.flatnonzero(self.split == split) for split in SPLITS}
+        have = {split: len(index) for split, index in rows.items()}
+        for split, n in (("train", train), ("test", test)):
+            if not 1 <= n <= have[split]:
+                raise UserError(f"Cannot take {n} {split} frames of {self.name}: it has {have[split]}.")
+        validation = max(round(train / have["train"] * have["validation"]), min(1, have["validation"]))
+        want = {"train": train, "validation": validation, "test": test}
         # Midpoints of equal stretches: neither end is favoured, and no index is taken twice.
-        keep = np.sort(
-            np.concatenate(
-                [
-                    index[((np.arange(want[split]) + 0.5) * len(index) / max(want[split], 1)).astype(int)]
-                    for split, index in have.items()
-                ]
-            )
-        )
-        return Frames(
-            self.rgb[keep], self.depth[keep], self.split[keep], self.scene[keep], self.name, (train, test)
-        )
+        keep = [
+            rows[k][((np.arange(n) + 0.5) * len(rows[k]) / max(n, 1)).astype(int)] for k, n in want.items()
+        ]
+        keep = np.sort(np.concatenate(keep))
+        arrays = (self.rgb, self.depth, self.split, self.scene)
+        return Frames(*(array[keep] for array in arrays), self.name, (train, test))
 
     def summary(self):
         """The part that goes into a record."""
         n, height, _ = self.depth.shape
-        found = {"name": self.name, "fingerprint": self.fingerprint, "frames": n, "height": height}
-        return found | ({"part": list(self.part)} if self.part else {})
+        part = {"part": list(self.part)} if self.part else {}
+        return {"name": self.name, "fingerprint": self.fingerprint, "frames": n, "height": height} | part
 
 
 def carve(scene, train):
@@ -112,6 +99,11 @@ def carve(scene, train):
     return split
 
 
+def gallery_frames(test_rows):
+    """The test frames whose depth is kept: evenly spaced through the test set, chosen before any result."""
+    return test_rows[np.unique(np.linspace(0, len(test_rows) - 1, GALLERY + 2).round().astype(int)[1:-1])]
+
+
 def describe(frames):
     """What a data set holds, as plain numbers that JSON can hold.
 
@@ -123,27 +115,24 @@ def describe(frames):
     """
     splits = {}
     for split in SPLITS:
-        here = np.flatnonzero(frames.split == split)
+        rows = np.flatnonzero(frames.split == split)
         histogram, total, squares = np.zeros(100, np.int64), 0.0, 0.0
-        for i in here:  # a frame at a time: a float64 copy of the whole would take gigabytes
+        for i in rows:  # a frame at a time: a float64 copy of the whole would take gigabytes
             depth = frames.depth[i][frames.depth[i] > 0].astype(np.float64)
             histogram += np.bincount(np.minimum(depth * 10, 99).astype(int), minlength=100)
             total, squares = total + float(depth.sum()), squares + float(np.square(depth).sum())
         n = int(histogram.sum())
         mean = total / n if n else None
+        sizes = np.unique(frames.scene[rows], return_counts=True)[1].tolist()
         splits[split] = {
-            "frames": len(here),
-            "scenes": len(set(frames.scene[here].tolist())),
-            "scene_sizes": sorted(np.unique(frames.scene[here], return_counts=True)[1].tolist()),
+            "frames": len(rows),
+            "scenes": len(sizes),
+            "scene_sizes": sorted(sizes),
             "depth_mean": mean,
             "depth_std": max(squares / n - mean**2, 0) ** 0.5 if n else None,
-            "valid": n / (len(here) * frames.depth[0].size) if len(here) else None,
+            "valid": n / (len(rows) * frames.depth[0].size) if len(rows) else None,
             "histogram": histogram.tolist(),
         }
-    return {
-        "name": frames.name,
-        "fingerprint": frames.fingerprint,
-        "height": frames.depth.shape[1],
-        "width": frames.depth.shape[2],
-        "splits": splits,
-    }
+    _, height, width = frames.depth.shape
+    whole = {"name": frames.name, "fingerprint": frames.fingerprint, "height": height, "width": width}
+    return whole | {"splits": splits}

@@ -1,4 +1,4 @@
-"""HDF5 files read and written with every fault told in a sentence."""
+"""HDF5 files opened, read and written with every fault told in a sentence."""
 
 import io
 from contextlib import contextmanager
@@ -9,96 +9,56 @@ import h5py
 from ..errors import UserError
 from ..files import LARGEST, replacing
 
+LAYOUTS = (
+    "the official .mat has images, depths and scenes; a cache has images_png or images_jpeg, depths with a "
+    "scale, trainNdxs and testNdxs (see help(lthdepth.data.nyu))"
+)
+
 
 @contextmanager
 def open_h5(path):
-    """An HDF5 file opened for reading, whatever is wrong with it told in a sentence.
+    """An HDF5 file opened for reading.
 
     Raises:
-        UserError: no such file, a folder, an empty file, a web page, a MATLAB 5 file, another kind of file,
-            a file cut short, or (while it is open) a part that cannot be read.
+        UserError: no such file, another kind of file (the sentence says which), a file cut short, or (while
+            it is open) a part that cannot be read.
     """
-    path = Path(path)
-    if path.is_dir():
-        raise UserError(f"{path} is a folder: give the file itself.")
     try:
         with open(path, "rb") as file:
             head = file.read(1024)
-        size = path.stat().st_size
     except FileNotFoundError:
         raise UserError(f"There is no file {path}: check its name and folder.") from None
     except OSError as error:
-        raise UserError(f"{path} cannot be opened ({error.strerror}): check its permissions.") from None
-    if size == 0:
-        raise UserError(f"{path} is empty: copy or download it again.")
-    if looks_like_html(head):
-        raise UserError(f"{path} is a web page (HTML), not data: read what the server said, fetch it again.")
-    if head.startswith(b"MATLAB 5.0"):
-        raise UserError(f"{path} is a MATLAB 5 file, but the official data set is MATLAB 7.3 (HDF5).")
-    if not h5py.is_hdf5(path):
-        raise UserError(f"{path} is not an HDF5 file: give the official .mat (MATLAB 7.3) or a cache .h5.")
+        raise UserError(f"{path} cannot be read ({error.strerror}): give a readable file.") from None
+    kinds = {
+        "empty": not head,
+        "a web page (HTML), perhaps to log in": looks_like_html(head),
+        "a MATLAB 5 file": head.startswith(b"MATLAB 5.0"),
+        "not an HDF5 file": not h5py.is_hdf5(path),
+    }
+    for kind, applies in kinds.items():
+        if applies:
+            raise UserError(f"{path} is {kind}: fetch the .mat (MATLAB 7.3) or cache .h5 again.")
     try:
-        file = h5py.File(path, "r")
-    except (OSError, RuntimeError) as error:
-        what = "is cut short" if "truncated" in str(error) else "is damaged"
-        raise UserError(f"{path} {what} (it has {size:,} bytes): copy or download it again.") from None
-    with file:
-        try:
+        with h5py.File(path, "r") as file:
             yield file
-        except (OSError, RuntimeError):  # h5py raises the latter for damage in what links the parts
-            raise UserError(f"{path} is damaged in some part: copy or download it again.") from None
+    except (OSError, RuntimeError) as error:  # h5py raises the latter for damage in what links the parts
+        what = "cut short" if "truncated" in str(error) else "damaged"
+        size = Path(path).stat().st_size
+        raise UserError(f"{path} is {what} (it has {size:,} bytes): copy or download it again.") from None
 
 
 @contextmanager
 def writing(path):
     """A new HDF5 file that takes the place of `path` whole or not at all, as `files.replacing`.
 
-    Raises:
-        UserError: the folder cannot be written, or the disk is full.
+    It is built in memory, as HDF5 itself may crash where the disk is full.
     """
-    with replacing(path) as part, _Disk(part, "r+b") as disk:
-        try:
-            with h5py.File(disk, "w") as file:
-                yield file
-        finally:
-            if disk.error:
-                raise disk.error
-
-
-class _Disk(io.FileIO):
-    """A file that keeps to itself that it cannot be written: HDF5 1.14 ends in a segmentation fault where it is told."""
-
-    error = None
-
-    def write(self, content):
-        content = memoryview(content)
-        size = len(content)
-        try:
-            while content:
-                content = content[super().write(content) :]
-        except OSError as error:
-            self.error = error
-        return size
-
-    def truncate(self, size=None):
-        try:
-            return super().truncate(size)
-        except OSError as error:
-            self.error = error
-
-
-def whole(parts, path):
-    """Datasets of the open file `path`, `{name: h5py.Dataset}`, as arrays in memory.
-
-    Raises:
-        UserError: they unpack to more than `files.LARGEST` bytes in all, or one lies in another file.
-    """
-    if sum(part.nbytes for part in parts.values()) > LARGEST:
-        raise UserError(f"{path} unpacks to more than {LARGEST >> 20} MiB: that is nothing of ours.")
-    for name, part in parts.items():
-        if part.external or part.is_virtual:
-            raise UserError(f"{path} keeps {name} in another file, which is not read: give one whole file.")
-    return {name: part[()] for name, part in parts.items()}
+    buffer = io.BytesIO()
+    with h5py.File(buffer, "w") as file:
+        yield file
+    with replacing(path) as part:
+        part.write_bytes(buffer.getbuffer())
 
 
 def looks_like_html(head):
@@ -117,28 +77,30 @@ def dataset(file, name, shape, *dtypes):
         dtypes: names of the dtypes allowed (`"object"` for strings, references and variable lengths).
 
     Raises:
-        UserError: it is missing, damaged, of another shape or dtype, or lies in another file.
+        UserError: it is missing, or of another shape or dtype.
     """
-    try:
-        found = file[name] if name in file else None
-        if not isinstance(found, h5py.Dataset):
-            raise UserError(f"{file.filename} has no dataset {name}: it is not in the expected layout.")
-        actual, dtype = found.shape, str(found.dtype)
-        if found.file.filename != file.filename or found.external or found.is_virtual:
-            raise UserError(
-                f"{file.filename} keeps {name} in another file, which is not read: give one whole file."
-            )
-    except (KeyError, RuntimeError, TypeError, ValueError):
-        raise UserError(f"{file.filename} is damaged at {name}: copy or download it again.") from None
-    fits = (
-        actual is not None
-        and len(actual) == len(shape)
-        and all(have >= 1 if want is None else have == want for have, want in zip(actual, shape))
+    part = file.get(name)
+    wanted = f"{' or '.join(dtypes)} of {' x '.join('N' if n is None else str(n) for n in shape)}"
+    if not isinstance(part, h5py.Dataset):
+        raise UserError(f"{file.filename} has no dataset {name} ({wanted}); {LAYOUTS}.")
+    actual, dtype = part.shape or (), str(part.dtype)
+    fits = len(actual) == len(shape) and all(
+        have >= 1 if want is None else have == want for have, want in zip(actual, shape)
     )
     if not fits or dtype not in dtypes:
-        wanted = " x ".join("N" if n is None else str(n) for n in shape)
-        raise UserError(
-            f"{file.filename} holds {name} as {dtype} {actual}, not as {' or '.join(dtypes)} of "
-            f"{wanted}: it is not in the expected layout."
-        )
-    return found
+        raise UserError(f"{file.filename} holds {name} as {dtype} {actual}, not as {wanted}; {LAYOUTS}.")
+    return part
+
+
+def whole(parts, path):
+    """Datasets of the open file `path`, `{name: h5py.Dataset}`, as arrays in memory.
+
+    Raises:
+        UserError: they unpack to more than `files.LARGEST` bytes in all, or one lies in another file.
+    """
+    if sum(part.nbytes for part in parts.values()) > LARGEST:
+        raise UserError(f"{path} unpacks to more than {LARGEST >> 20} MiB: that is nothing of ours.")
+    for name, part in parts.items():
+        if part.external or part.is_virtual:
+            raise UserError(f"{path} keeps {name} in another file, which is not read: give one whole file.")
+    return {name: part[()] for name, part in parts.items()}

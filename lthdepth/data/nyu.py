@@ -1,29 +1,42 @@
-"""Where frames come from: the official NYU Depth V2 `.mat`, a half-resolution cache of it, built-in synthetic rooms."""
+"""Where frames come from: the official NYU Depth V2 `.mat`, a half-size cache of it, or built-in rooms.
 
+The `.mat` is MATLAB 7.3, under h5py: images (N, 3, W, H) uint8, depths (N, W, H) float32 in metres, scenes
+(1, N) references to strings.
+
+A cache is HDF5: `images_png` or `images_jpeg`, (N,) variable-length uint8, one upright RGB image file a
+frame; `depths` (N, W, H) uint8 or uint16, metres = (code + offset) * scale with attributes `scale` and
+`offset`; with offset 0, code 0 is a hole; `trainNdxs`, `testNdxs`, 0-based; optional `scenes` (N,) str. A
+cache of 1449 frames in the official split needs no scene names; elsewhere a frame without one is a scene.
+"""
+
+import csv
 import hashlib
 import io
+import json
 import os
 import re
+from contextlib import suppress
 from pathlib import Path
 
+import h5py
 import numpy as np
+import scipy.io
 from PIL import Image
 from tqdm.auto import tqdm
 
 from ..errors import UserError
-from ..files import locked, read_arrays, replacing, tidy
-from . import furniture, rooms
-from .convert import NYU_FRAMES, convert, nyu_table, source_stamp, train_mask
+from ..files import locked, read_arrays, replacing
+from . import rooms
 from .frames import Frames, carve
-from .hdf5 import dataset, open_h5
+from .hdf5 import dataset, open_h5, writing
 from .photos import FORMATS
 
-DATA_DIR = (
-    Path(__file__).parents[2] / "data"
-)  # of the repository, wherever a command is given: downloads and caches
+DATA_DIR = Path(__file__).parents[2] / "data"  # of the repository, wherever a command is given
+NYU_CSV = Path(__file__).with_name("nyu_frames.csv")
+NYU_FRAMES = 1449
+DEPTH_STEP = 0.0002  # metres in a depth code of the caches written here; 16 bits reach to 13.1 m
 LARGEST_DEPTH = 1e4  # metres that a code may stand for
-ROOMS = 240
-ROOM_VIEWS = 4
+ROOMS, ROOM_VIEWS = 240, 4
 # 60 % train, 10 % validation, 30 % test. The first three differ: three rooms already have every split.
 ROOM_SPLIT = ("train", "test", "validation", "train", "train", "test", "train", "train", "test", "train")
 
@@ -46,131 +59,142 @@ def load(source, progress=True):
     if number := _number_of_rooms(source):
         return _rooms(number)
     path = Path(source)
-    if path.suffix.lower() == ".mat":
-        cache = cache_of(path)
-        if not _made_from(cache, path):
-            with locked(cache):  # two processes need it at once: the second waits
-                if not _made_from(cache, path):
-                    convert(path, cache, progress=progress)
-        tidy(cache)
-        return read_cache(cache, progress)
-    return read_cache(path, progress)
+    if path.suffix.lower() != ".mat":
+        return read_cache(path, progress)
+    cache = cache_of(path)
+    if not _made_from(cache, path):
+        with locked(cache):  # two processes need it at once: the second waits
+            if not _made_from(cache, path):
+                convert(path, cache, progress=progress)
+    return read_cache(cache, progress)
 
 
 def check(source):
     """Refuses what `load` cannot read, as far as that can be told at once. Raises UserError."""
     number = _number_of_rooms(source)
     if number is None and Path(source).suffix.lower() not in (".mat", ".h5", ".hdf5"):
-        raise UserError(
-            f"Unknown data source {source}: say rooms, rooms:N, a cache .h5 or the official .mat."
-        )
+        raise UserError(f"Unknown data source {source}: say rooms, rooms:N, a cache .h5 or the .mat.")
     if number is None:
         with open_h5(source):
             pass
     elif number < 3 * ROOM_VIEWS:
-        raise UserError(
-            f"rooms:{number} is too small for three splits: ask for at least rooms:{3 * ROOM_VIEWS}."
-        )
+        raise UserError(f"{source} is too small for three splits: ask for at least rooms:{3 * ROOM_VIEWS}.")
 
 
 def _number_of_rooms(source):
-    found = re.fullmatch(r"rooms(?::(\d{1,6}))?", str(source))
-    return int(found[1] or ROOMS) if found else None
+    match = re.fullmatch(r"rooms(?::(\d{1,6}))?", str(source))
+    return int(match[1] or ROOMS) if match else None
+
+
+def _rooms(n):
+    """Frames of n synthetic rooms, rendered once and kept under a name that changes with the renderer."""
+    source = hashlib.sha256(Path(rooms.__file__).read_bytes()).hexdigest()[:12]
+    path = DATA_DIR / f"rooms_{n}x{ROOM_VIEWS}_{source}.npz"
+    try:
+        arrays = read_arrays(path)
+    except UserError:
+        arrays = dict(zip(("rgb", "depth", "room"), rooms.render(n, views=ROOM_VIEWS)))
+        with suppress(UserError), replacing(path) as part, open(part, "wb") as file:  # or rendered again
+            np.savez(file, **arrays)
+    room = arrays["room"]
+    split = np.array(ROOM_SPLIT)[room % len(ROOM_SPLIT)]
+    return Frames(arrays["rgb"], arrays["depth"], split, np.array([f"room_{k:04d}" for k in room]), "rooms")
+
+
+def nyu_table():
+    """The committed list of the 1449 labelled NYU Depth V2 frames.
+
+    Returns:
+        split: (1449,) str, `train`, `validation` or `test`; the official train is the first two.
+        scene: (1449,) str.
+    """
+    with open(NYU_CSV, encoding="utf-8", newline="") as file:
+        rows = list(csv.DictReader(file))
+    return np.array([row["split"] for row in rows]), np.array([row["scene"] for row in rows])
 
 
 def cache_of(mat):
-    """Where the half-resolution cache of a `.mat` lies: named after the file and its folder, for names repeat."""
+    """Where the cache of a `.mat` lies: named after the file and its folder, for names repeat."""
     mat = Path(mat).resolve()
     return DATA_DIR / f"{mat.stem}_{hashlib.sha256(os.fsencode(mat)).hexdigest()[:8]}_half.h5"
 
 
+def _made_from(cache, mat):
+    """Whether the cache was converted from this state of the `.mat`."""
+    with suppress(UserError), open_h5(cache) as file:
+        return file.attrs.get("source") == source_stamp(mat)
+    return False
+
+
+def source_stamp(mat):
+    """Text that tells one state of a file from another: its size in bytes and time of change."""
+    stat = Path(mat).stat()
+    return f"{stat.st_size} {stat.st_mtime_ns}"
+
+
 def read_cache(path, progress=True):
-    """Reads a half-resolution cache.
-
-    Its datasets: `images_png` or `images_jpeg`, (N,) variable-length uint8, one upright RGB image file a
-    frame; `depths` (N, W, H) uint8 or uint16, metres = (code + offset) * scale with attributes `scale` and
-    `offset` (0.5 where absent); `trainNdxs`, `testNdxs`, 0-based; optional `scenes` (N,) str. A cache of 1449
-    frames in the official split needs no scene names; elsewhere a frame without one is a scene of its own.
-
-    Raises:
-        UserError: anything missing, damaged or of another shape.
-    """
+    """Frames of a cache. Raises UserError for anything missing, damaged or of another layout."""
     with open_h5(path) as file:
         codes = dataset(file, "depths", (None, None, None), "uint8", "uint16")
         n, width, height = codes.shape
-        needed, memory = 7 * n * width * height, os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
-        if needed > memory:
-            raise UserError(
-                f"{path} needs {needed / 1e9:.1f} GB of memory, this machine has {memory / 1e9:.1f}: "
-                "take fewer frames or another machine."
-            )
         images = dataset(file, "images_png" if "images_png" in file else "images_jpeg", (n,), "object")
-        train, test = (
-            dataset(file, name, (None,), "int32", "int64", "uint16", "uint32")[: n + 1]
-            for name in ("trainNdxs", "testNdxs")
-        )
-        train = train_mask(train, test, n, path)
-        name, split, scene = _split(file, n, train)
+        indices = "int32", "int64", "uint16", "uint32"
+        train, test = (dataset(file, name, (None,), *indices)[:] for name in ("trainNdxs", "testNdxs"))
+        name, split, scene = _split(file, n, train_mask(train, test, n, path))
         metres = _metres(codes)
-        rgb = np.empty((n, 3, height, width), np.uint8)
-        depth = np.empty((n, height, width), np.float32)
+        rgb, depth = np.empty((n, 3, height, width), np.uint8), np.empty((n, height, width), np.float32)
         label = f"reading {Path(path).name}"
         for i in tqdm(range(n), desc=label, unit="frame", disable=not progress, leave=False):
             rgb[i] = _decode(images[i], width, height, f"frame {i} of {path}")
             depth[i] = metres[codes[i].T]
+            if np.isnan(depth[i]).any():
+                raise UserError(
+                    f"{path} has code 0 in the depths of frame {i} and no attribute offset: "
+                    "set offset to 0 where code 0 is a hole, to 0.5 where it is a depth."
+                )
     measured = depth.reshape(n, -1).any(1)
     for part in np.unique(split):
         if not measured[split == part].any():
-            raise UserError(
-                f"{path} has no valid depth in its {part} frames: nothing can be learnt or scored."
-            )
+            raise UserError(f"{path} has no valid depth in its {part} frames: nothing can be scored.")
     return Frames(rgb, depth, split, scene, name)
 
 
 def _metres(codes):
-    """float32 (256,) or (65536,): the depth in metres that each code stands for."""
+    """float32 (256,) or (65536,): the depth in metres that each code stands for.
+
+    The offset is 0.5 where none is given, the middle of what was rounded down; code 0, which may then be a
+    hole or a depth, is NaN.
+    """
+    given = {"offset": 0.5} | dict(codes.attrs)
     try:
-        scale, offset = float(codes.attrs["scale"]), float(codes.attrs.get("offset", 0.5))
+        scale, offset = (float(np.asarray(given[name]).item()) for name in ("scale", "offset"))
+        metres = (np.arange(np.iinfo(codes.dtype).max + 1) + offset) * scale
+        if not (scale > 0 and offset >= 0 and metres[-1] <= LARGEST_DEPTH):
+            raise ValueError
     except (KeyError, TypeError, ValueError):
         raise UserError(
-            f"{codes.file.filename} gives no scale for its depths: it is not in the expected layout."
+            f"{codes.file.filename} gives its depths scale {given.get('scale')}, offset {given['offset']}: "
+            "metres = (code + offset) * scale, with one number above 0 as scale, one of at least 0 as offset."
         ) from None
-    if not (np.isfinite(scale) and scale > 0 and np.isfinite(offset) and offset >= 0):
-        raise UserError(
-            f"{codes.file.filename} gives scale {scale} and offset {offset} for its depths: "
-            "the scale must be a positive number of metres, the offset at least 0."
-        )
-    metres = (np.arange(np.iinfo(codes.dtype).max + 1) + offset) * scale
-    if metres[-1] > LARGEST_DEPTH:
-        raise UserError(
-            f"{codes.file.filename} gives scale {scale} for its depths, up to {metres[-1]:.2g} m: "
-            "the scale must be in metres."
-        )
+    metres[0] = metres[0] if "offset" in codes.attrs else np.nan
     return metres.astype(np.float32)
 
 
 def _split(file, n, train):
     """Name of the data set, split (n,) str and scene (n,) str."""
-    scene = None
-    if "scenes" in file:
+    scene = np.array([f"frame_{i:05d}" for i in range(n)])
+    named = "scenes" in file
+    if named:
         try:
             scene = np.array(dataset(file, "scenes", (n,), "object").asstr()[:].tolist())
         except (TypeError, UnicodeDecodeError):
-            raise UserError(
-                f"{file.filename} holds scenes that are not text: it is not in the expected layout."
-            ) from None
+            raise UserError(f"{file.filename} holds scenes that are not text.") from None
     if n == NYU_FRAMES:
         split, names = nyu_table()
-        if np.array_equal(split != "test", train) and (scene is None or np.array_equal(scene, names)):
+        if np.array_equal(split != "test", train) and (not named or np.array_equal(scene, names)):
             return "nyu", split, names
-    if scene is None:
-        scene = np.array([f"frame_{i:05d}" for i in range(n)])
     name = Path(file.filename).stem
-    return (
-        f"{name}.h5" if name in ("nyu", "rooms") else name,
-        carve(scene, train),
-        scene,
-    )  # those two are other data
+    return f"{name}.h5" if name in ("nyu", "rooms") else name, carve(scene, train), scene
 
 
 def _decode(data, width, height, where):
@@ -187,31 +211,130 @@ def _decode(data, width, height, where):
     )
 
 
-def _made_from(cache, mat):
-    """Whether the cache was converted from this state of the `.mat`."""
-    try:
-        with open_h5(cache) as file:
-            return file.attrs.get("source") == source_stamp(mat)
-    except (UserError, OSError):
-        return False
+def convert(mat, cache, splits=None, progress=True):
+    """Converts the official `.mat` to a cache of half its size, which takes its name when it is complete.
+
+    Half size is made of 2 x 2 blocks. RGB is their mean, rounded. Depth is their lower median, the second
+    smallest of the four (of the valid ones, where some are not): always a depth that was there, so that an
+    edge never becomes a point in the air between an object and what is behind it. Depth is stored as uint16
+    in steps of 0.2 mm, code 0 for no measurement.
+
+    Args:
+        mat, cache: the `.mat` and the `.h5` to write.
+        splits: for a file that is not the 1449 frames of NYU: a MATLAB 5 `splits.mat` with 1-based trainNdxs
+            and testNdxs, or a `.json` with 0-based lists `train` and `test`. NYU's is in `nyu_frames.csv`.
+        progress: show a progress bar.
+
+    Raises:
+        UserError: `mat` or `splits` is missing, damaged or of another layout, or `cache` cannot be written.
+    """
+    with open_h5(mat) as file:
+        depths = dataset(file, "depths", (None, None, None), "float32", "float64")
+        n, width, height = depths.shape
+        images = dataset(file, "images", (n, 3, width, height), "uint8")
+        if width % 2 or height % 2:
+            raise UserError(f"{mat} has frames of {width} x {height} pixels: both sides must be even.")
+        scenes = _scenes(file, n)
+        train = _official_split(mat, scenes) if splits is None else _read_splits(Path(splits), n)
+        with writing(cache) as out:
+            out["trainNdxs"] = np.flatnonzero(train).astype(np.int32)
+            out["testNdxs"] = np.flatnonzero(~train).astype(np.int32)
+            out.create_dataset("scenes", data=scenes, dtype=h5py.string_dtype())
+            out.attrs["source"] = source_stamp(mat)
+            _write_frames(out, images, depths, progress)
 
 
-def _rooms(n):
-    """Frames of n synthetic rooms, rendered once and kept under a name that changes with the renderer."""
-    source = hashlib.sha256(b"".join(Path(m.__file__).read_bytes() for m in (rooms, furniture))).hexdigest()[
-        :12
-    ]
-    path = DATA_DIR / f"rooms_{n}x{ROOM_VIEWS}_{source}.npz"
+def _write_frames(out, images, depths, progress):
+    n, width, height = depths.shape
+    mat, frame = depths.file.filename, (1, width // 2, height // 2)
+    pictures = out.create_dataset("images_png", (n,), h5py.vlen_dtype(np.uint8))
+    options = {"chunks": frame, "compression": "gzip", "shuffle": True}
+    codes = out.create_dataset("depths", (n, *frame[1:]), np.uint16, **options)
+    codes.attrs.update(scale=DEPTH_STEP, offset=0.0, units="metres = (code + offset) * scale; 0 = no depth")
+    block = 64  # frames: as the file's chunks span several, one by one would read each of them often
+    label = f"converting {Path(mat).name}"
+    for i in tqdm(range(n), desc=label, unit="frame", disable=not progress):
+        if i % block == 0:
+            rgb, metres = images[i : i + block], depths[i : i + block]
+        file = io.BytesIO()
+        Image.fromarray(halve_rgb(rgb[i % block]).T).save(file, "PNG", compress_level=3)
+        pictures[i] = np.frombuffer(file.getvalue(), np.uint8)
+        half = halve_depth(metres[i % block])
+        if half.max() > DEPTH_STEP * 65535:
+            raise UserError(
+                f"{mat} has a depth of {half.max():.4g} in frame {i}: depths must be metres, at most 13.1."
+            )
+        codes[i] = np.rint(half / DEPTH_STEP)
+
+
+def halve_rgb(rgb):
+    """uint8 (3, W, H) to uint8 (3, W/2, H/2): the mean of 2 x 2 pixels, halves rounded up."""
+    sums = rgb.reshape(3, rgb.shape[1] // 2, 2, rgb.shape[2] // 2, 2).sum((2, 4), dtype=np.uint16)
+    return ((sums + 2) // 4).astype(np.uint8)
+
+
+def halve_depth(depth):
+    """float (W, H) to (W/2, H/2), metres: the lower median of the valid ones of 2 x 2 pixels, or 0."""
+    four = np.stack([depth[0::2, 0::2], depth[0::2, 1::2], depth[1::2, 0::2], depth[1::2, 1::2]])
+    valid = np.isfinite(four) & (four > 0)
+    four = np.sort(np.where(valid, four, 0), axis=0)
+    holes = 4 - valid.sum(0)
+    return np.take_along_axis(four, (holes + (3 - holes) // 2)[None], axis=0)[0]
+
+
+def _scenes(file, n):
+    """list of n str from a MATLAB cell array of strings: references to (length, 1) arrays of UTF-16 codes."""
+    cells = dataset(file, "scenes", (1, n), "object")[0]
     try:
-        found = read_arrays(path)
-        rgb, depth, room = found["rgb"], found["depth"], found["room"]
-        tidy(path)
-    except (UserError, KeyError):
-        rgb, depth, room = rooms.render(n, views=ROOM_VIEWS)
-        try:
-            with locked(path), replacing(path) as part, open(part, "wb") as file:
-                np.savez(file, rgb=rgb, depth=depth, room=room)
-        except UserError:
-            pass  # no place to keep them: they are rendered again next time
-    split = np.array(ROOM_SPLIT)[room % len(ROOM_SPLIT)]
-    return Frames(rgb, depth, split, np.array([f"room_{k:04d}" for k in room]), "rooms")
+        return [file[cell][:].astype("<u2").tobytes().decode("utf-16-le") for cell in cells]
+    except (TypeError, ValueError, KeyError, AttributeError):
+        raise UserError(f"{file.filename} holds scenes that are not a cell array of strings.") from None
+
+
+def _official_split(mat, scenes):
+    split, names = nyu_table()
+    if scenes != names.tolist():
+        raise UserError(
+            f"{mat} does not hold the {NYU_FRAMES} frames of the official file, so the official split does "
+            "not fit: give another (a splits.mat, or a .json with 0-based lists train and test)."
+        )
+    return split != "test"
+
+
+def _read_splits(path, n):
+    if not path.is_file():
+        raise UserError(f"There is no split file {path}: check its name and folder.")
+    try:
+        if path.suffix.lower() == ".json":
+            lists = json.loads(path.read_text(encoding="utf-8-sig"))  # some editors begin it with a mark
+            train, test = (np.array(lists[name] or np.empty(0, int)) for name in ("train", "test"))
+        else:
+            lists = scipy.io.loadmat(path)
+            # int64 before the subtraction: the file's uint16 would make -1 of a wrong 0 into 65535
+            train, test = (lists[name].ravel().astype(np.int64) - 1 for name in ("trainNdxs", "testNdxs"))
+        if any(index.ndim != 1 or index.dtype.kind not in "iu" for index in (train, test)):
+            raise ValueError
+    except Exception:  # the parsers' many ways to fail on a bad file
+        raise UserError(
+            f"{path} is not a split: give a MATLAB 5 file with trainNdxs and testNdxs, or a "
+            ".json with 0-based lists train and test of whole numbers."
+        ) from None
+    return train_mask(train, test, n, path)
+
+
+def train_mask(train, test, n, where):
+    """(n,) bool, the train frames, from 0-based indices of the two parts; `where` names the file.
+
+    Raises:
+        UserError: a part is empty, an index is not from 0 to n - 1, a frame not exactly once in the two.
+    """
+    both = np.concatenate([train, test]).astype(np.int64)
+    counts = dict.fromkeys(range(n), 0) | dict(zip(*np.unique(both, return_counts=True)))
+    wrong = [i for i, count in counts.items() if count != 1 or not 0 <= i < n]
+    if wrong or not len(train) or not len(test):
+        frame = f", and frame {wrong[-1]} is not" if wrong else ""
+        raise UserError(
+            f"The split in {where} has {len(train)} train and {len(test)} test frames: it needs both, and "
+            f"each of the frames 0 to {n - 1} exactly once{frame}."
+        )
+    return np.isin(np.arange(n), train)

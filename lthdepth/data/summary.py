@@ -1,4 +1,4 @@
-"""What the paper shows of a data set without the data set: counts, histograms, the mean depth map, a few frames."""
+"""What the paper shows of a data set without the data set: counts, histograms, mean depth, a few frames."""
 
 import json
 from dataclasses import dataclass
@@ -7,16 +7,19 @@ from pathlib import Path
 import numpy as np
 
 from ..errors import UserError
-from ..training.fit import gallery_frames
-from .frames import describe
-from .hdf5 import open_h5, whole, writing
+from .frames import describe, gallery_frames
+from .hdf5 import open_h5, writing
 
 
 @dataclass(frozen=True, eq=False)
 class Summary:
-    """description: `frames.describe`; mean: `(H, W)` metres; index, rgb, depth, scene: the frames of the gallery.
+    """What `summarise` takes of a data set.
 
-    rgb is uint8 `(8, h, w, 3)`, depth float `(8, h, w)` in metres, at no more than 160 pixels width.
+    Attributes:
+        description: `frames.describe`.
+        mean: `(H, W)` metres, the mean depth map of all official training frames.
+        index: of the frames in the gallery; scene: their names.
+        rgb, depth: uint8 `(8, h, w, 3)` and float `(8, h, w)` in metres, at no more than 160 pixels width.
     """
 
     description: dict
@@ -28,52 +31,37 @@ class Summary:
 
 
 def summarise(frames):
-    """The `Summary` of `frames.Frames`; its mean depth map is that of all official training frames."""
+    """The `Summary` of `frames.Frames`."""
     index = gallery_frames(np.flatnonzero(frames.split == "test"))
     step = max(1, frames.depth.shape[2] // 160)
-    h, w = frames.depth.shape[1] // step * step, frames.depth.shape[2] // step * step
+    h, w = (side // step * step for side in frames.depth.shape[1:])
     rgb = frames.rgb[index, :, :h, :w].reshape(len(index), 3, h // step, step, w // step, step).mean((3, 5))
+    rgb = rgb.round().astype(np.uint8).transpose(0, 2, 3, 1)
     fit = frames.depth[frames.split != "test"]
-    mean = fit.sum(0, dtype=np.float64) / np.maximum((fit > 0).sum(0), 1)
-    return Summary(
-        describe(frames),
-        mean.astype(np.float32),
-        index,
-        rgb.round().astype(np.uint8).transpose(0, 2, 3, 1),
-        frames.depth[index, :h:step, :w:step],
-        frames.scene[index].tolist(),
-    )
+    mean = (fit.sum(0, dtype=np.float64) / np.maximum((fit > 0).sum(0), 1)).astype(np.float32)
+    depth = frames.depth[index, :h:step, :w:step]
+    return Summary(describe(frames), mean, index, rgb, depth, frames.scene[index].tolist())
 
 
 def save(summary, path):
     """Write a summary to HDF5 (about 0.6 MB for NYU Depth V2)."""
     with writing(path) as file:
-        file.attrs["description"] = json.dumps(summary.description)
-        file.attrs["scene"] = json.dumps(summary.scene)
+        file.attrs.update(description=json.dumps(summary.description), scene=json.dumps(summary.scene))
         file["index"] = summary.index
-        for name in ("mean", "depth"):
-            file.create_dataset(
-                name, data=getattr(summary, name).astype(np.float16), compression="gzip", shuffle=True
-            )
-        file.create_dataset("rgb", data=summary.rgb, compression="gzip", shuffle=True)
+        for name, dtype in (("mean", np.float16), ("depth", np.float16), ("rgb", np.uint8)):
+            values = getattr(summary, name).astype(dtype)
+            file.create_dataset(name, data=values, compression="gzip", shuffle=True)
 
 
 def load(path):
     """Read what `save` wrote. Raises UserError where it is absent or damaged."""
+    advice = "`python -m lthdepth data FILE --record` writes it"
     if not Path(path).exists():
-        raise UserError(f"no summary {path}; `python -m lthdepth data FILE --record` writes it.")
+        raise UserError(f"no summary {path}; {advice}.")
     with open_h5(path) as file:
         try:
-            found = whole({name: file[name] for name in ("mean", "index", "rgb", "depth")}, path)
-            return Summary(
-                json.loads(file.attrs["description"]),
-                found["mean"].astype(np.float32),
-                found["index"],
-                found["rgb"],
-                found["depth"].astype(np.float32),
-                json.loads(file.attrs["scene"]),
-            )
-        except (KeyError, ValueError, TypeError, AttributeError, RecursionError):
-            raise UserError(
-                f"{path} is no summary of ours; `python -m lthdepth data FILE --record` writes it."
-            ) from None
+            description, scene = (json.loads(file.attrs[name]) for name in ("description", "scene"))
+            mean, depth = (file[name][()].astype(np.float32) for name in ("mean", "depth"))
+            return Summary(description, mean, file["index"][()], file["rgb"][()], depth, scene)
+        except (KeyError, ValueError, TypeError, AttributeError):
+            raise UserError(f"{path} is no summary of ours; {advice}.") from None

@@ -7,7 +7,7 @@ from ..analysis import verdict
 from ..config import SMALL
 from ..data import nyu as data
 from ..data import summary, weights
-from ..data.convert import nyu_table
+from ..data.nyu import nyu_table
 from ..errors import UserError, warn
 from ..runs import run as runs
 from ..runs import studies as experiments

@@ -26,7 +26,6 @@ def arguments(p):
 
 
 def run(args):
-    from ..data import convert
     from ..data import nyu as frames_of
     from ..data.download import download
     from ..data.frames import describe
@@ -44,7 +43,7 @@ def run(args):
         raise UserError(f"--out and --splits go with a .mat to convert, and {source} is none.")
     if Path(source).suffix.lower() == ".mat" and (args.out or args.splits):
         out = args.out or frames_of.cache_of(source)
-        convert.convert(Path(source), out, splits=args.splits)
+        frames_of.convert(Path(source), out, splits=args.splits)
         source = str(out)
     frames = frames_of.load(source)
     if args.record:

@@ -10,6 +10,7 @@ from tqdm.auto import tqdm
 
 from .. import metrics
 from ..data import augment
+from ..data.frames import gallery_frames
 from ..errors import UserError
 from ..files import write_atomic
 from ..mask import Masking
@@ -17,7 +18,6 @@ from ..model import FCRN, initialise
 from . import checkpoint
 from .step import Step, autocast, optimiser, place, prepare, rate
 
-GALLERY = 8  # test frames whose predicted depth is kept for pictures
 ABSURD = 1e3  # metres; no mean loss of a network that learns depth comes near it
 
 
@@ -267,11 +267,6 @@ def floor(config, frames):
             arrays |= {f"{split}/{p}": s for p, s in sums.items()}
     arrays["gallery"] = mean[None].numpy().astype(np.float16)
     return results, arrays
-
-
-def gallery_frames(test_rows):
-    """The test frames whose depth maps are kept: evenly spaced through the test set, chosen before any result."""
-    return test_rows[np.unique(np.linspace(0, len(test_rows) - 1, GALLERY + 2).round().astype(int)[1:-1])]
 
 
 def _diverged(mean_loss, model):

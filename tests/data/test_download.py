@@ -1,0 +1,107 @@
+"""The download against a small web server on this machine that behaves badly on request."""
+
+import hashlib
+import threading
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+
+import numpy as np
+import pytest
+
+from lthdepth.data import download as module
+from lthdepth.data.download import download
+from lthdepth.errors import UserError
+
+CONTENT = np.random.Generator(np.random.Philox(1)).bytes(3_000_000)
+SHA256 = hashlib.sha256(CONTENT).hexdigest()
+BODIES = {"other": CONTENT[::-1], "html": b"<!DOCTYPE html><html><body>Please log in</body></html>"}
+
+
+class Handler(BaseHTTPRequestHandler):
+    """/good; /cut: breaks after 1 MB; /whole: knows no ranges; /other: wrong bytes; /html: a web page."""
+
+    def log_message(self, *_):
+        pass
+
+    def do_GET(self):
+        name, asked = self.path[1:], self.headers["Range"]
+        self.server.seen.append(asked)
+        if name == "missing":
+            self.send_error(404)
+            return
+        body = BODIES.get(name, CONTENT)
+        start = int(asked.removeprefix("bytes=").rstrip("-")) if name != "whole" else 0
+        self.send_response(206 if start else 200)
+        self.send_header("Content-Length", str(len(body) - start))
+        self.end_headers()
+        self.wfile.write(body[start : start + 1_000_000 if name == "cut" else None])
+
+
+@pytest.fixture
+def server(tmp_path, monkeypatch):
+    """Function from a name to the file it gives; `.seen`: what was asked for; `.out`, `.part`."""
+    monkeypatch.setenv("no_proxy", "*")
+    web = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    web.seen, out = [], tmp_path / "data" / "file.mat"
+    threading.Thread(target=web.serve_forever, args=(0.02,), daemon=True).start()
+
+    def get(name):
+        return download(out, f"http://127.0.0.1:{web.server_port}/{name}", len(CONTENT), SHA256)
+
+    get.seen, get.out, get.part = web.seen, out, out.with_name("file.mat.part")
+    yield get
+    web.shutdown()
+    web.server_close()
+
+
+def test_fetches_once_and_puts_in_place(server):
+    assert server("good") == server.out and server.out.read_bytes() == CONTENT
+    assert [path.name for path in server.out.parent.iterdir()] == ["file.mat"]
+    assert server("good") == server.out and len(server.seen) == 1
+
+
+def test_a_broken_connection_is_resumed_where_it_broke(server):
+    for _ in range(2):
+        with pytest.raises(UserError, match="the connection broke.*try again"):
+            server("cut")
+    server("cut")
+    assert server.out.read_bytes() == CONTENT
+    assert server.seen == ["bytes=0-", "bytes=1000000-", "bytes=2000000-"]
+
+
+def test_a_server_without_ranges_starts_over(server):
+    server.out.parent.mkdir()
+    server.part.write_bytes(b"x" * 500)
+    server("whole")
+    assert server.out.read_bytes() == CONTENT
+
+
+def test_a_bad_earlier_attempt_is_noticed(server):
+    server.out.parent.mkdir()
+    server.part.write_bytes(b"x" * 2_000_000)
+    with pytest.raises(UserError, match="file.mat.part is not the official file"):
+        server("good")
+    assert not server.out.exists()
+
+
+@pytest.mark.parametrize(
+    "name, reason", [("other", "not the official file"), ("html", "has 54 bytes"), ("missing", "404")]
+)
+def test_what_is_not_the_file_is_refused(server, name, reason):
+    with pytest.raises(UserError, match=reason):
+        server(name)
+    assert not server.out.exists()
+
+
+def test_another_file_in_its_place_is_left_alone(server):
+    server.out.parent.mkdir()
+    server.out.write_bytes(b"mine")
+    with pytest.raises(UserError, match="file.mat is not the official file"):
+        server("good")
+    assert server.out.read_bytes() == b"mine"
+
+
+def test_a_folder_that_cannot_be_made_is_said_with_what_to_do(server):
+    server.out.parent.write_bytes(b"a file where the folder should be")
+    with pytest.raises(UserError, match="could not be downloaded") as caught:
+        server("good")
+    assert module.PAGE in str(caught.value) and str(server.out) in str(caught.value)

@@ -1,0 +1,127 @@
+"""Frames in memory: the split, the fingerprint, parts of them, and what they hold in numbers."""
+
+import csv
+import json
+
+import numpy as np
+import pytest
+
+from lthdepth.data.frames import GALLERY, SPLITS, Frames, carve, describe, gallery_frames
+from lthdepth.data.nyu import NYU_CSV, nyu_table
+from lthdepth.errors import UserError
+
+
+def test_committed_split_is_what_the_rule_says():
+    with open(NYU_CSV, encoding="utf-8", newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert list(rows[0]) == ["index", "split", "scene"]
+    assert [int(row["index"]) for row in rows] == list(range(1449))
+    scenes = [row["scene"] for row in rows]
+    official = ["test" if row["split"] == "test" else "train" for row in rows]
+    # the rule, written a second time
+    names = sorted({s for s, o in zip(scenes, official) if o == "train" and not s.startswith("bookstore")})
+    draws = np.random.Philox(key=2012).random_raw(len(names))
+    chosen, frames = set(), 0
+    for _, name in sorted(zip(draws.tolist(), names)):
+        if frames < 0.1 * official.count("train"):
+            chosen.add(name)
+            frames += scenes.count(name)
+    expected = ["validation" if s in chosen else o for s, o in zip(scenes, official)]
+    assert [row["split"] for row in rows] == expected
+    assert frames == 85 and len(chosen) == 30
+    assert {s for s in scenes if s.startswith("bookstore")}.isdisjoint(chosen)
+
+
+def test_no_scene_is_in_two_splits():
+    split, scene = nyu_table()
+    assert len(set(zip(scene.tolist(), split.tolist()))) == len(set(scene.tolist())) == 464
+
+
+def test_committed_split_is_the_official_one(shared):
+    official = json.loads(shared("nyu/splits.json").read_text(encoding="utf-8"))
+    split, scene = nyu_table()
+    assert np.flatnonzero(split != "test").tolist() == official["train"]
+    assert np.flatnonzero(split == "test").tolist() == official["test"]
+    with open(shared("nyu/frames.csv"), encoding="utf-8", newline="") as file:
+        assert scene.tolist() == [row["scene"] for row in csv.DictReader(file)]
+
+
+def test_carving_keeps_scenes_whole_and_test_untouched():
+    scene = np.array([f"s{i // 3}" for i in range(90)])
+    split = carve(scene, np.arange(90) < 60)
+    assert (split[60:] == "test").all()
+    validation = set(scene[split == "validation"])
+    assert len(validation) == 2 and validation.isdisjoint(scene[split == "train"])
+
+
+def test_carving_leaves_something_to_train_on():
+    split = carve(np.array(["a", "a", "b"]), np.array([True, True, False]))
+    assert split.tolist() == ["train", "train", "test"]
+
+
+@pytest.mark.parametrize("n", [1, 3, 8, 9, 72, 654])
+def test_the_gallery_is_spread_evenly_over_the_test_set(n):
+    test = np.arange(100, 100 + 2 * n, 2)
+    chosen = gallery_frames(test)
+    assert 1 <= len(chosen) <= GALLERY and set(chosen) <= set(test)
+    assert (np.diff(chosen) > 0).all()
+    if n >= 72:
+        assert len(chosen) == GALLERY
+        assert np.diff(chosen).max() - np.diff(chosen).min() <= 2
+
+
+def toy_frames(n=40):
+    rng = np.random.Generator(np.random.Philox(3))
+    split = np.where(np.arange(n) % 4 == 3, "test", np.where(np.arange(n) % 8 == 1, "validation", "train"))
+    rgb = rng.integers(0, 256, (n, 3, 4, 5), np.uint8)
+    depth = rng.uniform(0, 12, (n, 4, 5)).astype(np.float32)
+    return Frames(rgb, depth, split, np.array([f"s{i}" for i in range(n)]), "toy")
+
+
+def test_fingerprint_sees_every_part_and_nothing_else():
+    frames = toy_frames()
+    strided = [np.repeat(array, 2, -1)[..., ::2] for array in (frames.rgb, frames.depth)]
+    same = Frames(*strided, frames.split.astype("<U30"), frames.scene.astype(object), "another name")
+    assert same.fingerprint == frames.fingerprint and len(frames.fingerprint) == 16
+    seen = {frames.fingerprint}
+    for part in ("rgb", "depth", "split", "scene"):
+        parts = {name: getattr(frames, name).copy() for name in ("rgb", "depth", "split", "scene")}
+        parts[part][-1] = parts[part][0]
+        seen.add(Frames(**parts, name="toy").fingerprint)
+    assert len(seen) == 5
+
+
+@pytest.mark.parametrize("train, test", [(1, 1), (7, 3), (25, 10)])
+def test_subset_is_evenly_spaced(train, test):
+    frames = toy_frames()
+    total = {split: np.flatnonzero(frames.split == split) for split in SPLITS}
+    part = frames.subset(train, test)
+    kept = {split: [int(name[1:]) for name in part.scene[part.split == split]] for split in SPLITS}
+    assert len(kept["train"]) == train and len(kept["test"]) == test
+    assert len(kept["validation"]) == max(1, round(train / 25 * 5))
+    for split in SPLITS:
+        assert len(set(kept[split])) == len(kept[split]) and set(kept[split]) <= set(total[split].tolist())
+        steps = np.diff(np.searchsorted(total[split], kept[split]))
+        assert len(steps) == 0 or steps.max() - steps.min() <= 1
+    assert np.array_equal(part.rgb, frames.rgb[[int(name[1:]) for name in part.scene]])
+    assert (part.fingerprint == frames.fingerprint) == ((train, test) == (25, 10))
+
+
+@pytest.mark.parametrize("train, test", [(0, 1), (1, 0), (26, 1), (1, 11), (-1, 1)])
+def test_subset_of_what_is_not_there(train, test):
+    with pytest.raises(UserError, match="toy"):
+        toy_frames().subset(train, test)
+
+
+def test_describe_counts_valid_pixels_only():
+    depth = np.array([0, 0.05, 0.15, 0.17, 9.95, 12], np.float32).reshape(1, 2, 3)
+    frames = Frames(np.zeros((1, 3, 2, 3), np.uint8), depth, np.array(["train"]), np.array(["a"]), "one")
+    told = json.loads(json.dumps(describe(frames)))
+    train, test = told["splits"]["train"], told["splits"]["test"]
+    valid = [0.05, 0.15, 0.17, 9.95, 12]
+    assert train["depth_mean"] == pytest.approx(np.mean(valid))
+    assert train["depth_std"] == pytest.approx(np.std(valid))
+    assert train["valid"] == pytest.approx(5 / 6)
+    assert {i: n for i, n in enumerate(train["histogram"]) if n} == {0: 1, 1: 2, 99: 2}
+    assert (test["frames"], test["scenes"], test["depth_mean"], test["valid"]) == (0, 0, None, None)
+    assert (told["height"], told["width"], train["scene_sizes"]) == (2, 3, [1])
