@@ -1,4 +1,4 @@
-"""berHu against its formula (Laina et al. 2016, equation 2)."""
+"""The losses against their formulas: berHu (Laina et al. 2016, equation 2), L1, the published code's."""
 
 import numpy as np
 import pytest
@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
-from lthdepth.loss import LOSSES, berhu, l1
+from lthdepth.loss import LOSSES, berhu, berhu_published, l1
 
 SHAPE = (2, 3, 4)
 predictions = hnp.arrays(np.float64, SHAPE, elements=st.floats(-20, 20))
@@ -15,19 +15,15 @@ predictions = hnp.arrays(np.float64, SHAPE, elements=st.floats(-20, 20))
 targets = hnp.arrays(np.float64, SHAPE, elements=st.one_of(st.just(0.0), st.floats(0.1, 10)))
 
 
-def by_hand(prediction, target, c=None):
-    """Value and gradient, pixel by pixel; c may be held fixed."""
+def by_hand(prediction, target):
+    """berHu and its gradient, pixel by pixel."""
     errors = {i: prediction[i] - target[i] for i in np.ndindex(target.shape) if target[i] > 0}
-    gradient = np.zeros_like(prediction)
-    if not errors:
-        return 0.0, gradient
-    c = 0.2 * max(abs(x) for x in errors.values()) if c is None else c
-    total = 0.0
+    c, total, gradient = 0.2 * max(map(abs, errors.values()), default=0), 0.0, np.zeros_like(prediction)
     for i, x in errors.items():
         inside = abs(x) <= c
         total += abs(x) if inside else (x * x + c * c) / (2 * c)
         gradient[i] = (np.sign(x) if inside else x / c) / len(errors)
-    return total / len(errors), gradient
+    return total / max(len(errors), 1), gradient
 
 
 def both(function, prediction, target):
@@ -42,7 +38,7 @@ def test_berhu_and_its_gradient_equal_the_formula(prediction, target):
     value, gradient = both(berhu, prediction, target)
     expected, slope = by_hand(prediction, target)
     assert value == pytest.approx(expected, rel=1e-12, abs=1e-300)
-    # An error below the smallest number whose square is not 0 has no meaningful direction; 1e-9 m is no error either.
+    # An error whose square is not distinct from 0 has no meaningful direction; 1e-9 m is no error.
     far = np.abs(prediction - target) > 1e-9
     np.testing.assert_allclose(gradient[far], slope[far], rtol=1e-9)
     assert np.isfinite(gradient).all()
@@ -54,22 +50,8 @@ def test_l1_equals_the_mean_absolute_error_of_valid_pixels(prediction, target):
     valid = target > 0
     expected = np.abs(prediction - target)[valid].mean() if valid.any() else 0.0
     assert value == pytest.approx(expected, rel=1e-12)
-    np.testing.assert_allclose(
-        gradient, np.where(valid, np.sign(prediction - target), 0) / max(valid.sum(), 1)
-    )
-
-
-def test_gradient_agrees_with_finite_differences_of_the_formula():
-    rng = np.random.default_rng(3)
-    prediction, target = rng.normal(3, 2, SHAPE), rng.uniform(0.5, 5, SHAPE)
-    target[0, 0, :2] = 0
-    c = 0.2 * np.abs(prediction - target)[target > 0].max()
-    _, gradient = both(berhu, prediction, target)
-    for i in np.ndindex(SHAPE):
-        step = np.zeros(SHAPE)
-        step[i] = 1e-6
-        slope = (by_hand(prediction + step, target, c)[0] - by_hand(prediction - step, target, c)[0]) / 2e-6
-        assert gradient[i] == pytest.approx(slope, abs=1e-8)
+    slope = np.where(valid, np.sign(prediction - target), 0) / max(valid.sum(), 1)
+    np.testing.assert_allclose(gradient, slope)
 
 
 @given(predictions, targets, hnp.arrays(np.float64, SHAPE, elements=st.floats(-1e6, 1e6)))
@@ -81,17 +63,9 @@ def test_what_is_predicted_at_invalid_pixels_does_not_matter(prediction, target,
     assert (gradient[invalid] == 0).all()
 
 
-def test_c_comes_from_valid_pixels_only():
-    # Valid errors 1 and 0.5: c = 0.2, so both are beyond it. The invalid pixel's 100 m would make c 20.
-    value = berhu(torch.tensor([[[2.0, 1.5, 100.0]]]), torch.tensor([[[1.0, 1.0, 0.0]]]))
-    assert value.item() == pytest.approx(((1 + 0.04) / 0.4 + (0.25 + 0.04) / 0.4) / 2, rel=1e-6)
-
-
 def test_c_is_of_the_whole_batch_not_of_each_image():
-    p, t = (
-        torch.tensor([[[2.0]], [[11.0]]]),
-        torch.ones(2, 1, 1),
-    )  # errors 1 and 10: c = 2, so the 1 counts as 1
+    p, t = torch.tensor([[[2.0]], [[11.0]]]), torch.ones(2, 1, 1)
+    # errors 1 and 10: c = 2, so the 1 counts as 1
     assert berhu(p, t).item() == pytest.approx((1 + (100 + 4) / 4) / 2, rel=1e-6)
 
 
@@ -100,19 +74,7 @@ def test_no_error_and_no_valid_pixel_give_zero_and_a_zero_gradient(name):
     target = np.full(SHAPE, 2.5)
     for prediction, t in ((target.copy(), target), (np.full(SHAPE, np.nan), np.zeros(SHAPE))):
         value, gradient = both(LOSSES[name], prediction, t)
-        assert value == 0
-        assert (gradient == 0).all()
-
-
-def test_value_and_slope_are_continuous_at_c():
-    largest, c = 5.0, 1.0
-    values, slopes = [], []
-    for x in (c * (1 - 1e-9), c * (1 + 1e-9)):
-        value, gradient = both(berhu, np.array([[[1 + largest, 1 + x]]]), np.ones((1, 1, 2)))
-        values.append(value)
-        slopes.append(gradient[0, 0, 1] * 2)
-    assert values[1] == pytest.approx(values[0], abs=1e-8)
-    assert slopes == pytest.approx([1, 1], abs=1e-8)
+        assert value == 0 and (gradient == 0).all()
 
 
 def test_float32_stays_finite_for_the_smallest_errors():
@@ -120,5 +82,23 @@ def test_float32_stays_finite_for_the_smallest_errors():
     p = (target + torch.tensor([[[0, 1.2e-7], [0, 0]]])).requires_grad_()
     loss = berhu(p, target)
     loss.backward()
-    assert 0 < loss.item() < 1e-6
-    assert torch.isfinite(p.grad).all()
+    assert 0 < loss.item() < 1e-6 and torch.isfinite(p.grad).all()
+
+
+@given(predictions, targets)
+def test_the_published_loss_and_its_gradient_equal_their_definition(prediction, target):
+    """c from the signed, unmasked maximum; the mean of the errors and, once more, of the squared outliers."""
+    value, gradient = both(berhu_published, prediction, target)
+    x, valid, c = prediction - target, target > 0, 0.2 * np.max(prediction - target)
+    d, far = np.abs(x), valid & (np.abs(x) > c)
+    terms = np.concatenate([d[valid], d[far] ** 2])
+    assert value == pytest.approx(terms.mean() if len(terms) else 0.0, rel=1e-12)
+    slope = valid * np.sign(x) + far * 2 * x
+    np.testing.assert_allclose(gradient, slope / max(len(terms), 1), rtol=1e-9, atol=1e-300)
+
+
+def test_the_published_loss_listens_to_invalid_pixels():
+    target = torch.tensor([[[2.0, 2.0, 0.0]]])
+    small, large = (berhu_published(torch.tensor([[[2.5, 3.0, x]]]), target) for x in (1.0, 100.0))
+    assert small.item() == pytest.approx((0.5 + 1.0 + 0.5**2 + 1.0**2) / 4)  # c = 0.2: both are outliers
+    assert large.item() == pytest.approx((0.5 + 1.0) / 2)  # c = 20 by a pixel that has no depth

@@ -1,0 +1,144 @@
+"""The network against the paper's definitions (Laina et al. 2016) and torchvision's ResNets."""
+
+import pytest
+import torch
+import torch.nn.functional as F
+import torchvision
+from torch import nn
+
+from lthdepth.model import FCRN, UpProjection, initialise
+
+BACKBONES = ["resnet18", "resnet34", "resnet50"]
+
+
+def unpool(x):
+    """Twice the size: each value in the top left of a 2x2 cell, zeros in the rest."""
+    b, c, h, w = x.shape
+    out = x.new_zeros(b, c, 2 * h, 2 * w)
+    out[:, :, ::2, ::2] = x
+    return out
+
+
+def kernels(block):
+    """The block's two 5x5 kernels `(outputs, inputs, 5, 5)`, which it holds mirrored."""
+    return block.up.weight.transpose(0, 1).flip(2, 3).chunk(2)
+
+
+def slow(block, x):
+    """The up-projection as the paper draws it (figure 2c, with batch norm), from the block's parameters."""
+
+    def norm(x, scale, shift):
+        mean, var = x.mean((0, 2, 3), keepdim=True), x.var((0, 2, 3), keepdim=True, correction=0)
+        return (x - mean) / (var + 1e-5).sqrt() * scale.view(1, -1, 1, 1) + shift.view(1, -1, 1, 1)
+
+    affine = zip(block.up_bn.weight.chunk(2), block.up_bn.bias.chunk(2))
+    main, skip = (norm(F.conv2d(unpool(x), k, padding=2), *a) for k, a in zip(kernels(block), affine))
+    main = F.conv2d(F.relu(main), block.conv.weight, padding=1)
+    return F.relu(norm(main, block.conv_bn.weight, block.conv_bn.bias) + skip)
+
+
+@pytest.mark.parametrize("dtype, tolerance", [(torch.float32, 2e-4), (torch.float64, 1e-11)])
+def test_the_up_projection_and_its_gradients_equal_the_papers(dtype, tolerance):
+    generator = torch.Generator().manual_seed(5)
+    block = UpProjection(6, 4).to(dtype)
+    for p in block.parameters():
+        p.data = torch.randn(p.shape, generator=generator).to(dtype)
+    x = torch.randn(3, 6, 5, 7, generator=generator).to(dtype).requires_grad_()
+    weight = torch.randn(3, 4, 10, 14, generator=generator).to(dtype)
+    fast, plain = block(x), slow(block, x)
+    torch.testing.assert_close(fast, plain, rtol=tolerance, atol=tolerance)
+    leaves = [x, *block.parameters()]
+    for a, b in zip(*(torch.autograd.grad((y * weight).sum(), leaves) for y in (fast, plain)), strict=True):
+        torch.testing.assert_close(a / b.abs().max(), b / b.abs().max(), rtol=0, atol=tolerance)
+
+
+def resnet50_parameters():
+    """He et al. 2016, table 1, without the classifier."""
+    count, inputs = 3 * 64 * 49 + 2 * 64, 64
+    for width, blocks in ((64, 3), (128, 4), (256, 6), (512, 3)):
+        outputs = 4 * width
+        count += inputs * outputs + 2 * outputs
+        for _ in range(blocks):
+            count += inputs * width + 9 * width**2 + width * outputs + 2 * (2 * width + outputs)
+            inputs = outputs
+    return count
+
+
+def test_fcrn_has_the_papers_63_6_million_parameters():
+    count = resnet50_parameters() + 2048 * 1024 + 2 * 1024
+    for inputs in (1024, 512, 256, 128):
+        outputs = inputs // 2
+        count += 2 * (25 * inputs * outputs + 2 * outputs) + 9 * outputs * outputs + 2 * outputs
+    count += 9 * 64 + 1
+    with torch.device("meta"):
+        model = FCRN("resnet50")
+    assert sum(p.numel() for p in model.parameters()) == count
+    assert round(count / 1e6, 1) == 63.6
+
+
+@pytest.mark.parametrize("backbone", BACKBONES)
+def test_output_size_and_torchvisions_encoder_key_for_key(backbone):
+    with torch.device("meta"):
+        model, resnet = FCRN(backbone), torchvision.models.get_model(backbone, weights=None)
+        for size, out in (((228, 304), (128, 160)), ((114, 152), (64, 80)), ((32, 33), (16, 32))):
+            assert model(torch.empty(2, 3, *size)).shape == (2, 1, *out)
+    wanted = {k: v.shape for k, v in resnet.state_dict().items() if not k.startswith("fc.")}
+    assert {k: v.shape for k, v in model.encoder.state_dict().items()} == wanted
+
+
+def test_encoder_computes_what_torchvisions_resnet_computes():
+    model = initialise(FCRN("resnet18"), 3).eval()
+    resnet = torchvision.models.resnet18(weights=None).eval()
+    resnet.load_state_dict(model.encoder.state_dict(), strict=False)
+    resnet.avgpool = resnet.fc = nn.Identity()
+    x = torch.randn(1, 3, 64, 64, generator=torch.Generator().manual_seed(0))
+    with torch.no_grad():
+        torch.testing.assert_close(model.encode(x).flatten(1), resnet(x))
+
+
+def test_initialise_is_a_function_of_the_seed_whatever_was_there_before():
+    used = FCRN("resnet18")
+    for p in used.parameters():
+        p.data.fill_(7)
+    fresh = (FCRN("resnet18"), 1), (used, 1), (FCRN("resnet18"), 2)
+    a, b, c = (initialise(*pair).state_dict() for pair in fresh)
+    assert all(torch.equal(a[k], b[k]) for k in a)
+    convolutions = [k for k, v in a.items() if v.ndim == 4]
+    assert len(convolutions) == 20 + 1 + 8 + 1  # ResNet-18, squeeze, two an up-projection, the last
+    assert not any(torch.equal(a[k], c[k]) for k in convolutions)
+    initialise(used, 2**63 - 1)  # the largest seed that a configuration takes
+
+
+def test_no_two_parts_of_a_network_and_no_two_seeds_share_their_noise():
+    models = [initialise(FCRN("resnet18"), seed) for seed in (0, 1)]
+    noise = [w.detach().flatten()[:9000] for m in models for w in (m.encoder.conv1.weight, m.squeeze.weight)]
+    assert (torch.corrcoef(torch.stack(noise)) - torch.eye(4)).abs().max() < 0.05
+
+
+def test_the_bias_is_that_of_the_last_layer_alone_and_gives_way_to_a_whole_network():
+    plain, lifted = (initialise(FCRN("resnet18"), 1, bias=bias).state_dict() for bias in (0.0, 2.8))
+    assert [k for k in plain if not torch.equal(plain[k], lifted[k])] == ["predict.bias"]
+    assert plain["predict.bias"].item() == 0 and lifted["predict.bias"].item() == pytest.approx(2.8)
+    assert initialise(FCRN("resnet18"), 1, plain, bias=2.8).predict.bias.item() == 0
+
+
+def test_the_decoder_does_not_depend_on_the_encoders_weights(resnet18_state):
+    random, given = initialise(FCRN("resnet18"), 4), initialise(FCRN("resnet18"), 4, resnet18_state)
+    assert all(torch.equal(given.encoder.state_dict()[k], v) for k, v in resnet18_state.items())
+    assert len(given.decoder_parameters()) == 2 + 4 * 6 + 2 + 1
+    for a, b in zip(random.decoder_parameters(), given.decoder_parameters(), strict=True):
+        assert torch.equal(a, b)
+
+
+def test_initialise_gives_each_layer_the_variance_of_he():
+    """He et al. 2015: fed with noise of unit variance, a layer answers with variance 2, which ReLU halves."""
+    model = initialise(FCRN("resnet18"), 0)
+    generator = torch.Generator().manual_seed(0)
+    with torch.no_grad():
+        for layer in (model.squeeze, *(layer for up in model.ups[:2] for layer in (up.up, up.conv))):
+            x = torch.randn(4, layer.in_channels, 24, 24, generator=generator)
+            assert layer(x)[:, :, 4:-4, 4:-4].var().item() == pytest.approx(2, rel=0.1)
+    for name, weight in model.encoder.named_parameters():  # torchvision's own choice there: fan out
+        if weight.ndim == 4 and weight.numel() > 30_000:
+            fan = weight.shape[0] * weight.shape[2] * weight.shape[3]
+            assert weight.std().item() == pytest.approx((2 / fan) ** 0.5, rel=0.03), name
