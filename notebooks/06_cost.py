@@ -2,8 +2,8 @@
 # # Cost
 #
 # What does a ticket buy today, on an ordinary processor, in milliseconds and megabytes? Multiply-adds that are skipped on
-# paper are not time: zeros must be skipped by code that is quicker than the dense products it replaces, and whatever stays dense
-# bounds the gain.
+# paper are not time: zeros must be skipped by code that is quicker than the dense products it replaces, and whatever stays
+# dense bounds the gain.
 
 # %% tags=["parameters"]
 profile = "quick"  # "quick": a small experiment, trained here; "paper": the recorded runs
@@ -12,66 +12,64 @@ weights = None  # none, IMAGENET1K_V1 ..., or a file with a ResNet state dict
 device = "auto"  # auto, cpu or cuda
 
 # %%
-from lthdepth.inference import latency
-from lthdepth.paper import figures
+from lthdepth.paper import cost, figures
 from lthdepth.paper.study import Desk
 
 figures.style()
 desk = Desk(profile, data, weights, device)
-measured = latency.measured(desk)  # {study: measurement at the size of its input}
+measured = cost.measured(desk)  # {study: measurement at the size of its input}
 main = next(iter(measured.values()), None)
 files = ["results/cost.json"] if profile == "paper" else []
+
+# %% tags=["index"]
+figures.say(cost.reading(main) if main else "*Not measured yet: `python -m lthdepth cost` does it.*")
+
+# %% tags=["index"]
+caption = f"One picture at a time: {cost.setting(main)}. Medians; speed-ups over the dense and the folded network."
+if main:
+    figures.show_table(desk, cost.table(main), "cost_table", caption, files=files)
 
 # %% [markdown]
 # ## How it is run
 #
-# **Dense** is the trained network as it is. **Folded**: batch norm is an affine map at inference, so it moves into the convolution
-# before it; this is the fair baseline for everything below. **Compacted**: channels inside residual blocks that nobody reads, or that
-# are constant because nothing comes in, are removed exactly. Before a 1×1 convolution the constant
+# **Dense** is the trained network as it is. **Folded**: batch norm is an affine map at inference, so it moves into the
+# convolution before it; this is the fair baseline for everything below. **Compacted**: channels inside residual blocks that
+# nobody reads, or that are constant because nothing comes in, are removed exactly. Before a 1×1 convolution the constant
 # $\mathrm{relu}(b)$ moves into the bias; before a padded 3×3 convolution the channel stays, since at the border the constant
-# meets the padding. **Sparse**: on the compacted encoder, every convolution runs in the way that was quickest when measured here, with
-# its own input: densely, as a product of a sparse matrix in torch, or by a compiled loop over the kept weights,
+# meets the padding. **Sparse**: on the compacted encoder, every convolution runs in the way that was quickest when measured
+# here, with its own input: densely, as a product of a sparse matrix in torch, or by a compiled loop over the kept weights,
 #
 # $$ y_o = b_o + \sum_{i \in K_o} w_i \, x[s_i : s_i + n], $$
 #
-# where $K_o$ are the kept weights of output channel $o$ and $s_i$ is where the input of weight $i$ begins in a layout in which the
-# input of every weight is one run of memory. The decoder stays dense. All forms compute the same depth, up to the order of additions.
-#
-# ## Time
+# where $K_o$ are the kept weights of output channel $o$ and $s_i$ is where the input of weight $i$ begins in a layout in which
+# the input of every weight is one run of memory. The decoder stays dense. All forms compute the same depth, up to the order of
+# additions.
 #
 # With $T$ the time of the folded network, $E$ that of its encoder and $E'$ that of the sparse one, Amdahl's law allows
 #
 # $$ \frac{T}{T - E + E'} $$
 #
-# end to end. Encoder and network are timed apart, so that a gain can pass the bound by the noise of two timings. The row with the decoder pruned too is timing alone: nobody has trained that network, and what it would
-# predict is unknown.
-
-# %% tags=["index"]
-if main:
-    caption = f"One picture at a time: {latency.setting(main)}. Medians; speed-ups over the dense and the folded network."
-    figures.show_table(desk, latency.table(main), "cost_table", caption, files=files)
-figures.say(latency.reading(main) if main else "*Not measured yet: `python -m lthdepth cost` does it.*")
+# end to end. Encoder and network are timed apart, so that a gain can pass the bound by the noise of two timings. The row with
+# the decoder pruned too is timing alone: nobody has trained that network, and what it would predict is unknown.
 
 # %%
-caption = f"Time of every convolution of the encoder, dense (grey) and as it is run: {latency.setting(main)}."
-figures.show(desk, latency.layers(main), "cost_layers", caption, files=files)
+caption = f"Time of every convolution of the encoder, dense (grey) and as it is run: {cost.setting(main)}."
+figures.show(desk, cost.layers(main), "cost_layers", caption, files=files)
 
 # %% [markdown]
 # ## Against density
 #
-# The early layers work on large pictures and keep many of their weights under a magnitude ticket, so they gain little; the late ones
-# are almost empty and almost free. A random ticket spreads its weights evenly, which leaves fewer multiply-adds.
+# The early layers work on large pictures and keep many of their weights under a magnitude ticket, so they gain little; the late
+# ones are almost empty and almost free. A random ticket spreads its weights evenly, which leaves fewer multiply-adds.
 
 # %% tags=["index"]
-caption = (
-    f"Speed-up over the folded network: {latency.setting(main)}. Dashes: what Amdahl's law allows end to end."
-)
-figures.show(desk, latency.speedup(main), "cost_speedup", caption, files=files)
+caption = f"Speed-up over the folded network: {cost.setting(main)}. Dashes: what Amdahl's law allows end to end."
+figures.show(desk, cost.speedup(main), "cost_speedup", caption, files=files)
 
 # %%
 for study, measurement in measured.items():
-    caption = f"Every ticket measured, sparse against folded: {latency.setting(measurement, False)}."
-    figures.show_table(desk, latency.levels(measurement), f"cost_levels_table_{study}", caption, files=files)
+    caption = f"Every ticket measured, sparse against folded: {cost.setting(measurement, False)}."
+    figures.show_table(desk, cost.levels(measurement), f"cost_levels_table_{study}", caption, files=files)
 
 # %% [markdown]
 # ## Bytes
@@ -80,8 +78,7 @@ for study, measurement in measured.items():
 # what is left.
 
 # %%
-caption = f"Size on disk: {latency.setting(main)}."
-figures.show(desk, latency.on_disk(main), "cost_bytes", caption, files=files)
+figures.show(desk, cost.on_disk(main), "cost_bytes", f"Size on disk: {cost.setting(main)}.", files=files)
 
 # %% [markdown]
 # ## Accuracy against time
@@ -91,19 +88,13 @@ figures.show(desk, latency.on_disk(main), "cost_bytes", caption, files=files)
 # %%
 for study, measurement in measured.items():
     records = desk.records(study)
-    caption = f"Test rms against time, {study} runs: {latency.setting(measurement, False)}."
-    figures.show(
-        desk,
-        latency.tradeoff(records, measurement),
-        f"cost_accuracy_{study}",
-        caption,
-        latency.timed(records, measurement),
-        files=files,
-    )
+    figure, shown = cost.tradeoff(records, measurement), cost.timed(records, measurement)
+    caption = f"Test rms against time, {study} runs: {cost.setting(measurement, False)}."
+    figures.show(desk, figure, f"cost_accuracy_{study}", caption, shown, files=files)
 
 # %% [markdown]
 # ## What does not pay
 #
 # Removing channels alone: global magnitude pruning leaves almost every channel a weight or two. General sparse products
-# where more than about a tenth of the weights are left. Anything, end to end, once the encoder is quick: the decoder takes most of the
-# time and of the bytes, so the next factor is there and not in a sparser ticket.
+# where more than about a tenth of the weights are left. Anything, end to end, once the encoder is quick: the decoder takes most
+# of the time and of the bytes, so the next factor is there and not in a sparser ticket.

@@ -3,11 +3,13 @@
 import copy
 import importlib.metadata
 import json
+import lzma
 import platform
 import re
 import statistics
 from pathlib import Path
 
+import numpy as np
 import torch
 
 from .. import mask, tickets
@@ -17,8 +19,8 @@ from ..model import FCRN, initialise
 from ..runs import record
 from ..runs.run import ROOT
 from ..training.step import prepare
-from . import packed, sparse
-from .folded import Folded, compact
+from .folded import compact, fold
+from .sparse import convolutions, milliseconds, quicken, ways
 
 RECORD = ROOT / "results" / "cost.json"
 TOLERANCE = (
@@ -34,69 +36,72 @@ BRIEF = ("folded", "sparse")  # enough for a speed-up at a further density
 def measure(model, ticket, height, width, repeats=7, names=ALL):
     """Time an FCRN under a ticket: batch 1, float32, on the model's device.
 
-    Dense networks are timed in the quicker of two memory orders. The encoder of the sparse one runs layer by layer in the
-    quickest way, its decoder as that of the folded one.
+    Dense networks are timed in the quicker of two memory orders. The encoder of the sparse one runs convolution by
+    convolution in the quickest way, its decoder as that of the folded one.
 
     Args:
         model: `FCRN` whose pruned weights are zero. ticket: its `mask.Ticket`. height, width: of the input, pixels.
-        repeats: rounds, each of which times everything once in turn, after a call that is not timed; the median counts.
+        repeats: rounds, each of which times everything once in turn; the median counts.
         names: some of ALL, "folded" and "sparse" among them.
 
     Returns:
         dict for JSON: `density`, `fingerprint`, `densities`, channels `removed`, `rows` with milliseconds of encoder and
-        network and the largest deviation of their depth (as a part of the largest depth), `layers` as `sparse.choose`.
+        network and the largest deviation of their depth (as a part of the largest depth), `layers` as `sparse.quicken`.
 
     Raises:
         RuntimeError: a network's depth differs from the dense one by more than TOLERANCE.
     """
-    model.eval()
     device = next(model.parameters()).device
     prepare(device)
     x = torch.randn(1, 3, height, width, generator=torch.Generator().manual_seed(0)).to(device)
-    folded, order = _quicker({f: Folded(model).densely(None, m) for f, m in FORMATS.items()}, x)
-    networks, orders = {"folded": folded}, {"folded": order}
-    if "dense" in names:
-        copies = {f: copy.deepcopy(model).to(memory_format=m) for f, m in FORMATS.items()}
-        networks["dense"], orders["dense"] = _quicker(copies, x)
-    if "compacted" in names:
-        copies = {f: compact(Folded(model)).densely(None, m) for f, m in FORMATS.items()}
-        networks["compacted"], orders["compacted"] = _quicker(copies, x)
-    quick = networks["sparse"] = compact(Folded(model)).densely(folded.decoder, FORMATS[order])
-    layers = _sparsely(quick, quick.encoder, x, repeats)
+    model, folded = copy.deepcopy(model).eval(), fold(model)
+    compacted = copy.deepcopy(folded)
+    removed = compact(compacted)
+    dense = {"dense": model, "folded": folded, "compacted": compacted}
+    orders = {name: _quickest_order(dense[name], x) for name in dense.keys() & {*names}}
+    networks = {name: dense[name].to(memory_format=FORMATS[order]) for name, order in orders.items()}
+
+    networks["sparse"] = copy.deepcopy(compacted).to(memory_format=torch.contiguous_format)
+    for name, part in networks["sparse"].named_children():
+        if name != "encoder":
+            part.to(memory_format=FORMATS[orders["folded"]])
+    layers = _sparsely(networks["sparse"], "encoder.", x, repeats)
     if PRUNED in names:
-        networks[PRUNED] = compact(Folded(decoder_pruned(model, ticket.density)))
-        _sparsely(networks[PRUNED], networks[PRUNED].layers, x, repeats)
+        networks[PRUNED] = fold(decoder_pruned(model, ticket.density))
+        compact(networks[PRUNED])
+        _sparsely(networks[PRUNED].to(memory_format=torch.contiguous_format), "", x, repeats)
 
     truth, differences = model(x), {}
     for name in networks.keys() - {PRUNED}:
         differences[name] = float((networks[name](x) - truth).abs().max() / truth.abs().max())
         if not differences[name] <= TOLERANCE:
-            raise RuntimeError(
-                f"{name}: depth differs from the dense network's by {differences[name]:.1e} of the largest depth"
-            )
-    times = {name: ([], []) for name in names}
+            wrong = f"by {differences[name]:.1e} of the largest depth"
+            raise RuntimeError(f"{name}: depth differs from the dense network's {wrong}")
+    times = {(name, part): [] for name in names for part in ("encoder", "network")}
     for _ in range(repeats):
-        for name, found in times.items():
-            for part, timed in zip((networks[name].encode, networks[name]), found, strict=True):
-                part(x)  # its own, for the caches and threads are as the one before it left them
-                timed.append(sparse.elapsed(lambda part=part: part(x), device))
-    return {
-        "density": ticket.density,
-        "fingerprint": ticket.fingerprint,
-        "densities": mask.densities(ticket, model, height, width),
-        "removed": quick.removed,
-        "rows": [
-            {
-                "name": name,
-                "order": orders.get(name, ""),
-                "encoder": statistics.median(encoder),
-                "network": statistics.median(network),
-                "difference": differences.get(name),
-            }
-            for name, (encoder, network) in times.items()
-        ],
-        "layers": layers,
-    }
+        for (name, part), found in times.items():
+            network = networks[name]
+            found.append(milliseconds(network if part == "network" else network.encode, x))
+    rows = [
+        {"name": name, "order": orders.get(name, ""), "difference": differences.get(name)}
+        | {part: statistics.median(times[name, part]) for part in ("encoder", "network")}
+        for name in names
+    ]
+    about = {"density": ticket.density, "fingerprint": ticket.fingerprint, "removed": removed}
+    return about | {"densities": mask.densities(ticket, model, height, width), "rows": rows, "layers": layers}
+
+
+def _quickest_order(network, x):
+    copies = {name: copy.deepcopy(network).to(memory_format=order) for name, order in FORMATS.items()}
+    return min(copies, key=lambda name: min(milliseconds(copies[name], x) for _ in range(2)))
+
+
+def _sparsely(network, start, x, repeats):
+    """Quicken the convolutions whose names begin so; their names in the result are torchvision's."""
+    network.encoder.conv1.to(memory_format=torch.channels_last)  # torch pools quickest in this order
+    names = [name for name in convolutions(network) if name.startswith(start)]
+    rows = quicken(network, names, x, min(repeats, 5))
+    return [row | {"name": row["name"].removeprefix("encoder.")} for row in rows]
 
 
 def study(networks, about, size, device, repeats=7, out=None):
@@ -108,48 +113,50 @@ def study(networks, about, size, device, repeats=7, out=None):
         out: file that gets the measurement, as `add`, after every ticket; None: none.
 
     Returns:
-        A measurement, a dict for JSON: `environment`, `network`, `size`, `repeats`, `tickets` as `measure` with `arm` and `bytes`.
+        A measurement, a dict for JSON: `environment`, `network`, `size`, `repeats`, `tickets` as `measure` with `arm`
+        and `bytes`.
     """
-    found = {
-        "environment": environment(device),
-        "network": about,
-        "size": list(size),
-        "repeats": repeats,
-        "tickets": [],
-    }
+    head = {"environment": environment(device), "network": about, "size": list(size), "repeats": repeats}
+    measurement = head | {"tickets": []}
     for arm, model, ticket in networks:
-        row = measure(model, ticket, *size, repeats, BRIEF if found["tickets"] else ALL)
-        found["tickets"].append({"arm": arm, **row, "bytes": sizes(model, ticket)})
+        row = measure(model, ticket, *size, repeats, BRIEF if measurement["tickets"] else ALL)
+        measurement["tickets"].append({"arm": arm, **row, "bytes": sizes(model, ticket)})
         if out:
-            add(found, out)
-    return found
+            add(measurement, out)
+    return measurement
 
 
 def sizes(model, ticket):
-    """Bytes on disk of encoder and network, as `packed.sizes`; the decoder is stored as it is, four bytes a value."""
-    encoder = packed.sizes(model.encoder.state_dict(), ticket.masks)
-    rest = sum(
-        4 * v.numel()
-        for k, v in model.state_dict().items()
-        if not k.startswith("encoder.") and v.is_floating_point()
-    )
-    return {
-        "encoder": encoder,
-        "network": encoder | {k: encoder[k] + rest for k in ("dense", "packed", "rest")},
-    }
+    """Bytes on disk of encoder and network: four a value, without names and shapes.
+
+    Returns:
+        `{"encoder": ..., "network": ...}`, each `{"dense", "packed": values + pattern + rest, "values": kept ones of the
+        pruned layers, "pattern": one bit a weight, compressed (xz), "rest": all that is not pruned}`.
+    """
+    bits = np.packbits(torch.cat([m.flatten() for m in ticket.masks.values()]).numpy()).tobytes()
+    values, pattern = 4 * ticket.kept, len(lzma.compress(bits, preset=1))
+    found = {}
+    for part, module in (("encoder", model.encoder), ("network", model)):
+        dense = sum(4 * v.numel() for v in module.state_dict().values() if v.is_floating_point())
+        rest = dense - 4 * ticket.size
+        found[part] = {
+            "dense": dense,
+            "packed": values + pattern + rest,
+            "values": values,
+            "pattern": pattern,
+        }
+        found[part]["rest"] = rest
+    return found
 
 
 def decoder_pruned(model, density):
-    """A copy whose decoder keeps only this fraction of its convolution weights, by magnitude, all but the last convolution.
+    """A copy whose decoder keeps only this fraction of its convolution weights, by magnitude, all but the last one's.
 
     For its time alone: what depth such a network would predict is not known.
     """
     model = copy.deepcopy(model)
-    weights = {
-        k: p
-        for k, p in model.named_parameters()
-        if p.ndim == 4 and not k.startswith(("encoder.", "predict."))
-    }
+    skipped = ("encoder.", "predict.")
+    weights = {k: p for k, p in model.named_parameters() if p.ndim == 4 and not k.startswith(skipped)}
     with torch.no_grad():
         for name, m in tickets.magnitude(weights, density).masks.items():
             weights[name] *= m.to(weights[name].device)
@@ -157,7 +164,10 @@ def decoder_pruned(model, density):
 
 
 def pruned(initial, arm, density, device="cpu", backbone="resnet50"):
-    """A new FCRN under a one-shot ("omp") or "random" ticket of initial weights: `(model, ticket)`; backbone: if they have none."""
+    """A new FCRN under a one-shot ("omp") or "random" ticket of initial weights: `(model, ticket)`.
+
+    backbone: where the weights (`weights.Initial`) name none.
+    """
     model = initialise(FCRN(initial.backbone or backbone), 0, initial.state)
     weights = mask.prunable(model.encoder.state_dict())
     ticket = tickets.magnitude(weights, density) if arm == "omp" else tickets.random(weights, density, 0)
@@ -165,7 +175,7 @@ def pruned(initial, arm, density, device="cpu", backbone="resnet50"):
     return model.to(device).eval(), ticket
 
 
-def kept(model):
+def ticket_of(model):
     """The ticket of a trained FCRN: its encoder weights that are not zero."""
     weights = mask.prunable(model.encoder.state_dict())
     return mask.Ticket({k: v.cpu() != 0 for k, v in weights.items()}, [{"drawn": "not zero"}])
@@ -173,12 +183,11 @@ def kept(model):
 
 def environment(device):
     """As `record.environment`, with the processor and the libraries that matter here."""
-    made = record.environment(device)
+    about = record.environment(device)
     if device.type == "cpu":
-        made["device"] = f"{processor()}, {torch.get_num_threads()} threads"
-    found = sparse.executions(device)
-    made["versions"]["numba"] = importlib.metadata.version("numba") if "compiled" in found else None
-    return made | {"executions": list(found)}
+        about["device"] = f"{processor()}, {torch.get_num_threads()} threads"
+    about["versions"]["numba"] = importlib.metadata.version("numba")
+    return about | {"executions": ["dense", *ways(device)]}
 
 
 def processor():
@@ -222,15 +231,3 @@ def _short(value):
     if isinstance(value, list):
         return [_short(v) for v in value]
     return float(f"{value:.5g}") if isinstance(value, float) else value
-
-
-def _sparsely(network, names, x, repeats):
-    """Choose the execution of these layers, the dense first one in the order in which torch pools quickest."""
-    network.densely(["conv1"], torch.channels_last)
-    return sparse.choose(network, x, names, min(repeats, 5))
-
-
-def _quicker(options, x):
-    """Of networks in several memory orders the one that is quickest here: `(network, order)`."""
-    order = min(options, key=lambda f: sparse.quickest(lambda: options[f](x), x.device, 2))
-    return options[order], order

@@ -1,168 +1,208 @@
-"""Convolutions that skip zero weights: as sparse matrix products of torch or of `kernel`, chosen layer by layer.
+"""Convolutions that skip zero weights, put in the place of dense ones where they are quicker.
 
 Packed right, the input of every weight is one run of memory: a pixel's neighbour is a fixed distance away once the
-padding is written out, and of a strided convolution once the pixels are sorted by their remainders. So a 3x3 convolution
-is nine sparse products with shifted views, or one pass of `kernel.product`.
+padding is written out, and of a strided convolution once the pixels are sorted by their remainders. So a convolution is
+a sum of shifted runs, which numba compiles.
 """
 
-import importlib.util
-import time
 import warnings
-from dataclasses import dataclass
 
+import numba
+import numpy as np
 import torch
 import torch.nn.functional as F
+from torch import nn
+from torch.utils.benchmark import Timer
 
-from .folded import Layer, dense
+from .folded import BLOCKS, CONVOLUTIONS
 
-WORTH = {
-    "dense": 1.0,
-    "csr": 0.2,
-    "compiled": 0.6,
-}  # densities above which an execution never pays and is not tried
+NONE = np.empty((0, 0, 0), np.float32)
+LONGEST = (
+    2304  # positions of a run that are summed at a time, by measurement: 9 kB stay in the first-level cache
+)
 
 
-@dataclass(frozen=True)
-class Packing:
-    """Where the taps of a kernel find their input, for a picture of one size.
+def compiled(**options):
+    """numba's decorator, with a cache where one can be written: beside this file or in the home folder."""
 
-    height, width: of the output, pixels. pitch: positions from one output row to the next. rows: of a plane of equal
-    remainders. offsets: where the run of tap (dy, dx), in the order of the kernel, begins within a channel.
+    def decorate(function):
+        try:
+            return numba.njit(cache=True, **options)(function)
+        except RuntimeError:  # "no locator available"
+            return numba.njit(**options)(function)
+
+    return decorate
+
+
+@compiled(parallel=True)
+def pack(x, before, stride, packed):
+    """Write a picture with its padding, its pixels sorted by their remainders.
+
+    In numba, for torch's threads are others, and those wait for work at full speed for a while.
+
+    Args:
+        x: `(C, H, W)` float32. before: pixels of padding above and on the left.
+        packed: `(C, stride, stride, rows, pitch)`, written: pixel `(stride * row + a, stride * column + b)`, counted
+            from the padding's corner, at `[:, a, b, row, column]`, zeros outside of the picture.
+    """
+    channels, height, width = x.shape
+    _, _, _, rows, pitch = packed.shape
+    for c in numba.prange(channels):
+        for a in range(stride):
+            for b in range(stride):
+                first = max(0, -((b - before) // stride))  # columns from here to last are the picture's
+                last = min(pitch, (width - 1 - b + before) // stride + 1)
+                for row in range(rows):
+                    run, i = packed[c, a, b, row], row * stride + a - before
+                    if i < 0 or i >= height:
+                        run[:] = 0
+                        continue
+                    run[:first] = 0
+                    run[last:] = 0
+                    for column in range(first, last):
+                        run[column] = x[c, i, column * stride + b - before]
+
+
+# No NaN or infinity is assumed away: only the order of additions is free.
+@compiled(parallel=True, fastmath={"contract", "reassoc"})
+def product(x, runs, weights, shortcut, low, y):
+    """A convolution as sums of shifted runs: y[o, t] = max(low, bias[o] + sum_i value[i] x[offset[i] + t] + shortcut[o, t]).
+
+    Args:
+        x: `(floats,)` float32, the packed input.
+        runs: `(offset, pitch)`: where in `x` the run of a weight begins, int64; floats from one row of the output to the next.
+        weights: `(start, value, bias)`; those of output channel o are `value[start[o]:start[o + 1]]`, a multiple of 4.
+        shortcut: `(O, height, width)`, or `(0, 0, 0)` for none.
+        y: `(O, height, width)`, written.
+    """
+    (offset, pitch), (start, value, bias) = runs, weights
+    channels, height, width = y.shape
+    tiles = (height * pitch + LONGEST - 1) // LONGEST
+    rows = (height + tiles - 1) // tiles  # of a tile; all alike: what is left over would take nearly as long
+    parts = min(channels, 16)  # of the output channels, so that small pictures keep all cores busy too
+    for task in numba.prange(tiles * parts):
+        top, part = task // parts * rows, task % parts
+        bottom = min(height, top + rows)
+        a, m = top * pitch, (bottom - top) * pitch
+        total = np.empty(max(0, m), np.float32)
+        for o in range(part * channels // parts, (part + 1) * channels // parts):
+            total[:] = bias[o]
+            i, end = start[o], start[o + 1]
+            while i < end:
+                p, w = a + offset[i : i + 8], value[i : i + 8]
+                x0, x1, x2, x3 = (
+                    x[p[0] : p[0] + m],
+                    x[p[1] : p[1] + m],
+                    x[p[2] : p[2] + m],
+                    x[p[3] : p[3] + m],
+                )
+                w0, w1, w2, w3 = w[0], w[1], w[2], w[3]
+                if i + 4 == end:  # four are left
+                    for j in range(m):
+                        total[j] += (w0 * x0[j] + w1 * x1[j]) + (w2 * x2[j] + w3 * x3[j])
+                    break
+                x4, x5, x6, x7 = (
+                    x[p[4] : p[4] + m],
+                    x[p[5] : p[5] + m],
+                    x[p[6] : p[6] + m],
+                    x[p[7] : p[7] + m],
+                )
+                w4, w5, w6, w7 = w[4], w[5], w[6], w[7]
+                for j in range(m):
+                    total[j] += ((w0 * x0[j] + w1 * x1[j]) + (w2 * x2[j] + w3 * x3[j])) + (
+                        (w4 * x4[j] + w5 * x5[j]) + (w6 * x6[j] + w7 * x7[j])
+                    )
+                i += 8
+            for row in range(top, bottom):  # without what lies between them
+                to, sums = y[o, row], total[row * pitch - a :][:width]
+                if len(shortcut):
+                    sums += shortcut[o, row]
+                for j in range(width):
+                    to[j] = max(sums[j], low)
+
+
+class Compiled(nn.Module):
+    """A convolution with padding k // 2 of a k x k kernel, on the CPU, by `product`.
+
+    Shapes: as the `nn.Conv2d` it is made of; shortcut, if any, as its output.
     """
 
-    kernel: int
-    stride: int
-    height: int
-    width: int
-    pitch: int
-    rows: int
+    def __init__(self, convolution):
+        super().__init__()
+        numba.set_num_threads(min(torch.get_num_threads(), numba.config.NUMBA_NUM_THREADS))
+        (self.kernel, _), (self.stride, _) = convolution.kernel_size, convolution.stride
+        start, value, columns = fours(convolution.weight.detach().flatten(1))
+        self.weights = start.numpy(), value.numpy(), convolution.bias.detach().numpy()
+        self.inputs = columns // self.kernel**2
+        self.dy, self.dx = columns // self.kernel % self.kernel, columns % self.kernel
+        self.offsets = {}  # by size of the input
 
-    @classmethod
-    def of(cls, kernel, stride, height, width):
-        """For a convolution with padding kernel // 2 of a `height` x `width` input."""
-        height, width = ((side + 2 * (kernel // 2) - kernel) // stride + 1 for side in (height, width))
-        reach = (kernel - 1) // stride
-        return cls(kernel, stride, height, width, width + reach, height + reach + (reach > 0))
-
-    @property
-    def positions(self):
-        """Number of positions of a run, those between rows included."""
-        return self.height * self.pitch
-
-    @property
-    def offsets(self):
-        plane, s = self.rows * self.pitch, self.stride
-        return [
-            ((dy % s) * s + dx % s) * plane + dy // s * self.pitch + dx // s
-            for dy in range(self.kernel)
-            for dx in range(self.kernel)
-        ]
-
-    def pack(self, x):
-        """`(C, H, W)` as `(C, floats)`."""
-        s, before = self.stride, self.kernel // 2
-        if self.kernel == 1:
-            return x.contiguous().flatten(1)
-        after = (self.pitch * s - x.shape[2] - before, self.rows * s - x.shape[1] - before)
-        x = F.pad(x, (before, after[0], before, after[1]))
-        return x.view(len(x), self.rows, s, self.pitch, s).permute(0, 2, 4, 1, 3).reshape(len(x), -1)
-
-
-def as_convolution(layer):
-    """An up-convolution as a 3x3 convolution to four times the channels, one for each output pixel of four, to be shuffled."""
-    i, o = layer.weight.shape[:2]
-    weight = layer.weight.new_zeros(o, 2, 2, i, 3, 3)
-    taps = [(a, t, a + 4 - 2 * t) for a in (0, 1) for t in (0, 1, 2) if a + 4 - 2 * t <= 4]
-    for a, t, ky in taps:
-        for b, u, kx in taps:
-            weight[:, a, b, :, t, u] = layer.weight[:, :, ky, kx].T
-    return Layer(weight.flatten(0, 2), layer.bias.repeat_interleave(4))
-
-
-def csr(layer):
-    """Executes a layer as `folded.dense` does, by torch's products of sparse (CSR) and dense matrices."""
-    base = as_convolution(layer) if layer.up else layer
-    with warnings.catch_warnings(action="ignore"):  # torch calls its sparse tensors a beta
-        taps = [w.to_sparse_csr() for w in base.weight.permute(2, 3, 0, 1).flatten(0, 1).contiguous()]
-
-    def product(x, packing):
-        packed, n = packing.pack(x), packing.positions
-        y = base.bias[:, None].expand(-1, n)
-        for offset, tap in zip(packing.offsets, taps, strict=True):
-            if tap.values().numel():
-                y = torch.addmm(y, tap, packed[:, offset : offset + n])
-        y = y.reshape(-1, packing.height, packing.pitch)[:, :, : packing.width]
-        return y.clone() if y.stride(-1) == 0 else y
-
-    def run(x, shortcut=None, relu=True):
-        x, packing = _ready(base, x)
-        y = torch.stack([product(picture, packing) for picture in x])
-        y = F.pixel_shuffle(y, 2) if layer.up else y
-        if shortcut is not None:
-            y += shortcut
-        return y.relu_() if relu else y
-
-    return run
-
-
-def compiled(layer):
-    """Executes a layer as `folded.dense` does, on the CPU, by `kernel.product`."""
-    import numba
-
-    from . import kernel
-
-    numba.set_num_threads(min(torch.get_num_threads(), numba.config.NUMBA_NUM_THREADS))
-    base = as_convolution(layer) if layer.up else layer
-    channels, kernel_size = len(base.bias), base.weight.shape[-1]
-    start, value, columns = _fours(base.weight.flatten(1))
-    inputs, taps = columns // kernel_size**2, columns % kernel_size**2
-    bias, none, offsets = base.bias.numpy(), torch.empty(0, 0).numpy(), {}
-
-    def pack(picture, packing):  # as `Packing.pack`
-        if kernel_size == base.stride == 1:
-            return picture.contiguous().numpy()
-        planes = 1 if kernel_size == 1 else base.stride
-        packed = torch.empty(len(picture), planes, planes, packing.rows, packing.pitch).numpy()
-        kernel.pack(picture.contiguous().numpy(), kernel_size // 2, base.stride, packed)
-        return packed
-
-    def run(x, shortcut=None, relu=True):
-        packing = Packing.of(kernel_size, base.stride, *x.shape[2:])
-        y = torch.empty(len(x), channels, packing.height, packing.width)
+    def forward(self, x, shortcut=None, relu=False):
+        k, s = self.kernel, self.stride
+        if k == 1:
+            x, s = x[:, :, ::s, ::s], 1
+        height, width = ((side - 1) // s + 1 for side in x.shape[2:])
+        reach = (k - 1) // s
+        rows, pitch = height + reach + (reach > 0), width + reach  # of a plane of equal remainders
+        if x.shape not in self.offsets:
+            plane = (self.inputs * s + self.dy % s) * s + self.dx % s
+            self.offsets[x.shape] = ((plane * rows + self.dy // s) * pitch + self.dx // s).numpy()
+        y = torch.empty(len(x), len(self.weights[2]), height, width)
+        low = np.float32(0 if relu else -np.inf)
         for i, picture in enumerate(x):
-            packed = pack(picture, packing)
-            if packing not in offsets:
-                offsets[packing] = (torch.tensor(packing.offsets)[taps] + inputs * packed[0].size).numpy()
-            added = none if shortcut is None or layer.up else shortcut[i].contiguous().flatten(1).numpy()
-            clamp = relu and not (layer.up and shortcut is not None)
-            kernel.product(
-                packed.ravel(),
-                start.numpy(),
-                offsets[packing],
-                value.numpy(),
-                bias,
-                added,
-                clamp,
-                packing.pitch,
-                packing.width,
-                packing.positions,
-                y[i].flatten(1).numpy(),
-            )
-        if not layer.up:
-            return y
-        y = F.pixel_shuffle(y, 2)
-        if shortcut is not None:
-            y += shortcut
-            return y.relu_() if relu else y
+            picture = picture.contiguous().numpy()
+            if k > 1:
+                packed = np.empty((len(picture), s, s, rows, pitch), np.float32)
+                pack(picture, k // 2, s, packed)
+                picture = packed
+            added = NONE if shortcut is None else shortcut[i].contiguous().numpy()
+            product(picture.ravel(), (self.offsets[x.shape], pitch), self.weights, added, low, y[i].numpy())
         return y
 
-    return run
+
+class Block(nn.Module):
+    """A residual block of a folded network whose compiled convolutions add and rectify at once.
+
+    Else torch's threads and numba's, which wait for work at full speed for a while, take turns and get in each other's way.
+    """
+
+    def __init__(self, block):
+        super().__init__()
+        for name, module in block.named_children():
+            self.add_module(name, module)
+        self.names = [name for name, _ in block.named_children() if name.startswith("conv")]
+
+    def forward(self, x):
+        shortcut = self.downsample(x) if hasattr(self, "downsample") else x
+        for name in self.names:
+            convolution, added = self.get_submodule(name), shortcut if name == self.names[-1] else None
+            if isinstance(convolution, Compiled):
+                x = convolution(x, added, relu=True)
+            else:
+                x = convolution(x) if added is None else convolution(x).add_(added)
+                x = x.relu_()
+        return x
 
 
-def _fours(matrix):
+class Csr(nn.Module):
+    """A convolution as torch's product of its sparse (CSR) matrix with the patches of the input."""
+
+    def __init__(self, convolution):
+        super().__init__()
+        with warnings.catch_warnings(action="ignore"):  # torch calls its sparse tensors a beta
+            self.matrix = convolution.weight.detach().flatten(1).to_sparse_csr()
+        self.bias, self.kernel, self.stride = convolution.bias, convolution.kernel_size, convolution.stride
+
+    def forward(self, x):
+        patches = F.unfold(x, self.kernel, padding=self.kernel[0] // 2, stride=self.stride)
+        y = torch.stack([self.matrix @ one for one in patches]) + self.bias[:, None]
+        return y.unflatten(2, [(side - 1) // self.stride[0] + 1 for side in x.shape[2:]])
+
+
+def fours(matrix):
     """Weights of a matrix that are not zero, row by row: `(where each row starts, values, columns)`.
 
-    Every row is filled up with zeros to a multiple of four, as `kernel.product` wants it.
+    Every row is filled up with zeros to a multiple of four, as `product` wants it.
     """
     rows, columns = matrix.nonzero(as_tuple=True)
     counts = torch.bincount(rows, minlength=len(matrix))
@@ -172,69 +212,68 @@ def _fours(matrix):
     return start, value, columns.new_zeros(len(value)).index_put_((place,), columns)
 
 
-def _ready(layer, x):
-    """The pictures `(B, C, H, W)` that a layer reads, and their packing; of a strided 1x1 only the pixels it reads."""
-    kernel, stride = layer.weight.shape[-1], layer.stride
-    if kernel == 1:
-        x, stride = x[:, :, ::stride, ::stride], 1
-    return x, Packing.of(kernel, stride, *x.shape[2:])
+def sparse(kind, convolution):
+    """A convolution of a folded network executed by `Compiled` or `Csr`: a module of the same function.
+
+    FCRN's up-convolution becomes a 3x3 convolution to four times the channels, one for each output pixel of four.
+    """
+    if isinstance(convolution, nn.Conv2d):
+        return kind(convolution)
+    inputs, outputs = convolution.weight.shape[:2]
+    weight = convolution.weight.new_zeros(outputs, 2, 2, inputs, 3, 3)
+    taps = [(a, t, a + 4 - 2 * t) for a in (0, 1) for t in (0, 1, 2) if a + 4 - 2 * t <= 4]
+    for a, t, ky in taps:
+        for b, u, kx in taps:
+            weight[:, a, b, :, t, u] = convolution.weight[:, :, ky, kx].T
+    flat = nn.Conv2d(inputs, 4 * outputs, 3, padding=1)
+    flat.weight = nn.Parameter(weight.flatten(0, 2), False)
+    flat.bias = nn.Parameter(convolution.bias.repeat_interleave(4), False)
+    return nn.Sequential(kind(flat), nn.PixelShuffle(2))
 
 
-def executions(device):
-    """The ways to execute a layer on a device: `{name: function of a Layer}`, "dense" first."""
-    found = {"dense": dense}
-    if device.type == "cuda" or torch.backends.mkl.is_available():
-        found["csr"] = csr
-    if device.type == "cpu" and importlib.util.find_spec("numba"):
-        found["compiled"] = compiled
-    return found
+def ways(device):
+    """The sparse ways to execute a convolution on a device: `{name: (class, density above which it never pays)}`."""
+    found = {"csr": (Csr, 0.2)}
+    return found if device.type == "cuda" else found | {"compiled": (Compiled, 0.6)}
 
 
 @torch.inference_mode()
-def choose(folded, x, names, repeats=5):
-    """Run each of the layers in the way that is quickest here for inputs like `x`, by measurement; changes `folded`.
+def quicken(network, names, x, repeats=5):
+    """Run each of the convolutions in the way that is quickest here, by measurement; changes the network.
 
     Args:
-        folded: `folded.Folded`; names: layers of it; x: RGB `(1, 3, H, W)`; repeats: runs of each, of which the quickest counts.
+        network: of `folded.fold`; names: of its convolutions, in the order in which they run.
+        x: RGB `(1, 3, H, W)`; repeats: runs of each, of which the quickest counts.
 
     Returns:
-        A list of dicts, a layer each: its name, density, milliseconds by execution, and which was chosen.
+        A list of dicts, a convolution each: its name, density, milliseconds by execution, and which was chosen.
     """
-    inputs, plain = {}, dict(folded.run)
+    for name, module in list(network.named_modules()):
+        if isinstance(module, BLOCKS):
+            network.set_submodule(name, Block(module))
+    rows = []
     for name in names:
-
-        def noted(*given, name=name, **said):
-            inputs[name] = given, said
-            return plain[name](*given, **said)
-
-        folded.run[name] = noted
-    folded(x)
-    folded.run.update(plain)
-    rows, ways = [], executions(x.device)
-    for name in names:
-        layer, (given, said) = folded.layers[name], inputs.pop(name)
-        runs = {way: make(layer) for way, make in ways.items() if layer.density <= WORTH[way]}
-        times = {
-            way: quickest(lambda run=run: run(*given, **said), x.device, repeats) for way, run in runs.items()
+        convolution, inputs = network.get_submodule(name), []
+        hook = convolution.register_forward_pre_hook(lambda _, given, inputs=inputs: inputs.extend(given))
+        network(x)
+        hook.remove()
+        density = int(torch.count_nonzero(convolution.weight)) / convolution.weight.numel()
+        forms = {"dense": convolution} | {
+            way: sparse(kind, convolution) for way, (kind, most) in ways(x.device).items() if density <= most
         }
-        best = min(times, key=times.get)
-        folded.run[name] = runs[best]
-        rows.append({"name": name, "density": layer.density, "ms": times, "chosen": best})
+        times = {way: min(milliseconds(form, *inputs) for _ in range(repeats)) for way, form in forms.items()}
+        chosen = min(times, key=times.get)
+        network.set_submodule(name, forms[chosen])
+        rows.append({"name": name, "density": density, "ms": times, "chosen": chosen})
     return rows
 
 
-def quickest(work, device, repeats):
-    """Least milliseconds of `repeats` calls after a first one that is not counted."""
-    work()
-    return min(elapsed(work, device) for _ in range(repeats))
+def convolutions(network):
+    """Names of a network's convolutions, in order."""
+    return [name for name, module in network.named_modules() if isinstance(module, CONVOLUTIONS)]
 
 
-def elapsed(work, device):
-    """Milliseconds of one call."""
-    if device.type == "cuda":
-        torch.cuda.synchronize(device)
-    begun = time.perf_counter()
-    work()
-    if device.type == "cuda":
-        torch.cuda.synchronize(device)
-    return 1e3 * (time.perf_counter() - begun)
+def milliseconds(function, x):
+    """Of one call, after two that are not counted; waits for the device."""
+    timer = Timer("function(x)", globals={"function": function, "x": x}, num_threads=torch.get_num_threads())
+    return 1e3 * timer.timeit(1).mean

@@ -15,8 +15,7 @@ import nbformat
 import papermill
 
 from ..errors import UserError
-from ..inference import latency
-from . import apidocs, pairs, provenance
+from . import apidocs, cost, pairs, provenance
 from . import site as pages
 from .study import Desk
 
@@ -113,7 +112,7 @@ def _ready(profile, data, weights, device):
     Else they run one by one: training takes every core, and a chapter shows what the ones before it trained.
     """
     desk = Desk(profile, data, weights, device)
-    return desk.finished() and (profile == "paper" or latency.kept(desk) is not None)
+    return desk.finished() and (profile == "paper" or cost.kept(desk) is not None)
 
 
 def _execute(source, target, parameters, progress):

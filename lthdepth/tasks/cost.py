@@ -50,8 +50,8 @@ def arguments(p):
 
 
 def run(args):
-    from ..inference import latency
-    from ..inference import measure as inference
+    from ..inference import measure
+    from ..paper import cost
     from ..training.fit import pick_device
 
     if args.name and (args.ticket or args.weights):
@@ -63,24 +63,23 @@ def run(args):
     if args.out:
         if args.out.suffix != ".json":
             raise UserError(f"--out {args.out}: name it .json.")
-        inference.load(args.out)  # a mistake must cost nothing
+        measure.load(args.out)  # a mistake must cost nothing
     device = pick_device(args.device)
     found = _of_run(args, device) if args.name else _of_tickets(args, device)
-    print(latency.table(found).to_string(index=False))
-    print(latency.reading(found))
+    print(cost.table(found).to_string(index=False))
+    print(cost.reading(found))
     if args.out:
         print(f"written: {args.out}")
 
 
 def _of_run(args, device):
-    from ..inference import measure as inference
-    from ..inference import predict
+    from ..inference import measure, predict
 
     record, model = predict.network(args.name, device=device)
     size = args.size or (record["config"]["height"], record["config"]["width"])
     network = {"backbone": record["config"]["backbone"], "weights": f"run {args.name}"}
-    return inference.study(
-        [(record["arm"], model.eval(), inference.kept(model))], network, size, device, args.repeats, args.out
+    return measure.study(
+        [(record["arm"], model.eval(), measure.ticket_of(model))], network, size, device, args.repeats, args.out
     )
 
 
@@ -88,16 +87,16 @@ def _of_tickets(args, device):
     from .. import mask, ticketfile
     from ..config import level
     from ..data import weights
-    from ..inference import measure as inference
+    from ..inference import measure
 
     initial = weights.load(args.weights)
     network = {"backbone": initial.backbone or "resnet50", "weights": initial.name}
     if args.ticket:
-        model, _ = inference.pruned(initial, "omp", 1.0, device)
+        model, _ = measure.pruned(initial, "omp", 1.0, device)
         ticket = ticketfile.read(args.ticket, mask.prunable(model.encoder.state_dict()))
         mask.Masking(ticket, model.encoder)
         drawn = [("file", model, ticket)]
     else:
         wanted = [(arm, k) for arm in args.arms for k in dict.fromkeys(args.levels)]
-        drawn = ((arm, *inference.pruned(initial, arm, level(k), device)) for arm, k in wanted)
-    return inference.study(drawn, network, args.size or (228, 304), device, args.repeats, args.out)
+        drawn = ((arm, *measure.pruned(initial, arm, level(k), device)) for arm, k in wanted)
+    return measure.study(drawn, network, args.size or (228, 304), device, args.repeats, args.out)

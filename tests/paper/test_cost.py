@@ -1,0 +1,127 @@
+"""The task `cost`, what the paper makes of its measurements, and the quick profile's own."""
+
+import json
+from types import SimpleNamespace
+
+import matplotlib.pyplot as plt
+import pytest
+import torch
+
+from lthdepth import __main__, config, mask, ticketfile, tickets
+from lthdepth.inference import measure
+from lthdepth.model import FCRN
+from lthdepth.paper import cost
+
+
+def ticket(encoder, network, density=0.018):
+    rows = [
+        {"name": "dense", "order": "NHWC", "encoder": 50.0, "network": 110.0},
+        {"name": "folded", "order": "NHWC", "encoder": 40.0, "network": 100.0},
+        {"name": "sparse", "order": "", "encoder": encoder, "network": network},
+    ]
+    return {"arm": "omp", "density": density, "rows": rows}
+
+
+def test_amdahls_law():
+    t = ticket(10.0, 80.0)
+    f, s = 0.4, 4.0  # the encoder's share of the folded network, and its speed-up
+    assert cost.amdahl(t) == pytest.approx(1 / (1 - f + f / s))
+    assert cost.free(t) == pytest.approx(1 / (1 - f))
+    assert cost.gain(t, "network") == 1.25 and cost.gain(t, "encoder", base="dense") == 5
+
+
+def test_a_run_stands_at_the_time_of_its_own_ticket_and_size():
+    def run(arm, density, rms, height=228):
+        test = {"full": {"pooled": {"rms": rms}}}
+        return {"arm": arm, "density": density, "test": test, "config": {"height": height, "width": 304}}
+
+    measured = {"size": [228, 304], "tickets": [ticket(10.0, 80.0), ticket(20.0, 90.0, 0.1)]}
+    scored = [run("dense", 1.0, 0.5), run("omp", 0.018, 0.7), run("omp", 0.1, 0.6), run("random", 0.1, 0.9)]
+    figure = cost.tradeoff([*scored, run("omp", 0.1, 0.3, 114), None], measured)
+    places = sorted(tuple(float(v[0]) for v in line.get_data()) for line in figure.axes[0].lines)
+    assert places == [(80, 0.7), (90, 0.6), (100, 0.5)]
+    assert cost.tradeoff(scored[:1], measured) is None
+    plt.close(figure)
+
+
+def test_the_task_measures_and_adds_to_a_file(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    state = FCRN("resnet18").encoder.state_dict()
+    torch.save(state, "w.pth")
+    ticketfile.save(tickets.random(mask.prunable(state), 0.1, 0), "t.npz", "resnet18")
+    other = {"size": [1, 1], "tickets": [1], "network": 0, "environment": {"device": "x"}}
+    (tmp_path / "cost.json").write_text(json.dumps({"measurements": [other]}), encoding="utf-8")
+    words = "cost --weights w.pth --size 32 32 --repeats 1 --out cost.json --device cpu".split()
+    assert __main__.main([*words, "--levels", "6"]) == 0 == __main__.main([*words, "--ticket", "t.npz"])
+    old, new = measure.load(tmp_path / "cost.json")  # another machine's stays, one's own is replaced
+    assert old == other and new["tickets"][0]["arm"] == "file" and new["size"] == [32, 32]
+    assert new["network"] == {"backbone": "resnet18", "weights": "w"}
+    (row,) = new["tickets"]
+    assert [r["name"] for r in row["rows"]] == list(measure.ALL) and len(row["layers"]) == 20
+    assert all(r["difference"] <= measure.TOLERANCE for r in row["rows"][:-1])
+    assert row["bytes"]["encoder"]["packed"] < 0.3 * row["bytes"]["encoder"]["dense"]
+    said = capsys.readouterr().out
+    assert "Amdahl" in said and "decoder pruned too" in said
+    for figure in (cost.layers(new), cost.speedup(new), cost.on_disk(new)):
+        assert figure.axes
+        plt.close(figure)
+    assert len(cost.levels(new)) == 1
+
+
+def test_the_quick_profile_measures_once_with_the_same_code(tmp_path, monkeypatch):
+    here = {"device": "x", "versions": {"numba": "1"}, "commit": "a", "dirty": False, "date": "today"}
+    measured = []
+
+    def study(networks, about, size, device, repeats):
+        measured.append({"environment": dict(here), "network": about, "size": list(size)})
+        measured[-1]["tickets"] = [len(list(networks))]
+        return measured[-1]
+
+    monkeypatch.setattr(cost, "environment", lambda device: dict(here))
+    monkeypatch.setattr(cost, "study", study)
+    arms = (("floor", 1), ("dense", 1), ("omp", 0.1))
+    configs = [config.Config(backbone="resnet18", arm=arm, density=d, height=60, width=80) for arm, d in arms]
+    desk = SimpleNamespace(
+        profile="quick",
+        device=torch.device("cpu"),
+        study=SimpleNamespace(configs=configs),
+        initial=SimpleNamespace(name="none", backbone=None, state=None),
+        store=SimpleNamespace(local=tmp_path),
+    )
+    assert cost.kept(desk) is None
+    first = cost.measured(desk)["quick"]
+    here["date"] = "tomorrow"
+    assert cost.measured(desk)["quick"]["tickets"] == first["tickets"] == [1] and len(measured) == 1
+    changes = (
+        {"commit": "b"},
+        {"versions": {"numba": "2"}},
+        {"device": "y"},
+        {"dirty": True},
+        {"dirty": True},
+    )
+    for changed in changes:
+        here.update(changed)
+        cost.measured(desk)
+    assert len(measured) == 6  # code with changes that are not committed has no name: measured each time
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["--size", "8", "304"], "--size"),
+        (["--levels", "-1"], "--levels"),
+        (["--repeats", "0"], "--repeats"),
+        (["--run", "abc", "--weights", "w.pth"], "--run"),
+        (["--run", "nosuchrun"], "no run nosuchrun"),
+        (["--ticket", "none.npz"], "none.npz"),
+        (["--weights", "none.pth"], "none.pth"),
+        (["--out", "cost.csv"], ".json"),
+        (["--out", "bad.json"], "bad.json"),
+    ],
+)
+def test_bad_input_gets_one_sentence(tmp_path, monkeypatch, capsys, words, said):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "bad.json").write_text("[1, 2", encoding="utf-8")
+    assert __main__.main(["cost", *words]) == 2
+    error = capsys.readouterr().err
+    assert said in error and error.count("\n") == 1 and "Traceback" not in error
