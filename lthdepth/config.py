@@ -14,14 +14,18 @@ ARMS = {
     "omp": "one-shot magnitude",  # the largest weights of the pre-trained encoder
     "random": "random",  # as many, drawn uniformly
     "imp": "IMP",  # iterative magnitude pruning on the task, rewound to the pre-trained weights
-    "shuffled": "layer-shuffled",  # as many weights in every layer as one-shot magnitude, at random places
-    "uniform": "uniform",  # the same density in every layer, the profile of Gale et al. (2019), and the largest weights of each
+    "lrr": "IMP, rate rewinding",  # the same, but only the schedule starts anew
+    "gradual": "gradual magnitude",  # pruned within the one run, by the weights as they train (Zhu & Gupta 2017)
+    "fisher": "Fisher",  # the largest w² times squared gradient in the trained dense run, rewound
+    "lamp": "LAMP",  # the largest layer-adaptive magnitudes of the pre-trained encoder (Lee et al. 2021)
+    "shuffled": "layer-shuffled",  # as many a layer as one-shot magnitude, at random places
+    "uniform": "uniform",  # the same density in every layer, as Gale et al. (2019), the largest weights of each
     "erk": "ERK",  # Erdős–Rényi-kernel densities, the largest weights of each layer
     "reinit": "re-initialised",  # the one-shot magnitude ticket over a random encoder
     "permuted": "permuted values",  # the one-shot magnitude ticket, its values in another order
-    "logits": "IMP on logits",  # iterative magnitude pruning on the pre-training function: match the dense network's logits
-    "finetuned": "pruned after fine-tuning",  # the largest weights of the dense run's encoder, trained on from there
-    "frozen": "frozen encoder",  # the whole pre-trained encoder, neither its weights nor its batch-norm statistics trained
+    "logits": "IMP on logits",  # IMP on the pre-training function: match the dense network's logits
+    "finetuned": "pruned after fine-tuning",  # the largest weights of the dense run, trained on
+    "frozen": "frozen encoder",  # neither its weights nor its batch-norm statistics are trained
     "resnet18": "small dense ResNet-18",  # a smaller network, whole, with pre-trained weights of its own
     "resnet34": "small dense ResNet-34",
     "file": "from file",  # read from a mask file
@@ -29,16 +33,37 @@ ARMS = {
 
 WHOLE = ("floor", "dense", "frozen", "resnet18", "resnet34")  # the arms that prune nothing
 SMALL = ("resnet18", "resnet34")  # the arms that are named after their backbone
+ROUNDS = ("imp", "lrr")  # the arms that prune in rounds, each a run of its own
+EARLIER = (*ROUNDS, "fisher", "logits")  # the arms that follow from earlier training
 
-# Raised by hand when the numbers that a given Config produces change on purpose; old records are then no longer found.
+# Raised by hand when the numbers of a given Config change on purpose; old records are then no longer found.
 SCIENCE_VERSION = 1
+
+
+def _in(default, interval, help):
+    """A number with its range, such as "[0, 1)", and what it means."""
+    low, high = (float(end) for end in interval[1:-1].split(","))
+
+    def inside(value):
+        above = value > low if interval[0] == "(" else value >= low
+        return above and (value < high if interval[-1] == ")" else value <= high)
+
+    return dataclasses.field(
+        default=default, metadata={"good": inside, "wanted": f"in {interval}", "help": help}
+    )
+
+
+def _of(default, names, help):
+    """A text with what it may be, such as "a | b", and what it means; or, of `names` None, a switch."""
+    good = (lambda value: True) if names is None else names.split(" | ").__contains__
+    return dataclasses.field(default=default, metadata={"good": good, "wanted": names, "help": help})
 
 
 @dataclass(frozen=True)
 class Config:
-    """One run. Data, initial weights and a ticket file are not part of it; their fingerprints join it in the run's key.
+    """One run. Data, initial weights and a ticket file are no part of it; their fingerprints join the key.
 
-    The defaults are frozen: a key is the hash of the fields that differ from them (see `runs.key`), so a new field whose
+    The defaults are frozen: a key is the hash of the fields that differ from them (`runs.key`), so a new field whose
     default means "as before" leaves every recorded run findable, and an old default must never change.
 
     Raises:
@@ -46,112 +71,114 @@ class Config:
     """
 
     # The ticket
-    arm: str = "dense"  # one of ARMS
-    density: float = 1.0  # kept fraction of the prunable encoder weights, in (0, 1]
-    round_epochs: int = 0  # of the earlier rounds of the arm imp (0: as many as the run itself); of every round of logits (0: 10)
-    rewind: int = 0  # the arm imp starts from the encoder of its dense run after this epoch; 0: from the pre-trained weights
-    seed: int = 0  # decoder initialisation, frame order, augmentation, random tickets
-    # The network
-    backbone: str = "resnet50"  # resnet18 | resnet34 | resnet50
-    height: int = 228  # of the input, pixels; the whole frame is resized to it
-    width: int = 304  # of the input, pixels
-    bias: float = 0.0  # of the last convolution at the start, metres: the depth from which training departs
-    # The optimiser
-    optimiser: str = "sgd"  # sgd | adamw | adam
-    lr_encoder: float = 1e-4  # peak learning rate of the encoder
-    lr_decoder: float = 2e-3  # peak learning rate of everything else
-    momentum: float = 0.9  # of SGD; the first beta of AdamW and Adam
-    weight_decay: float = 0.01  # L2 penalty of SGD and Adam; decoupled decay of AdamW
-    warmup: float = 0.0  # fraction of all steps in which the learning rate rises linearly from 0
-    schedule: str = "constant"  # constant | linear | cosine: decay to 0 over the steps after the warm-up
-    batch: int = 16  # frames a step; the rest of an epoch that fills no batch is left out
-    epochs: int = 20  # passes over the training frames
-    loss: str = "berhu"  # berhu | l1 | berhu-published
-    precision: str = "float32"  # float32 | bfloat16 (autocast; weights stay float32)
-    # Augmentation, drawn anew for every frame and epoch
-    scale: float = 1.5  # largest zoom s, uniform in [1, scale]; depth is divided by s
-    rotation: float = 5.0  # largest rotation, degrees
-    flip: bool = True  # mirror every second frame
-    colour: float = 0.2  # each channel is multiplied by a factor uniform in [1 - colour, 1 + colour]
-    # The protocol
-    holdout: bool = True  # keep the validation scenes out of training and score them after every epoch
-    patience: int = (
-        0  # stop after this many epochs without a better validation rms and keep the best; 0: never
+    arm: str = _of("dense", " | ".join(ARMS), "how the ticket is drawn")
+    density: float = _in(1.0, "(0, 1]", "kept fraction of the prunable encoder weights")
+    round_epochs: int = _in(
+        0,
+        "[0, inf)",
+        "of the runs before the last of imp, lrr, fisher, and a distilled run's dense"
+        " one (0: as many as the run itself), and of a round of logits (0: 10)",
     )
-    test: bool = True  # score the test frames, once, at the end
-    recalibrate: int = (
-        0  # training frames from which batch-norm statistics are taken anew before every scoring; 0: never
+    rewind: int = _in(
+        0, "[0, inf)", "imp starts from its dense run's encoder after this epoch; 0: pre-trained weights"
+    )
+    stride: int = _in(1, "[1, inf)", "levels of 0.8 that one round of imp or lrr prunes at once")
+    distil: float = _in(
+        0.0, "[0, 1]", "share of the loss that is the distance from the dense run's prediction"
+    )
+    seed: int = _in(0, "[0, 9223372036854775808)", "of decoder initialisation, frame order, augmentation and random tickets")
+    # The network
+    backbone: str = _of("resnet50", "resnet18 | resnet34 | resnet50", "the encoder")
+    height: int = _in(228, "[32, 4096]", "of the input, pixels; the whole frame is resized to it")
+    width: int = _in(304, "[32, 4096]", "of the input, pixels")
+    bias: float = _in(
+        0.0, "(-inf, inf)", "of the last convolution at the start, metres: where training departs"
+    )
+    # The optimiser
+    optimiser: str = _of("sgd", "sgd | adamw | adam", "of encoder and decoder")
+    lr_encoder: float = _in(1e-4, "[0, inf)", "peak learning rate of the encoder")
+    lr_decoder: float = _in(2e-3, "[0, inf)", "peak learning rate of everything else")
+    momentum: float = _in(0.9, "[0, 1)", "of SGD; the first beta of AdamW and Adam")
+    weight_decay: float = _in(0.01, "[0, inf)", "L2 penalty of SGD and Adam; decoupled decay of AdamW")
+    warmup: float = _in(
+        0.0, "[0, 1)", "fraction of all steps in which the learning rate rises linearly from 0"
+    )
+    schedule: str = _of(
+        "constant", "constant | linear | cosine", "decay to 0 over the steps after the warm-up"
+    )
+    batch: int = _in(16, "[2, inf)", "frames a step (batch norm needs 2); the rest of an epoch is left out")
+    epochs: int = _in(20, "[1, inf)", "passes over the training frames")
+    loss: str = _of("berhu", "berhu | l1 | berhu-published", "see lthdepth/loss.py")
+    precision: str = _of("float32", "float32 | bfloat16", "of the products; weights stay float32")
+    # Augmentation, drawn anew for every frame and epoch
+    scale: float = _in(1.5, "[1, inf)", "largest zoom s, uniform in [1, scale]; depth is divided by s")
+    rotation: float = _in(5.0, "[0, 180]", "largest rotation, degrees")
+    flip: bool = _of(True, None, "mirror every second frame")
+    colour: float = _in(
+        0.2, "[0, 1)", "each channel is multiplied by a factor uniform in [1 - colour, 1 + colour]"
+    )
+    # The protocol
+    holdout: bool = _of(
+        True, None, "keep the validation scenes out of training and score them after every epoch"
+    )
+    patience: int = _in(
+        0, "[0, inf)", "stop after so many epochs without a better validation rms, keep the best; 0: never"
+    )
+    test: bool = _of(True, None, "score the test frames, once, at the end")
+    recalibrate: int = _in(
+        0, "[0, inf)", "training frames to take batch-norm statistics from before scoring; 0: never"
     )
     # Defects of the published code, each a switch; the defaults are without them
-    split: str = "official"  # official | index: the first 1200 of 1449 frames (or as large a part) train, the rest test
-    normalise: bool = True  # colours by ImageNet's mean and deviation; false: only scaled to [0, 1]
-    shuffle: bool = True  # a new order of the frames every epoch; false: always that of their numbers
-    last_batch: int = (
-        0  # score only so many frames, the last, and keep the epoch that is best on them; 0: all
+    split: str = _of(
+        "official", "official | index", "index: the first 1200 of 1449 frames train, the rest test"
     )
-    crop: bool = (
-        False  # see and score only the central 91.2 % (228 of 250 rows) of the frame in height and width
+    normalise: bool = _of(
+        True, None, "colours by ImageNet's mean and deviation; false: only scaled to [0, 1]"
     )
+    shuffle: bool = _of(
+        True, None, "a new order of the frames every epoch; false: always that of their numbers"
+    )
+    last_batch: int = _in(
+        0, "[0, inf)", "score only so many frames, the last, and keep the best epoch on them; 0: all"
+    )
+    crop: bool = _of(False, None, "see and score only the central 91.2 % of the frame in height and width")
 
     def __post_init__(self):
         for field in dataclasses.fields(self):
-            value = getattr(self, field.name)
+            value, about = getattr(self, field.name), field.metadata
             if field.type is float and type(value) is int:
                 object.__setattr__(self, field.name, float(value))
             elif type(value) is not field.type:
                 raise UserError(f"{field.name} must be {field.type.__name__}, got {value!r}.")
-        checks = [
-            ("arm", self.arm in ARMS, f"one of {', '.join(ARMS)}"),
-            ("density", 0 < self.density <= 1, "in (0, 1]: the fraction of weights that is kept"),
-            ("round_epochs", self.round_epochs >= 0, "0 or more"),
+            if not about["good"](value):
+                raise UserError(f"{field.name} must be {about['wanted']}: {about['help']}; got {value!r}.")
+        earlier = self.round_epochs or self.epochs
+        for name, good, wanted in (
             (
                 "round_epochs",
-                self.arm in ("imp", "logits") or not self.round_epochs,
-                "0 for every arm but imp and logits",
+                self.arm in EARLIER or self.distil or not self.round_epochs,
+                f"0 for the arm {self.arm}",
             ),
-            (
-                "rewind",
-                0 <= self.rewind <= max(0, self.round_epochs or self.epochs),
-                "0, or an epoch of the dense run",
-            ),
+            ("rewind", self.rewind <= earlier, "0, or an epoch of the dense run"),
             ("rewind", self.arm == "imp" or not self.rewind, "0 for every arm but imp"),
             (
                 "rewind",
                 not (self.rewind and self.patience),
-                "0 with patience: the dense run may stop before that epoch",
+                "0 with patience: the dense run may stop before it",
             ),
-            ("seed", 0 <= self.seed < 2**63, "a non-negative integer"),
-            (
-                "backbone",
-                self.backbone in ("resnet18", "resnet34", "resnet50"),
-                "resnet18, resnet34 or resnet50",
-            ),
-            ("height", 32 <= self.height <= 4096, "between 32 and 4096 pixels"),
-            ("width", 32 <= self.width <= 4096, "between 32 and 4096 pixels"),
-            ("bias", math.isfinite(self.bias), "a finite number"),
-            ("optimiser", self.optimiser in ("sgd", "adamw", "adam"), "sgd, adamw or adam"),
-            ("lr_encoder", 0 <= self.lr_encoder < math.inf, "a finite number, 0 or more"),
-            ("lr_decoder", 0 <= self.lr_decoder < math.inf, "a finite number, 0 or more"),
-            ("momentum", 0 <= self.momentum < 1, "in [0, 1)"),
-            ("weight_decay", 0 <= self.weight_decay < math.inf, "a finite number, 0 or more"),
-            ("warmup", 0 <= self.warmup < 1, "in [0, 1): a fraction of all steps"),
-            ("schedule", self.schedule in ("constant", "linear", "cosine"), "constant, linear or cosine"),
-            ("batch", self.batch >= 2, "2 or more: batch norm needs more than one frame"),
-            ("epochs", self.epochs >= 1, "1 or more"),
-            ("loss", self.loss in ("berhu", "l1", "berhu-published"), "berhu, l1 or berhu-published"),
-            ("precision", self.precision in ("float32", "bfloat16"), "float32 or bfloat16"),
-            ("scale", 1 <= self.scale < math.inf, "1 or more"),
-            ("rotation", 0 <= self.rotation <= 180, "between 0 and 180 degrees"),
-            ("colour", 0 <= self.colour < 1, "in [0, 1)"),
-            ("patience", self.patience >= 0, "0 or more"),
+            ("stride", self.arm in ROUNDS or self.stride == 1, "1 for every arm but imp and lrr"),
+            ("distil", self.arm not in WHOLE or not self.distil, f"0 for the arm {self.arm}"),
             ("patience", self.holdout or not self.patience, "0 without holdout: there is nothing to stop on"),
-            ("split", self.split in ("official", "index"), "official or index"),
-            ("last_batch", self.last_batch >= 0, "0 or more"),
+            (
+                "patience",
+                self.arm != "gradual" or not self.patience,
+                "0 for gradual: its best epoch may be a denser one",
+            ),
             ("last_batch", self.test or not self.last_batch, "0 without test: there is nothing to score"),
             (
                 "recalibrate",
-                self.recalibrate == 0 or self.recalibrate >= self.batch,
-                "0, or at least one batch of frames",
+                not self.recalibrate or self.recalibrate >= self.batch,
+                "0, or at least one batch",
             ),
             ("density", self.arm not in WHOLE or self.density == 1, f"1 for the arm {self.arm}"),
             (
@@ -159,8 +186,7 @@ class Config:
                 self.arm not in SMALL or self.backbone == self.arm,
                 f"{self.arm} for the arm of that name",
             ),
-        ]
-        for name, good, wanted in checks:
+        ):
             if not good:
                 raise UserError(f"{name} must be {wanted}; got {getattr(self, name)!r}.")
 
@@ -223,7 +249,7 @@ def _read(name, kind, text):
 
 
 def level(k):
-    """Density after `k` rounds that each prune 20 % of what is left: 0.8^k (Chen et al. 2021; k = 18 is 1.80 %)."""
+    """Density after `k` rounds that each prune 20 % of what is left: 0.8^k (Chen et al. 2021; 18: 1.80 %)."""
     return 4**k / 5**k  # one correctly rounded division: the float is part of a run's key, on every machine
 
 
@@ -235,7 +261,7 @@ def rounds(density):
     return k
 
 
-# The published setting: Laina's network as the paper under test says it was trained (its code had defects besides).
+# The published setting: Laina's network as the paper under test says it was trained (its code had defects too).
 PUBLISHED = Config(
     optimiser="sgd", lr_encoder=1e-4, lr_decoder=2e-3, momentum=0.9, weight_decay=0.01, batch=50, epochs=10
 )
