@@ -86,7 +86,11 @@ class Config:
     distil: float = _in(
         0.0, "[0, 1]", "share of the loss that is the distance from the dense run's prediction"
     )
-    seed: int = _in(0, "[0, 9223372036854775808)", "of decoder initialisation, frame order, augmentation and random tickets")
+    seed: int = _in(
+        0,
+        "[0, 9223372036854775808)",
+        "of decoder initialisation, frame order, augmentation and random tickets",
+    )
     # The network
     backbone: str = _of("resnet50", "resnet18 | resnet34 | resnet50", "the encoder")
     height: int = _in(228, "[32, 4096]", "of the input, pixels; the whole frame is resized to it")

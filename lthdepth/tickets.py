@@ -97,27 +97,48 @@ def erk(weights, density):
     return _layerwise(weights, _allocate(weights, shares, density), [{"drawn": "ERK", "density": density}])
 
 
-def profiled(weights, profile, density):
-    """The layer-wise densities of another pruned network, scaled to `density`; the largest magnitudes of each layer.
+def lamp(weights, density):
+    """Layer-adaptive magnitude ticket (Lee et al. 2021, eq. 1): the largest of a global score.
+
+    The score of a weight is its square over the sum of the squares of its layer that are at least as large, so that
+    the largest of every layer scores 1 and no layer is lost.
+    """
+    scores = []
+    for v in weights.values():
+        squares = _magnitudes(v).astype(np.float64) ** 2
+        order = np.argsort(-squares, kind="stable")
+        scores.append(np.empty_like(squares))
+        scores[-1][order] = squares[order] / np.maximum(np.cumsum(squares[order]), np.finfo(float).tiny)
+    scores = np.concatenate(scores)
+    kept = _largest(scores, count(density, scores.size))
+    return _split(kept, weights, [{"drawn": "LAMP", "density": density}])
+
+
+def fisher(weights, squares, density):
+    """The largest w² E[g²]: what the loss would rise by without each weight, to second order (Theis et al. 2018, eq. 5).
 
     Args:
-        weights: `{name: tensor}`.
-        profile: `{name: kept fraction}` of the other network.
-        density: kept fraction of all weights.
-
-    Raises:
-        UserError: the layers of which the profile keeps something do not hold that many weights.
+        weights: `{name: tensor}` of a trained network; squares: `{name: tensor}` of mean squared gradients there.
+        density: kept fraction of all of them, in (0, 1].
     """
-    return _layerwise(
-        weights, _allocate(weights, profile, density), [{"drawn": "layer-wise profile", "density": density}]
-    )
+    scores = np.concatenate([_magnitudes(v) ** 2 * _magnitudes(squares[k]) for k, v in weights.items()])
+    history = [{"drawn": "Fisher in the trained dense network", "density": density}]
+    return _split(_largest(scores, count(density, scores.size)), weights, history)
 
 
-def overlap(one, two):
-    """Intersection over union of two tickets: `{layer: IoU}`, and of all weights under "all"; nan where both keep none."""
-    both = {k: (int((m & two.masks[k]).sum()), int((m | two.masks[k]).sum())) for k, m in one.masks.items()}
-    both["all"] = tuple(map(sum, zip(*both.values(), strict=True)))
-    return {k: i / u if u else float("nan") for k, (i, u) in both.items()}
+def gradual(density, step, steps):
+    """Density at which gradual pruning prunes before a step, or None where it does not.
+
+    It falls from 1 to `density` along the cubic of Zhu & Gupta (2017, eq. 1), d + (1 - d) (1 - t)³, in at most 40 stages
+    over the first two thirds of the steps; in the last third the ticket stays.
+    """
+    last = min(max(1, 2 * steps // 3), steps - 1)
+    if step == last:
+        return density
+    stages = min(40, last)
+    if step > last or step * stages // last == (step - 1) * stages // last or not step:
+        return None
+    return density + (1 - density) * (1 - step / last) ** 3
 
 
 def _allocate(weights, shares, density):

@@ -37,7 +37,7 @@ def test_imp_rewinds_to_the_encoder_after_the_named_epoch_of_its_dense_run(frame
     assert dense["config"]["rewind"] == 0 and store.get(dense["key"]) and len(store.records()) == 2
     folder = store.local / dense["key"]
     early = saved(store, dense, "epoch-1.pt")
-    ticket, state = arms.start(config, initial, parent=folder, origin=folder)
+    ticket, state, _ = arms.start(config, initial, None, {"trained": folder, "origin": folder})
     assert ticket.fingerprint == record["ticket"]["fingerprint"]
     assert all(torch.equal(state[k], early[k]) for k in early)
     assert not torch.equal(state["bn1.running_mean"], initial.state["bn1.running_mean"])
@@ -70,7 +70,7 @@ def test_pruning_after_fine_tuning_keeps_the_largest_trained_weights_and_goes_on
     encoder = {k.removeprefix("encoder."): v for k, v in trained.items() if k.startswith("encoder.")}
     wanted = tickets.magnitude(mask.prunable(encoder), 0.1)
     assert record["ticket"]["fingerprint"] == wanted.fingerprint
-    _, state = arms.start(config, initial, parent=store.local / dense["key"])
+    _, state, _ = arms.start(config, initial, None, {"trained": store.local / dense["key"]})
     assert all(torch.equal(v, trained[k]) for k, v in state.items())  # the whole network, decoder too
     begun = initialise(FCRN("resnet18"), config.seed, state).state_dict()
     assert all(torch.equal(v, trained[k]) for k, v in begun.items())

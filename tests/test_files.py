@@ -19,6 +19,7 @@ from lthdepth import files, versions
 from lthdepth.data import weights
 from lthdepth.errors import UserError
 from lthdepth.runs import run as runs
+from lthdepth.training import arms
 from lthdepth.training import fit as train
 
 pytestmark = pytest.mark.usefixtures("narrow")
@@ -94,11 +95,13 @@ def stopped(frames, folder, epochs):
     """A run that was stopped after each of its first `epochs` epochs."""
     folder.mkdir()
     config = TINY.replace(test=False)
-    ticket, _ = runs.arms.start(config, weights.NONE)
+    ticket, _, _ = runs.arms.start(config, weights.NONE)
     for _ in range(epochs):
         with pytest.raises(train.Stopped):
-            train.fit(config, frames, None, ticket, folder, deadline=0, progress=False)
-    return lambda: train.fit(config, frames, None, ticket, folder, progress=False)
+            train.fit(
+                config, frames, arms.Start(ticket, None), folder, train.Options(deadline=0, progress=False)
+            )
+    return lambda: train.fit(config, frames, arms.Start(ticket, None), folder, train.Options(progress=False))
 
 
 @pytest.fixture(scope="module")
@@ -274,9 +277,11 @@ def test_weights_that_left_the_finite_numbers_in_the_last_step_are_no_result(fra
         self.param_groups[1]["params"][0].data.view(-1)[0] = float("inf")
 
     monkeypatch.setattr(torch.optim.SGD, "step", last)
-    ticket, _ = runs.arms.start(config, weights.NONE)
+    ticket, _, _ = runs.arms.start(config, weights.NONE)
     with pytest.raises(train.Diverged):
-        train.fit(config, make_one_batch(frames), None, ticket, tmp_path, progress=False)
+        train.fit(
+            config, make_one_batch(frames), arms.Start(ticket, None), tmp_path, train.Options(progress=False)
+        )
     assert list(tmp_path.iterdir()) == []
 
 
@@ -301,15 +306,15 @@ def test_an_interrupted_run_closes_its_bar(frames, tmp_path, monkeypatch):
 
     monkeypatch.setattr(train, "tqdm", Bar)
     monkeypatch.setattr(train.augment.Views, "train", interrupted)
-    ticket, _ = runs.arms.start(TINY, weights.NONE)
+    ticket, _, _ = runs.arms.start(TINY, weights.NONE)
     with pytest.raises(KeyboardInterrupt):
-        train.fit(TINY, frames, None, ticket, tmp_path)
+        train.fit(TINY, frames, arms.Start(ticket, None), tmp_path)
     assert bars and all(bar.disable for bar in bars)  # what closing leaves
 
 
 def test_a_clock_that_is_set_back_again_and_again_changes_nothing(frames, tmp_path, monkeypatch, reference):
     go_on, now = stopped(frames, tmp_path / "run", 1), iter(range(2 * 10**9, 0, -3600))
     monkeypatch.setattr(time, "time", lambda: float(next(now)))
-    results, _ = go_on()
+    results, *_ = go_on()
     assert results["seconds"] > 0 and results["images_per_second"] > 0
     assert_reference(tmp_path / "run", reference)

@@ -25,6 +25,7 @@ from lthdepth.paper import provenance
 from lthdepth.paper.study import Desk
 from lthdepth.runs import effort
 from lthdepth.runs import run as runs
+from lthdepth.training import arms
 from lthdepth.training import fit as train
 
 pytestmark = pytest.mark.usefixtures("narrow")
@@ -91,11 +92,17 @@ def test_published_arrays_without_checksum_are_read_and_get_one_when_published_a
 def test_a_checkpoint_of_the_first_layout_is_continued_exactly(frames, tmp_path):
     """One file, no checksum, written by torch.save; its optimiser that of torch, with the groups encoder and decoder."""
     config = TINY.replace(epochs=2, test=False, arm="omp", density=0.1)
-    ticket, _ = runs.arms.start(config, weights.NONE)
+    ticket, _, _ = runs.arms.start(config, weights.NONE)
     for name, deadline in (("whole", None), ("old", 0)):
         (tmp_path / name).mkdir()
         try:
-            train.fit(config, frames, None, ticket, tmp_path / name, deadline=deadline, progress=False)
+            train.fit(
+                config,
+                frames,
+                arms.Start(ticket, None),
+                tmp_path / name,
+                train.Options(deadline=deadline, progress=False),
+            )
         except train.Stopped:
             saved = files.read_tensors(tmp_path / name / "checkpoint.pt")
             model = initialise(FCRN("resnet18"), 0)
@@ -110,7 +117,7 @@ def test_a_checkpoint_of_the_first_layout_is_continued_exactly(frames, tmp_path)
                 {"model": model.state_dict(), "optimiser": first.state_dict(), "state": saved["state"]},
                 tmp_path / "old" / "checkpoint.pt",
             )
-    train.fit(config, frames, None, ticket, tmp_path / "old", progress=False)
+    train.fit(config, frames, arms.Start(ticket, None), tmp_path / "old", train.Options(progress=False))
     wanted, found = (files.read_tensors(tmp_path / name / "weights.pt") for name in ("whole", "old"))
     assert all(torch.equal(found[k], v) for k, v in wanted.items())
 

@@ -26,6 +26,8 @@ OTHER = {
     "density": 0.5,
     "round_epochs": 3,
     "rewind": 2,
+    "stride": 3,
+    "distil": 0.5,
     "recalibrate": 32,
     "seed": 7,
     "backbone": "resnet18",
@@ -97,10 +99,10 @@ def test_the_floor_knows_no_weights():
 def test_a_drawn_ticket_follows_from_arm_density_seed_and_weights():
     initial, start = weights.NONE, train.initialise(FCRN("resnet18"), 5).encoder.state_dict()
     config = Config(arm="omp", density=0.1, seed=5, backbone="resnet18")
-    omp, state = arms.start(config, initial)
+    omp, state, _ = arms.start(config, initial)
     assert all(torch.equal(v, start[k]) for k, v in state.items())
     assert omp.fingerprint == tickets.magnitude(mask.prunable(start), 0.1).fingerprint
-    dense, _ = arms.start(Config(backbone="resnet18"), initial)
+    dense, _, _ = arms.start(Config(backbone="resnet18"), initial)
     assert dense.kept == dense.size == omp.size
 
 
@@ -336,7 +338,7 @@ def test_imp_runs_its_rounds_keeps_their_tickets_and_rewinds(frames, narrow_stat
         assert max(float(g.max()) for g in gone if len(g)) <= smallest_kept
         assert not any((m & ~before.masks[k]).any() for k, m in after.masks.items())
     assert record["ticket"]["fingerprint"] == masks[-1].fingerprint
-    ticket, start = arms.start(config, initial, parent=folders[1])
+    ticket, start, _ = arms.start(config, initial, None, {"trained": folders[1]})
     assert ticket.fingerprint == masks[-1].fingerprint
     assert all(torch.equal(start[k], v) for k, v in state.items())  # rewound
     times = [f.stat().st_mtime_ns for f in folders]

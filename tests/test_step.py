@@ -24,7 +24,7 @@ KINDS = {
 def taken(config, frames, device="cpu", steps=5, saved=None, **options):
     """The model, its optimiser and the mean loss after a few steps; `saved`: an optimiser's state to start from."""
     device = torch.device(device)
-    ticket, start = arms.start(config, weights.NONE)
+    ticket, start, _ = arms.start(config, weights.NONE)
     model = step.place(train.initialise(FCRN(config.backbone), config.seed, start), device).train()
     views = augment.Views(frames, config.height, config.width, device)
     masking, opt = mask.Masking(ticket, model.encoder), step.optimiser(config, model)
@@ -43,7 +43,7 @@ def test_a_step_equals_one_written_plainly(kind, frames):
     """Masks multiplied into weights and gradients of every layer, before and after every step; one batch at a time."""
     config = KINDS[kind]
     model, _, mean_loss = taken(config, frames)
-    ticket, start = arms.start(config, weights.NONE)
+    ticket, start, _ = arms.start(config, weights.NONE)
     plain = train.initialise(FCRN(config.backbone), config.seed, start).train()
     masks = {f"encoder.{k}": m.float() for k, m in ticket.masks.items()}
     named, views, losses = dict(plain.named_parameters()), augment.Views(frames, 32, 32, "cpu"), []
@@ -53,7 +53,7 @@ def test_a_step_equals_one_written_plainly(kind, frames):
         params = [p for n, p in named.items() if n.startswith("encoder.") == part]
         make = torch.optim.SGD if kind == "sgd" else torch.optim.AdamW
         opts.append(
-            make(params, lr=lr / 2, foreach=False, **decay, **({"momentum": 0.9} if kind == "sgd" else {}))
+            make(params, lr=lr / 2, fused=True, **decay, **({"momentum": 0.9} if kind == "sgd" else {}))
         )
     for i in range(5):
         index = np.arange(4) + i

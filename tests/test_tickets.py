@@ -54,12 +54,7 @@ def test_layerwise_tickets_have_exact_totals_and_keep_the_largest_of_each_layer(
     total = round(density * size(w))
     if not total:
         return
-    profile = dict(zip(w, np.random.default_rng(seed).uniform(0.01, 1, len(w)), strict=True))
-    for ticket in (
-        tickets.uniform(w, density),
-        tickets.erk(w, density),
-        tickets.profiled(w, profile, density),
-    ):
+    for ticket in (tickets.uniform(w, density), tickets.erk(w, density)):
         assert ticket.kept == total
         for name, m in ticket.masks.items():
             magnitudes = w[name].abs()
@@ -99,35 +94,6 @@ def test_iterations_are_nested_exact_and_prune_the_smallest_survivors(shapes, se
         assert values[new].min() >= values[old & ~new].max()
         assert after.history[-1]["parent"] == ticket.fingerprint
         ticket = after
-
-
-def test_overlap_by_hand():
-    one = mask.Ticket({"a": torch.tensor([True, True, False]), "b": torch.tensor([False])})
-    two = mask.Ticket({"a": torch.tensor([True, False, True]), "b": torch.tensor([False])})
-    found = tickets.overlap(one, two)
-    assert found["a"] == found["all"] == pytest.approx(1 / 3) and np.isnan(found["b"])
-
-
-@given(shapes, st.integers(0, 99), st.floats(0.05, 0.5))
-def test_a_profile_is_followed_up_to_full_layers(shapes, seed, density):
-    """Layers that are not full get counts in proportion to their share, to within one weight."""
-    w = network([(6, 6, 3, 3), *shapes], seed)
-    profile = dict(zip(w, np.random.default_rng(seed).uniform(0.2, 1, len(w)), strict=True))
-    layers = tickets.profiled(w, profile, density).layers()
-    scales = [
-        ((kept - 1) / (profile[k] * n), (kept + 1) / (profile[k] * n)) for k, kept, n in layers if kept < n
-    ]
-    if scales:
-        assert max(low for low, _ in scales) <= min(high for _, high in scales) + 1e-9
-
-
-def test_a_profile_with_empty_layers_leaves_them_empty_and_asks_no_more_than_there_is():
-    w = network([(4, 4, 1, 1), (4, 4, 1, 1)], 0)
-    names = list(w)
-    found = tickets.profiled(w, {names[0]: 0.0, names[1]: 0.3}, 0.5)
-    assert [kept for _, kept, _ in found.layers()] == [0, 16]
-    with pytest.raises(UserError, match="profile"):
-        tickets.profiled(w, {names[0]: 0.0, names[1]: 0.3}, 0.6)
 
 
 @pytest.mark.parametrize("sparsity", ["0.8", "0.91", "0.96", "0.98"])
@@ -235,8 +201,8 @@ def initial(resnet18_state):
 
 def test_reinit_keeps_the_places_and_loses_the_weights(initial):
     config = Config(arm="omp", density=0.1, backbone="resnet18", seed=3)
-    one, state = arms.start(config, initial)
-    two, other = arms.start(config.replace(arm="reinit"), initial)
+    one, state, _ = arms.start(config, initial)
+    two, other, _ = arms.start(config.replace(arm="reinit"), initial)
     assert one.fingerprint == two.fingerprint
     assert all(torch.equal(v, initial.state[k]) for k, v in state.items())
     assert not any(torch.equal(other[k], initial.state[k]) for k in one.masks)
@@ -244,8 +210,8 @@ def test_reinit_keeps_the_places_and_loses_the_weights(initial):
 
 def test_permuted_keeps_places_and_the_values_of_each_layer(initial):
     config = Config(arm="omp", density=0.1, backbone="resnet18", seed=3)
-    one, state = arms.start(config, initial)
-    two, other = arms.start(config.replace(arm="permuted"), initial)
+    one, state, _ = arms.start(config, initial)
+    two, other, _ = arms.start(config.replace(arm="permuted"), initial)
     assert one.fingerprint == two.fingerprint
     moved = 0
     for name, m in one.masks.items():
@@ -261,7 +227,7 @@ def test_imp_descends_round_by_round_to_the_dense_run():
     chain = []
     while config:
         chain.append(config)
-        config = arms.parent_of(config)
+        config = arms.parents(config).get("trained")
     assert [(c.arm, c.density) for c in chain] == [
         ("imp", level(3)),
         ("imp", level(2)),
@@ -271,11 +237,18 @@ def test_imp_descends_round_by_round_to_the_dense_run():
     assert all(c.epochs == 9 and c.seed == 5 for c in chain)
     late = Config(arm="imp", density=level(2), epochs=9, rewind=2)
     assert (
-        arms.parent_of(late).rewind == 2
+        arms.parents(late)["trained"].rewind == 2
     )  # a chain of its own: other rewound weights, other trained weights
-    assert arms.origin_of(late) == arms.parent_of(arms.parent_of(late)) == chain[-1].replace(seed=0)
-    assert arms.origin_of(chain[0]) is None
+    assert (
+        arms.parents(late)["origin"]
+        == arms.parents(arms.parents(late)["trained"])["trained"]
+        == chain[-1].replace(seed=0)
+    )
+    assert "origin" not in arms.parents(chain[0])
     short = Config(arm="imp", density=level(2), epochs=9, round_epochs=2)
-    assert [arms.parent_of(short).epochs, arms.parent_of(arms.parent_of(short)).epochs] == [2, 2]
+    assert [
+        arms.parents(short)["trained"].epochs,
+        arms.parents(arms.parents(short)["trained"])["trained"].epochs,
+    ] == [2, 2]
     with pytest.raises(UserError, match="0.8"):
-        arms.parent_of(Config(arm="imp", density=0.5))
+        arms.parents(Config(arm="imp", density=0.5))

@@ -20,7 +20,7 @@ from lthdepth.config import Config
 from lthdepth.data import augment, weights
 from lthdepth.errors import UserError
 from lthdepth.model import FCRN
-from lthdepth.training import arms, step
+from lthdepth.training import arms, evaluate, step
 from lthdepth.training import fit as train
 
 pytestmark = pytest.mark.usefixtures("narrow")
@@ -38,7 +38,8 @@ def fit(config, frames, folder, **options):
     """Results without times, arrays, and the weights file."""
     folder.mkdir(exist_ok=True)
     options = {"every": NEVER, "progress": False} | options
-    results, arrays = train.fit(config, frames, None, ticket_of(config), folder, **options)
+    start = arms.Start(ticket_of(config), None)
+    results, arrays, _ = train.fit(config, frames, start, folder, train.Options(**options))
     saved = torch.load(folder / "weights.pt", weights_only=True)
     return {k: v for k, v in results.items() if k not in TIMES}, arrays, saved
 
@@ -251,7 +252,7 @@ def test_a_real_run_learns_far_below_the_floor(tmp_path, monkeypatch):
         colour=0.0,
     )
     results, _, _ = fit(config, frames, tmp_path)
-    floor, _ = train.floor(config.replace(arm="floor"), frames)
+    floor, _ = evaluate.floor(config.replace(arm="floor"), frames)
     assert results["curves"]["train_loss"][-1] < 0.5 * results["curves"]["train_loss"][0]
     assert results["test"]["full"]["pooled"]["rms"] < 0.5 * floor["test"]["full"]["pooled"]["rms"]
 
@@ -351,7 +352,7 @@ def test_predictions_are_enlarged_bilinearly():
 
 @pytest.mark.parametrize("holdout", [True, False])
 def test_the_floor_is_the_mean_map_of_the_frames_trained_on(frames, holdout):
-    results, arrays = train.floor(Config(arm="floor", holdout=holdout), frames)
+    results, arrays = evaluate.floor(Config(arm="floor", holdout=holdout), frames)
     fit_rows = sorted(rows(frames, "train") if holdout else rows(frames, "train", "validation"))
     depth = frames.depth[fit_rows].astype(np.float64)
     everywhere = depth[depth > 0].mean()
@@ -386,7 +387,13 @@ def test_the_ticket_may_be_any(frames, tmp_path):
         for k, v in mask.prunable(model.encoder.state_dict()).items()
     }
     config = TINY.replace(arm="file", epochs=1)
-    train.fit(config, frames, None, mask.Ticket(masks), tmp_path, every=NEVER, progress=False)
+    train.fit(
+        config,
+        frames,
+        arms.Start(mask.Ticket(masks), None),
+        tmp_path,
+        train.Options(every=NEVER, progress=False),
+    )
     saved = torch.load(tmp_path / "weights.pt", weights_only=True)
     assert not any(saved[f"encoder.{k}"].any() for k in masks if "layer4" in k)
     assert all(saved[f"encoder.{k}"].any() for k in masks if "layer4" not in k)

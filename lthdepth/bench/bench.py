@@ -201,13 +201,12 @@ class Bench:
     def whole(self, epochs=100, frames=TRAIN, tested=TEST):
         """A run from its first step to its scores, as `train.fit` makes it."""
         config = self.large.replace(epochs=epochs, holdout=False)
-        ticket, start = arms.start(config, weights.NONE)
+        start = arms.start(config, weights.NONE)
         data = noise(frames + tested, frames)
         with tempfile.TemporaryDirectory() as folder:
             began = time.perf_counter()
-            results, _ = train.fit(
-                config, data, start, ticket, Path(folder), self.device, every=math.inf, progress=False
-            )
+            options = train.Options(self.device, every=math.inf, progress=False)
+            results, *_ = train.fit(config, data, start, Path(folder), options)
             seconds = time.perf_counter() - began
         steps = frames // config.batch * epochs
         floor = (6 * steps * config.batch + 2 * tested) * macs(config) / self.flops

@@ -30,7 +30,7 @@ class Taken:
     """A network in training, a step a call."""
 
     def __init__(self, config, frames, device, **options):
-        ticket, start = arms.start(config, weights.NONE)
+        ticket, start, _ = arms.start(config, weights.NONE)
         model = place(initialise(FCRN(), 0, start), device).train()
         self.views = augment.Views(frames, config.height, config.width, device)
         self.step = Step(

@@ -109,29 +109,12 @@ def run(
     if record := finished():
         tidy(folder)
         return record
-    origin = parent = None
-    if before := arms.origin_of(config):
-        made = run(
-            before,
-            frames,
-            initial,
-            store,
-            device,
-            study,
-            None,
-            deadline,
-            every,
-            progress,
-            True,
-            config.rewind,
-            wait=wait,
-        )
-        origin = store.local / made["key"]
-    if before := arms.parent_of(config):
-        made = run(
-            before, frames, initial, store, device, study, None, deadline, every, progress, True, wait=wait
-        )
-        parent = store.local / made["key"]
+    folders = {}
+    for role, before in arms.parents(config).items():
+        snap = config.rewind if role == "origin" else 0
+        rest = (None, deadline, every, progress, True, snap)
+        made = run(before, frames, initial, store, device, study, *rest, wait=wait)
+        folders[role] = store.local / made["key"]
     record = {"key": name, "study": study, "arm": config.arm, "density": config.density, "seed": config.seed}
     record["config"], record["init"] = dataclasses.asdict(config), initial.summary()
     record["data"] = frames.summary()
@@ -144,14 +127,11 @@ def run(
         if record_there := finished():  # another process has made it meanwhile
             checkpoint.clear(folder)
             return record_there
-        fitting = {
-            "device": device,
-            "deadline": deadline,
-            "every": every,
-            "progress": progress,
-            "snapshot": snapshot,
-        }
-        return _make(record, config, frames, initial, folder, ticket, parent, origin, **fitting)
+        options = train.Options(device, deadline, every, progress, keep, snapshot, wait)
+        start = None
+        if config.arm != "floor":
+            start = arms.start(config, initial, frames, folders, ticket, device)
+        return _make(record, config, frames, start, folder, options)
 
 
 @contextmanager
@@ -165,26 +145,20 @@ def _noted(record, folder, device):
         raise
 
 
-def _make(record, config, frames, initial, folder, ticket, parent, origin, device, **fitting):
+def _make(record, config, frames, start, folder, options):
     """Train or continue one run in its folder, which this process holds; record: what is known of it before."""
-    if config.arm == "floor":
-        results, arrays = train.floor(config, frames)
-        record["densities"] = None
-    else:
-        ticket, state = arms.start(config, initial, ticket, parent, origin)
-        ticketfile.save(ticket, folder / "ticket.npz", config.backbone, initial.fingerprint)
-        record["ticket"] = {
-            "fingerprint": ticket.fingerprint,
-            "history": ticket.history,
-            "layers": ticket.layers(),
-        }
-        with _noted(record, folder, device):
-            results, arrays = train.fit(config, frames, state, ticket, folder, device, **fitting)
+    with _noted(record, folder, options.device):
+        results, arrays, ticket = train.fit(config, frames, start, folder, options)
+    record["densities"] = None
+    if ticket:
+        ticketfile.save(ticket, folder / "ticket.npz", config.backbone, record["init"]["fingerprint"])
+        layers = ticket.layers()
+        record["ticket"] = {"fingerprint": ticket.fingerprint, "history": ticket.history, "layers": layers}
         record["densities"] = mask.densities(ticket, FCRN(config.backbone), config.height, config.width)
         if ticket.kept < ticket.size:
             arrays["ticket"] = overlap.sample(ticket)
     arrays |= {f"{split}/frames": train.rows_of(frames, config)[split] for split in ("validation", "test")}
-    record |= results | environment(device) | {"status": "finished"}
+    record |= results | environment(options.device) | {"status": "finished"}
     record = sealed(record)
     write_arrays(folder / "arrays.npz", arrays)
     write_atomic(folder / "record.json", record)  # last: a run is finished when its record is there

@@ -62,10 +62,8 @@ def plan(configs, inputs, store):
             )
             return key
         needs, folder = [], ""
-        if before := arms.origin_of(config):
-            needs.append(add(before, True, config.rewind))
-        if before := arms.parent_of(config):
-            needs.append(add(before, True))
+        for role, before in arms.parents(config).items():
+            needs.append(add(before, True, config.rewind if role == "origin" else 0))
         why = failed[key]["reason"] if key in failed else ""
         why = why or next(
             (f"it needs {name}, which failed" for name in needs if name in jobs and jobs[name].failed), ""

@@ -76,7 +76,7 @@ def run(args):
             if config.arm == "logits"
             else None
         )
-        found, _ = arms.start(config, initial, found)
+        found = arms.start(config, initial, given=found).ticket
         ticketfile.save(found, args.file, backbone, initial.fingerprint)
     elif args.action == "convert":
         if not args.out:

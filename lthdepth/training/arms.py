@@ -1,112 +1,159 @@
-"""What the arms of the study start from: a ticket, and the encoder weights under it."""
+"""What the arms of the study start from: a ticket, the encoder weights under it, and the runs that these follow from."""
 
+from typing import NamedTuple
+
+import numpy as np
 import torch
 
 from .. import ticketfile, tickets
-from ..config import level, rounds
+from ..config import ROUNDS, level, rounds
+from ..data.augment import Views
+from ..errors import UserError
 from ..files import read_tensors
-from ..mask import prunable
+from ..loss import LOSSES
+from ..mask import Ticket, prunable
 from ..model import FCRN, initialise
+from .evaluate import rows_of
+
+FISHER_FRAMES = 400  # training frames over which squared gradients are averaged
 
 
-def start(config, initial, given=None, parent=None, origin=None):
-    """Ticket and initial encoder of a run.
+class Start(NamedTuple):
+    """Where a run starts.
 
-    Args:
-        config: `Config` of any arm but the floor.
-        initial: `weights.Initial`.
-        given: ticket of the arms "file" and "logits".
-        parent, origin: folders of the finished runs that `parent_of` and `origin_of` name, where they name one.
+    ticket: `mask.Ticket`; state: a torchvision state dict without `fc`, or one of a whole FCRN (lrr, finetuned), in
+    which pruned weights are not zeroed; teacher: state dict of the trained FCRN that is distilled, or None.
+    """
+
+    ticket: Ticket
+    state: dict
+    teacher: dict | None = None
+
+
+def parents(config):
+    """The runs that a run follows from, by what they give it.
 
     Returns:
-        `(ticket, state)`: a `mask.Ticket`, and a torchvision state dict without `fc` or (arm "finetuned") one of a whole
-        FCRN. Pruned weights in it are not zeroed.
+        `{role: Config}`: "trained" gives the weights a ticket is drawn from (the round before, or the dense run);
+        "origin" the encoder after epoch `config.rewind`, batch-norm statistics included, to which imp rewinds; "teacher"
+        the network that is distilled.
+
+    Raises:
+        UserError: the density is not one that rounds of `config.stride` levels reach.
+    """
+    needed = {}
+    if config.arm in ROUNDS and config.density < 1:
+        k = rounds(config.density)
+        if k % config.stride:
+            raise UserError(f"rounds of {config.stride} levels do not reach 0.8^{k}: choose a multiple.")
+        before = config.replace(density=level(k - config.stride), epochs=config.round_epochs or config.epochs)
+        needed["trained"] = before if k > config.stride else dense(config)
+        if config.rewind:
+            needed["origin"] = dense(config)
+    elif config.arm in ("finetuned", "fisher"):
+        needed["trained"] = dense(config)
+    if config.distil:
+        needed["teacher"] = dense(config)
+    return needed
+
+
+def dense(config):
+    """The dense run from which the tickets of a run follow."""
+    epochs = config.round_epochs or config.epochs
+    plain = {"round_epochs": 0, "rewind": 0, "stride": 1, "distil": 0.0}
+    return config.replace(arm="dense", density=1.0, epochs=epochs, **plain)
+
+
+def lineage(config):
+    """A configuration and, one behind another, those that its ticket follows from."""
+    while config:
+        yield config
+        config = parents(config).get("trained")
+
+
+def start(config, initial, frames=None, folders=None, given=None, device="cpu"):
+    """`Start` of a run.
+
+    Args:
+        config: `Config` of any arm but the floor; initial: `weights.Initial`; frames: of the arm fisher.
+        folders: `{role: folder}` of the finished runs that `parents` names.
+        given: ticket of the arms "file" and "logits".
+        device: where the gradients of the arm fisher are computed.
 
     Raises:
         UserError: the density keeps nothing.
     """
+    folders = folders or {}
     scratch = initialise(FCRN(config.backbone), config.seed).encoder.state_dict()
     state = initial.state or scratch
     weights = prunable(state)
+    teacher = read_tensors(folders["teacher"] / "weights.pt") if "teacher" in folders else None
+    trained = read_tensors(folders["trained"] / "weights.pt") if "trained" in folders else None
+    if "origin" in folders:
+        state = read_tensors(folders["origin"] / f"epoch-{config.rewind}.pt")
+    ticket = given or draw(config, weights)
+    if trained is not None:
+        of_encoder = {k: trained[f"encoder.{k}"] for k in weights}
     match config.arm:
-        case "omp":
-            return tickets.magnitude(weights, config.density), state
-        case "random":
-            return tickets.random(weights, config.density, config.seed), state
-        case "shuffled":
-            return tickets.shuffled(tickets.magnitude(weights, config.density), config.seed), state
-        case "uniform":
-            return tickets.uniform(weights, config.density), state
-        case "erk":
-            return tickets.erk(weights, config.density), state
-        case "reinit":
-            return tickets.magnitude(weights, config.density), scratch
-        case "permuted":
-            ticket = tickets.magnitude(weights, config.density)
-            return ticket, permuted(state, ticket, config.seed)
-        case "imp" if parent is not None:
-            ticket, _ = ticketfile.load(parent / "ticket.npz")
-            trained = {k: v for k, v in _trained(parent).items() if k in weights}
-            if origin is not None:
-                state = read_tensors(origin / f"epoch-{config.rewind}.pt")
-            return tickets.iterate(
-                ticket, trained, config.density
-            ), state  # rewound: only the ticket comes from training
+        case "imp" | "lrr" if trained is not None:
+            before, _ = ticketfile.load(folders["trained"] / "ticket.npz")
+            ticket = tickets.iterate(before, of_encoder, config.density)
+            state = (
+                trained if config.arm == "lrr" else state
+            )  # imp rewinds: only the ticket comes from training
         case "finetuned":
-            ticket = tickets.magnitude(prunable(_trained(parent)), config.density)
+            ticket, state = tickets.magnitude(of_encoder, config.density), trained
             ticket.history[-1]["of"] = "the dense run's trained encoder"
-            return ticket, read_tensors(parent / "weights.pt")
-        case "file" | "logits":
-            return given, state
+        case "fisher":
+            squares = squared_gradients(trained, frames, config, device)
+            ticket = tickets.fisher(of_encoder, squares, config.density)
+        case "reinit":
+            state = scratch
+        case "permuted":
+            state = permuted(state, ticket, config.seed)
+    return Start(ticket, state, teacher)
+
+
+def draw(config, weights):
+    """The ticket of an arm that needs no training; all weights where the arm has none, or draws it later."""
+    match config.arm:
+        case "omp" | "reinit" | "permuted":
+            return tickets.magnitude(weights, config.density)
+        case "random":
+            return tickets.random(weights, config.density, config.seed)
+        case "shuffled":
+            return tickets.shuffled(tickets.magnitude(weights, config.density), config.seed)
+        case "uniform":
+            return tickets.uniform(weights, config.density)
+        case "erk":
+            return tickets.erk(weights, config.density)
+        case "lamp":
+            return tickets.lamp(weights, config.density)
         case _:
-            return tickets.dense(weights), state
+            return tickets.dense(weights)
 
 
-def parent_of(config):
-    """The configuration whose trained weights a run's ticket is drawn from; None for the arms that need none.
+def squared_gradients(state, frames, config, device):
+    """Squared gradients of the loss in a trained FCRN, averaged over batches of plain training frames, evenly spaced.
 
-    A run of iterative magnitude pruning at 0.8^k follows from the one at 0.8^(k-1), and the first from the dense run;
-    pruning after fine-tuning follows from the dense run. Raises UserError for a density that is no 0.8^k.
+    Batch norm uses its running statistics. Returns `{name: tensor}` of the prunable weights.
     """
-    if config.arm == "finetuned":
-        return _dense(config)
-    if config.arm != "imp" or config.density == 1:
-        return None
-    k = rounds(config.density)
-    return (
-        config.replace(density=level(k - 1), epochs=config.round_epochs or config.epochs)
-        if k > 1
-        else _dense(config)
-    )
-
-
-def lineage(config):
-    """A configuration and, one behind another, those that its ticket follows from (`parent_of`)."""
-    while config:
-        yield config
-        config = parent_of(config)
-
-
-def origin_of(config):
-    """The dense run to whose epoch `config.rewind` the arm imp rewinds; None where it rewinds to the pre-trained weights.
-
-    Its encoder is taken, batch-norm statistics included, and nothing else: the decoder starts from the seed and the
-    learning-rate schedule from its beginning, so that every arm trains the same decoder for as many epochs.
-    """
-    return _dense(config) if config.rewind and config.density < 1 else None
-
-
-def _dense(config):
-    """The dense run from which the tickets of a run follow."""
-    return config.replace(
-        arm="dense", density=1.0, epochs=config.round_epochs or config.epochs, round_epochs=0, rewind=0
-    )
-
-
-def _trained(folder):
-    """The encoder of a finished run: torchvision's names."""
-    saved = read_tensors(folder / "weights.pt")
-    return {k.removeprefix("encoder."): v for k, v in saved.items() if k.startswith("encoder.")}
+    model = initialise(FCRN(config.backbone), config.seed, state).to(device).eval()
+    views = Views(frames, config.height, config.width, torch.device(device), config.normalise, config.crop)
+    index = rows_of(frames, config)["fit"]
+    chosen = index[np.linspace(0, len(index) - 1, min(FISHER_FRAMES, len(index))).round().astype(int)]
+    parameters = prunable(dict(model.encoder.named_parameters()))
+    squares = {k: torch.zeros_like(p) for k, p in parameters.items()}
+    parts = np.array_split(chosen, -(-len(chosen) // config.batch))
+    plain = config.replace(scale=1.0, rotation=0.0, flip=False, colour=0.0)
+    for part in parts:
+        x, y = views.train(*views.plan(part, np.full((len(part), 9), 0.5), plain))
+        loss = LOSSES[config.loss](model(x)[:, 0], y)
+        for square, g in zip(
+            squares.values(), torch.autograd.grad(loss, list(parameters.values())), strict=True
+        ):
+            square.addcmul_(g, g, value=1 / len(parts))
+    return squares
 
 
 def permuted(state, ticket, seed):

@@ -58,7 +58,7 @@ def optimiser(config, model):
         group["lr"] = torch.tensor(0.0, device=device) if gpu else 0.1
     if config.optimiser in ("adamw", "adam"):
         kind = {"adamw": torch.optim.AdamW, "adam": torch.optim.Adam}[config.optimiser]
-        extra = {"fused": True, "capturable": True} if gpu else {}
+        extra = {"fused": True} | ({"capturable": True} if gpu else {})
         return kind(groups, betas=(config.momentum, 0.999), weight_decay=config.weight_decay, **extra)
     return torch.optim.SGD(groups, momentum=config.momentum, weight_decay=config.weight_decay, fused=True)
 
@@ -101,6 +101,13 @@ class Step:
         self.total = torch.zeros((), device=self.device)
         self.recorded = self.device.type == "cuda" if recorded is None else recorded
         self.side = torch.cuda.Stream(self.device) if self.recorded else None
+        self.teacher = (
+            None  # a trained FCRN in evaluation mode whose predictions are distilled, see `Config.distil`
+        )
+        self.forget()
+
+    def forget(self):
+        """Drop the recorded step, because the mask has been replaced; the next ones are plain until it is recorded anew."""
         self.graph, self.inputs, self.taken = None, None, 0
         self.masks = None  # those in the recording: another ticket needs another
 
@@ -135,6 +142,11 @@ class Step:
         with autocast(self.config, self.device):
             prediction = self.model(x)
         loss = LOSSES[self.config.loss](prediction[:, 0].float(), y)
+        if self.teacher is not None:
+            with torch.no_grad(), autocast(self.config, self.device):
+                taught = self.teacher(x)
+            distance = LOSSES["l1"](prediction[:, 0].float(), taught[:, 0].float().clamp(min=1e-3))
+            loss = torch.lerp(loss, distance, self.config.distil)
         self.opt.zero_grad(set_to_none=True)
         loss.backward()
         self.masking.gradients()
