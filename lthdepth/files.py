@@ -1,22 +1,28 @@
-"""Files that are either whole or absent, never executed, and locks that end with their process."""
+"""Files that are whole or absent and never executed, what other people's files wrap, and one lock."""
 
-import fcntl
+import errno
 import hashlib
 import io
 import json
+import lzma
 import os
-import platform
+import pickle
 import tempfile
 import time
 import zipfile
-from contextlib import contextmanager, suppress
+from argparse import Namespace
+from contextlib import contextmanager
 from pathlib import Path
 
+import filelock
 import numpy as np
 
 from .errors import UserError, reason, warn
 
-LARGEST = 2**31  # bytes that a packed file may unpack to: several ResNets with their optimiser
+LARGEST = 2**31  # bytes that a file may have, or unpack to: several ResNets with their optimiser
+ANEW = "remove it, and it is made again"
+RIVALS = ("ema", "encoder_k", "momentum", "target", "student")  # of two networks in a file, the one not meant
+NO_LOCKS = (errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP)
 
 
 class Busy(UserError):
@@ -49,9 +55,7 @@ def replacing(path):
         finally:
             os.close(folder)
     except OSError as error:
-        raise UserError(
-            f"cannot write {path} ({error.strerror or reason(error)}): free some space or use another folder."
-        ) from None
+        raise _unwritable(path, error) from None
     finally:
         if part:
             Path(part).unlink(missing_ok=True)
@@ -72,82 +76,140 @@ def write_atomic(path, content):
         content = json.dumps(content, indent=1) + "\n"
     if isinstance(content, str):
         content = content.encode()
-    with replacing(path) as part, open(part, "wb") as file:
-        file.write(content if isinstance(content, bytes) else sealed(content))
+    if not isinstance(content, bytes):
+        import torch  # here, for it takes 0.7 GB of memory, and who reads frames needs none of it
+
+        buffer = io.BytesIO()  # torch itself tells a full disk in another way
+        torch.save(content, buffer)
+        content = buffer.getbuffer()
+    with replacing(path) as part:
+        part.write_bytes(content)
 
 
-def sealed(content):
-    """What `torch.save` writes of tensors, with a SHA-256 of it all as the comment of its zip archive."""
-    import torch  # here, for it takes 0.7 GB of memory, and who reads frames needs none of it
+def read_tensors(path, device="cpu", then=ANEW):
+    """Read what `torch.save` or safetensors wrote, packed by xz or not. Nothing in the file is executed.
 
-    buffer = io.BytesIO()
-    torch.save(content, buffer)
-    buffer.seek(-2, io.SEEK_END)  # an archive ends with the length of its comment, here 0
-    comment = _seal(buffer.getbuffer()[: buffer.tell()])
-    buffer.write(len(comment).to_bytes(2, "little") + comment)
-    return buffer.getbuffer()
-
-
-def _seal(content):
-    return b"sha256:" + hashlib.sha256(content).hexdigest().encode()
-
-
-def read_tensors(path, device="cpu"):
-    """Read tensors that `write_atomic` wrote. Nothing in the file is executed.
-
-    A file without a checksum, of an earlier version, is read as it is.
+    Args:
+        path: the file; device: where the tensors go; then: what a person should do about a damaged one.
 
     Raises:
-        UserError: the file is absent or damaged.
+        UserError: the file is absent, damaged, too large, or holds more than tensors and plain values.
     """
-    from .versions import torch  # one that is safe
+    import safetensors.torch
+    import torch
 
     path = Path(path)
     try:
+        if path.stat().st_size > LARGEST:
+            raise ValueError(f"it has more than {LARGEST >> 20} MiB")
         data = path.read_bytes()
-        comment = check_zip(io.BytesIO(data), path)
-        if comment and comment != _seal(memoryview(data)[: -len(comment) - 2]):
-            raise ValueError("its checksum does not match")
-        return torch.load(io.BytesIO(data), map_location=device, weights_only=True)
-    except UserError:
-        raise
-    except Exception as error:  # torch has many ideas of a damaged file
+        if path.suffix.lower() == ".xz":
+            unpacker = lzma.LZMADecompressor()
+            data = unpacker.decompress(data, LARGEST)
+            if not unpacker.eof:
+                raise EOFError("it is cut short, or too large")
+        if looks_like_html(data[:1024]):
+            raise ValueError("it is a web page: read what the server said")
+        if path.suffix.lower() == ".safetensors":
+            return safetensors.torch.load(data)
+        if zipfile.is_zipfile(io.BytesIO(data)):
+            _check_zip(io.BytesIO(data))
+        with torch.serialization.safe_globals([Namespace]):  # torchvision and timm save their arguments so
+            return torch.load(io.BytesIO(data), map_location=device, weights_only=True)
+    except pickle.UnpicklingError:
         raise UserError(
-            f"{path} cannot be read ({reason(error)}): remove it, and it is made again."
+            f"{path} is no plain file of tensors; nothing in it was run. Save a state dict instead."
         ) from None
+    except Exception as error:  # every library here has its own idea of a damaged file
+        raise UserError(f"{path} cannot be read ({reason(error)}): {then}.") from None
 
 
-def check_zip(file, name):
-    """Refuses a zip archive that would unpack to more than `LARGEST` bytes. Returns its comment.
-
-    Raises:
-        UserError: it would; `name` is the file for the message.
-        zipfile.BadZipFile: it is none.
-    """
-    with zipfile.ZipFile(file) as archive:
-        if sum(member.file_size for member in archive.infolist()) > LARGEST:
-            raise UserError(f"{name} unpacks to more than {LARGEST >> 20} MiB: that is nothing of ours.")
-        return archive.comment
-
-
-def read_arrays(path, then="remove it, and it is made again"):
+def read_arrays(path, then=ANEW):
     """Read the arrays of a `.npz`: `{name: array}`. Nothing in the file is executed.
 
-    Args:
-        path: the file.
-        then: what a person should do about a damaged one.
-
-    Raises:
-        UserError: the file is absent, damaged, holds more than plain arrays, or unpacks to more than `LARGEST` bytes.
+    Args and raises: as `read_tensors`.
     """
     try:
-        check_zip(path, path)
+        _check_zip(path)
         with np.load(path, allow_pickle=False) as file:
             return {name: file[name] for name in file.files}
-    except UserError:
-        raise
     except Exception as error:  # numpy, zipfile and zlib each have their own
         raise UserError(f"{path} cannot be read ({reason(error)}): {then}.") from None
+
+
+def _check_zip(file):
+    """Raises ValueError for an archive that unpacks to more than `LARGEST`, or of which a part has another CRC-32."""
+    with zipfile.ZipFile(file) as archive:
+        if sum(member.file_size for member in archive.infolist()) > LARGEST:
+            raise ValueError(f"it unpacks to more than {LARGEST >> 20} MiB")
+        if bad := archive.testzip():  # which torch does not check
+            raise ValueError(f"{bad} in it is damaged")
+
+
+def looks_like_html(head):
+    """Whether the first bytes of a file are those of a web page."""
+    start = head.lstrip(b"\xef\xbb\xbf \t\r\n").lower()
+    return start.startswith((b"<!doctype", b"<html", b"<head", b"<?xml", b"<!--"))
+
+
+def unwrap(content, names):
+    """The tensors that have some names, out of the containers and from behind the prefixes that a file wraps them in.
+
+    Containers are dictionaries in dictionaries, such as "state_dict" or "model"; prefixes end with a dot, such as
+    "module." or "encoder_q.". Of several networks the one with most of the names is taken, of equals not one of `RIVALS`.
+
+    Args:
+        content: what `read_tensors` or `read_arrays` gave; names: set of the names to look for.
+
+    Returns:
+        `(tensors, where)`: `{name: tensor}` with everything else behind the same prefix, its sparse tensors dense, and
+        words for where they were, "" for a plain file. `({}, names that are there)` where there is none of the names.
+
+    Raises:
+        ValueError: the tensors have no values, or claim more memory than `LARGEST`.
+    """
+    networks, parts = {}, list(_dictionaries(content))
+    for where, part in parts:
+        for key in part:
+            words = key.split(".")
+            for i in range(len(words)):
+                if ".".join(words[i:]) in names:
+                    place = where, ".".join([*words[:i], ""])
+                    networks[place] = networks.get(place, 0) + 1
+                    break
+    if not networks:
+        keys = list(max((part for _, part in parts), key=len, default={}))
+        return {}, ", ".join(keys[:3]) + ", …" * (len(keys) > 3) or f"nothing, in a {type(content).__name__}"
+
+    def order(place):
+        return -networks[place], any(rival in "".join(place) for rival in RIVALS)
+
+    first, *others = sorted(networks, key=order)
+    part, prefix = dict(parts)[first[0]], first[1]
+    tensors = {k.removeprefix(prefix): v for k, v in part.items() if k.startswith(prefix)}
+    others = [repr("".join(place)) for place in others if networks[place] == networks[first]]
+    where = f"the network in it under {''.join(first)!r} is taken" if any(first) else ""
+    return _dense(tensors), where + f", not that under {' or '.join(others)}" * bool(others)
+
+
+def _dictionaries(content, where="", depth=4):
+    """Yields `(where, dictionary)` for a dictionary and those in it, of each what has a text as its name."""
+    if isinstance(content, dict) and depth:
+        content = {k: v for k, v in content.items() if isinstance(k, str)}
+        yield where, content
+        for key, value in content.items():
+            yield from _dictionaries(value, f"{where}{key}/", depth - 1)
+
+
+def _dense(tensors):
+    import torch
+
+    tensors = {k: v for k, v in tensors.items() if isinstance(v, torch.Tensor)}
+    if any(v.device.type == "meta" for v in tensors.values()):
+        raise ValueError("it holds names and shapes without values")
+    if sum(v.numel() * v.element_size() for v in tensors.values()) > LARGEST:
+        raise ValueError(f"it unpacks to more than {LARGEST >> 20} MiB")
+    return {k: v if v.layout == torch.strided else v.to_dense() for k, v in tensors.items()}
 
 
 def digest(arrays):
@@ -162,7 +224,7 @@ def digest(arrays):
 def locked(path, wait=True, deadline=None):
     """Holds a file or folder for this process alone until the block, or the process, ends, however it ends.
 
-    What a killed process left half-written of it, or in it, is then removed.
+    The lock is a file in `.locks` beside it. What a killed process left half-written of it, or in it, is removed.
 
     Args:
         path: what to hold; need not exist.
@@ -171,62 +233,35 @@ def locked(path, wait=True, deadline=None):
 
     Raises:
         Busy: another process holds it still.
-        UserError: as `replacing`.
+        UserError: the folder cannot be written.
     """
     path = Path(path)
-    lock = path.with_name(f".{path.name}.lock")
-    handle = _take(lock, path, wait, deadline)
+    lock = filelock.FileLock(path.parent / ".locks" / f"{path.name}.lock")
+    try:
+        Path(lock.lock_file).parent.mkdir(parents=True, exist_ok=True)
+        try:
+            lock.acquire(timeout=0)
+        except filelock.Timeout:
+            if not wait:
+                raise
+            warn(f"another process is at work on {path}; waiting for it to end.")
+            lock.acquire(timeout=-1 if deadline is None else max(0, deadline - time.monotonic()))
+    except filelock.Timeout:
+        raise Busy(f"another process is at work on {path}; wait for it to end.") from None
+    except OSError as error:
+        if error.errno not in NO_LOCKS:
+            raise _unwritable(path, error) from None
+        warn(f"{path.parent} has no file locks ({error.strerror}): start no second process on the same run.")
     try:
         for folder, start in ((path.parent, f".{path.name}."), (path, ".")):
-            for stale in folder.iterdir() if folder.is_dir() else ():
-                if stale.name.startswith(start) and stale.suffix == ".part":
-                    stale.unlink(missing_ok=True)
+            for stale in folder.glob(f"{start}*.part"):
+                stale.unlink(missing_ok=True)
         yield
     finally:
-        lock.unlink(missing_ok=True)
-        os.close(handle)
+        lock.release()
 
 
-def tidy(path):
-    """Remove what a process that was killed right after it wrote a file left beside it, where this one may."""
-    if any(path.parent.glob(f".{path.name}.*")):
-        with suppress(UserError), locked(path, wait=False):
-            pass
-
-
-def _take(lock, path, wait, deadline):
-    """Open file descriptor of the lock file, held."""
-    told = False
-    while True:
-        try:
-            lock.parent.mkdir(parents=True, exist_ok=True)
-            handle = os.open(
-                lock, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o644
-            )  # a link would name another's file
-        except OSError as error:
-            raise UserError(
-                f"cannot write {path} ({error.strerror}): free some space or use another folder."
-            ) from None
-        try:
-            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            if (
-                lock.exists() and os.fstat(handle).st_ino == lock.stat().st_ino
-            ):  # not one that was just given up
-                os.ftruncate(handle, 0)
-                os.write(handle, f"process {os.getpid()} on {platform.node()}".encode())
-                return handle
-        except BlockingIOError:
-            holder = os.read(handle, 200).decode(errors="replace") or "another process"
-            if not wait or deadline is not None and time.monotonic() > deadline:
-                os.close(handle)
-                raise Busy(f"{holder} is at work on {path}; wait for it to end.") from None
-            if not told:
-                warn(f"{holder} is at work on {path}; waiting for it to end.")
-                told = True
-            time.sleep(0.2)
-        except OSError as error:
-            warn(
-                f"{lock.parent} has no file locks ({error.strerror}): start no second process on the same run."
-            )
-            return handle
-        os.close(handle)
+def _unwritable(path, error):
+    return UserError(
+        f"cannot write {path} ({error.strerror or reason(error)}): free some space or use another folder."
+    )

@@ -7,7 +7,7 @@ from pathlib import Path
 import h5py
 
 from ..errors import UserError
-from ..files import LARGEST, replacing
+from ..files import LARGEST, looks_like_html, replacing
 
 LAYOUTS = (
     "the official .mat has images, depths and scenes; a cache has images_png or images_jpeg, depths with a "
@@ -59,12 +59,6 @@ def writing(path):
         yield file
     with replacing(path) as part:
         part.write_bytes(buffer.getbuffer())
-
-
-def looks_like_html(head):
-    """Whether the first bytes of a file are those of a web page."""
-    start = head.lstrip(b"\xef\xbb\xbf \t\r\n").lower()
-    return start.startswith((b"<!doctype", b"<html", b"<head", b"<?xml", b"<!--"))
 
 
 def dataset(file, name, shape, *dtypes):

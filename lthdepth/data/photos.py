@@ -1,7 +1,8 @@
-"""Unlabelled photos: what the pre-training function is matched on (`pretraining.py`)."""
+"""Pictures as people see them, and sets of unlabelled photos, on which the pre-training function is matched."""
 
 import hashlib
 import io
+import warnings
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -14,12 +15,7 @@ from ..errors import UserError
 from .hdf5 import dataset, open_h5
 
 SIDE = 256  # pixels; of a larger photo the shorter side is resized to it, as for ImageNet
-FORMATS = (
-    "JPEG",
-    "PNG",
-    "WEBP",
-    "BMP",
-)  # of pictures; for others Pillow may start another program, Ghostscript for one
+FORMATS = ("JPEG", "PNG", "WEBP", "BMP")  # for others Pillow may start another program, Ghostscript for one
 MOST = 20_000  # photos held in memory: 4 GB at 256 pixels
 
 
@@ -44,6 +40,40 @@ class Photos:
         return digest.hexdigest()[:16]
 
 
+def read(path):
+    """A picture file as people see it: uint8 (H, W, 3).
+
+    Raises:
+        UserError: no such file, or as `decode`.
+    """
+    if not Path(path).is_file():
+        raise UserError(f"there is no photo {path}: check its name and folder.")
+    return decode(path, path)
+
+
+def decode(file, name):
+    """A picture, turned as its EXIF orientation says, grey of 16 bits a pixel scaled to 8: uint8 (H, W, 3).
+
+    Args:
+        file: path, open file, or its bytes; name: what to call it in an error.
+
+    Raises:
+        UserError: it is damaged, of none of `FORMATS`, or has 178 million pixels or more.
+    """
+    file = io.BytesIO(file) if isinstance(file, bytes) else file
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", Image.DecompressionBombWarning)  # the limit stays
+            with Image.open(file, formats=FORMATS) as image:
+                image = ImageOps.exif_transpose(image)
+                if image.mode.startswith("I"):  # Pillow would cut everything above 255 to white
+                    image = Image.fromarray((np.asarray(image).astype(np.uint32) >> 8).astype(np.uint8))
+                return np.asarray(image.convert("RGB"))
+    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError):
+        wanted = "give a whole .jpg or .png of less than 178 million pixels"
+        raise UserError(f"{name} cannot be decoded as a photo: {wanted}.") from None
+
+
 def load(source, side=SIDE, progress=True):
     """Read photos; their central squares, resized.
 
@@ -58,7 +88,7 @@ def load(source, side=SIDE, progress=True):
     """
     path = Path(source)
     if path.is_dir():
-        files = sorted(p for p in path.rglob("*") if p.suffix.lower() in (".jpg", ".jpeg", ".png"))
+        files = sorted(p for p in path.rglob("[!.]*") if p.suffix.lower() in (".jpg", ".jpeg", ".png"))
         return _squares([(p, p) for p in _some(files)], side, path.name, progress)
     with open_h5(path) as file:
         if "testNdxs" in file:
@@ -67,13 +97,8 @@ def load(source, side=SIDE, progress=True):
             )
         images = dataset(file, "images_png" if "images_png" in file else "images_jpeg", (None,), "object")
         rows = _some(range(len(images)))
-        return _squares(
-            ((io.BytesIO(np.asarray(images[i], np.uint8).tobytes()), f"photo {i} of {path}") for i in rows),
-            side,
-            path.stem,
-            progress,
-            len(rows),
-        )
+        photos = [(np.asarray(images[i], np.uint8).tobytes(), f"photo {i} of {path}") for i in rows]
+        return _squares(photos, side, path.stem, progress)
 
 
 def of_frames(frames, rows):
@@ -89,17 +114,13 @@ def _some(things):
     return [things[i * len(things) // MOST] for i in range(MOST)] if len(things) > MOST else list(things)
 
 
-def _squares(files, side, name, progress, total=None):
-    found = []
-    for file, where in tqdm(
-        files, total=total, desc=f"reading {name}", unit="photo", disable=not progress, leave=False
-    ):
-        try:
-            with Image.open(file, formats=FORMATS) as image:
-                square = ImageOps.fit(image.convert("RGB"), (side, side), Image.Resampling.BICUBIC)
-        except (OSError, ValueError, SyntaxError, Image.DecompressionBombError):
-            raise UserError(f"{where} cannot be decoded as a photo: copy it again or remove it.") from None
-        found.append(np.asarray(square).transpose(2, 0, 1))
-    if not found:
+def _squares(files, side, name, progress):
+    if not files:
         raise UserError(f"there is no photo (.jpg, .jpeg, .png) in {name}.")
-    return Photos(np.stack(found), name)
+    rgb = np.empty((len(files), 3, side, side), np.uint8)
+    bar = tqdm(files, desc=f"reading {name}", unit="photo", disable=not progress, leave=False)
+    for square, (file, where) in zip(rgb, bar):
+        photo = Image.fromarray(decode(file, where))
+        fitted = ImageOps.fit(photo, (side, side), Image.Resampling.BICUBIC)
+        square[:] = np.asarray(fitted).transpose(2, 0, 1)
+    return Photos(rgb, name)

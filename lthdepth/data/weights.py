@@ -1,22 +1,15 @@
 """Initial weights of the encoder: where they come from, what they truly are, and their fingerprint."""
 
 import hashlib
-import io
-import lzma
-import pickle
 import re
-import zipfile
 from dataclasses import dataclass
 from pathlib import Path
 
-import safetensors.torch
 import torch
 import torchvision
 
-from .. import versions  # noqa: F401  (refuses a torch that is not safe)
-from ..errors import UserError, reason
-from ..files import check_zip
-from .hdf5 import looks_like_html
+from ..errors import UserError, warn
+from ..files import read_tensors, unwrap
 
 # Content fingerprints of weights whose origin is known: name, description.
 KNOWN = {
@@ -32,8 +25,9 @@ KNOWN = {
     ),
 }
 NAMED = re.compile(r"DEFAULT|IMAGENET\w*")  # names of torchvision's weights
-LARGEST = 2**30  # bytes of a file of weights, packed or not
-MEMORY = 2**28  # bytes that unpacking may take besides
+BACKBONES = ("resnet50", "resnet34", "resnet18")
+COUNTER = "num_batches_tracked"  # of batch norm: nothing that is computed depends on it
+ENCODER = ("conv1.", "bn1.", "layer1.", "layer2.", "layer3.", "layer4.")
 
 
 @dataclass(frozen=True, eq=False)
@@ -75,11 +69,13 @@ def load(source, backbone=None):
 
     Args:
         source: None or "none"; a name of torchvision's weights enum such as "IMAGENET1K_V1" (downloaded by torchvision
-            on first use); or a file with a ResNet state dict: `.pth`, `.pt`, `.pth.xz`, `.safetensors`.
+            on first use); or a file of a ResNet with torchvision's or Hugging Face's names, in whatever `files.unwrap`
+            takes away: `.pth`, `.pt`, `.ckpt`, `.safetensors`, packed by xz or not.
         backbone: architecture the weights must have; None takes the one they fit.
 
     Raises:
-        UserError: no such file, not a state dict, another architecture, non-finite values, a failed download.
+        UserError: no such file, no ResNet, another architecture, values that are not finite floating-point numbers, a
+            failed download.
     """
     check(source)
     if source in (None, "none"):
@@ -87,31 +83,25 @@ def load(source, backbone=None):
     if NAMED.fullmatch(str(source)):
         return _torchvision(str(source), backbone or "resnet50")
     path = Path(source)
-    state = _read(path)
-    state = state.get("state_dict", state) if isinstance(state, dict) else state
-    named = isinstance(state, dict) and all(
-        isinstance(k, str) and isinstance(v, torch.Tensor) for k, v in state.items()
-    )
-    if not named or not state:
-        raise UserError(f"{path} holds no state dict (names and tensors); give a ResNet checkpoint.")
-    if (
-        sum(v.numel() * v.element_size() for v in state.values()) > LARGEST
-    ):  # a tensor may claim more than its file holds
-        raise UserError(f"{path} unpacks to more than {LARGEST >> 20} MiB; that is no ResNet.")
-    state, classifier = _parts(state)
-    found = _architecture(state)
-    if found is None:
+    state, where = _network(path)
+    if odd := [k for k, v in state.items() if not (v.is_floating_point() or k.endswith(COUNTER))]:
         raise UserError(
-            f"{path} does not fit torchvision's resnet18, resnet34 or resnet50; check what it was saved from."
+            f"{path} holds {odd[0]} as {_type(state[odd[0]])}: give weights as floating-point numbers, not quantised."
         )
+    found = _architecture(state, path)
     if backbone and found != backbone:
         raise UserError(f"{path} holds a {found}, but the backbone is {backbone}; change one of the two.")
-    if not all(torch.isfinite(v).all() for v in state.values()):
+    encoder, classifier = _parts(state)
+    if not all(torch.isfinite(v).all() for v in encoder.values()):
         raise UserError(f"{path} holds values that are not finite; the file is damaged.")
-    state = {k: v.float() if v.is_floating_point() else v for k, v in _ordered(state, found).items()}
-    mark = fingerprint(state)
+    types = {_type(v) for v in state.values() if v.is_floating_point()} - {"float32"}
+    said = [where] * bool(where) + [f"{' and '.join(sorted(types))} is read as float32"] * bool(types)
+    if said:
+        warn(f"{path}: {'; '.join(said)}.")
+    encoder = {k: encoder[k] for k in _expected(found)}  # ties of a ticket depend on the order
+    mark = fingerprint(encoder)
     name, description = KNOWN.get(mark, (path.name.split(".")[0], f"{found} from the file {path.name}"))
-    return Initial(state, name, description, mark, found, classifier)
+    return Initial(encoder, name, description, mark, found, classifier)
 
 
 def fitting(sources, backbone):
@@ -123,21 +113,39 @@ def fitting(sources, backbone):
     return None
 
 
-def _parts(state):
-    """A ResNet's state dict without its classifier, and the classifier, None where there is none that is whole."""
-    classifier = {
-        k: v.float() for k, v in state.items() if k in ("fc.weight", "fc.bias") and torch.isfinite(v).all()
-    }
-    encoder = {k: v for k, v in state.items() if not k.startswith("fc.")}
-    return encoder, classifier if len(classifier) == 2 else None
-
-
 def check(source):
     """Refuses a source that is neither a name nor a file. Raises UserError."""
     if not (source in (None, "none") or NAMED.fullmatch(str(source)) or Path(source).is_file()):
         raise UserError(
             f"no weights file {source}; give a ResNet state dict (.pth, .pth.xz, .safetensors) or 'none'."
         )
+
+
+def _network(path):
+    """The encoder and the classifier in a file, as they are there, and where, as `files.unwrap`."""
+    content = read_tensors(path, then="get the file again")
+    if isinstance(content, dict) and any("embedder.embedder." in str(k) for k in content):
+        content = {_torchvision_name(str(k)): v for k, v in content.items()}
+    try:
+        state, where = unwrap(content, set(_expected("resnet50")))
+    except (ValueError, RuntimeError) as error:
+        raise UserError(f"{path} cannot be read as weights ({error}): get the file again.") from None
+    if not state:
+        raise UserError(
+            f"{path} does not fit torchvision's ResNets (conv1.weight …): what is in it is named {where}."
+        )
+    return {k: v for k, v in state.items() if k.startswith((*ENCODER, "fc."))}, where
+
+
+def _parts(state):
+    """A ResNet's encoder, float32, its counters 0; and its classifier, None where there is none that is whole."""
+    encoder = {k: v.float() for k, v in state.items() if not k.startswith("fc.") and not k.endswith(COUNTER)}
+    norms = [k.removesuffix("running_mean") for k in encoder if k.endswith("running_mean")]
+    encoder |= {f"{k}{COUNTER}": torch.tensor(0) for k in norms}
+    classifier = {
+        k: v.float() for k, v in state.items() if k in ("fc.weight", "fc.bias") and torch.isfinite(v).all()
+    }
+    return encoder, classifier if len(classifier) == 2 else None
 
 
 def _torchvision(name, backbone):
@@ -153,62 +161,51 @@ def _torchvision(name, backbone):
             f"could not download torchvision's {name} for {backbone} ({error}); get {enum.url} by hand and give the file."
         ) from None
     state, classifier = _parts(state)
+    state = {k: state[k] for k in _expected(backbone)}
     top1 = enum.meta["_metrics"]["ImageNet-1K"]["acc@1"]
     description = f"torchvision {backbone} {name}, {top1} % top-1"
     return Initial(state, f"torchvision-{name}", description, fingerprint(state), backbone, classifier)
 
 
-def _read(path):
-    suffix = path.suffix.lower()
-    try:
-        if path.stat().st_size > LARGEST:
-            raise UserError(f"{path} has more than {LARGEST >> 20} MiB; that is no ResNet.")
-        data = path.read_bytes()
-        if looks_like_html(data[:1024]):
-            raise UserError(
-                f"{path} is a web page (HTML), not weights: read what the server said, fetch it again."
-            )
-        if suffix == ".safetensors":
-            return safetensors.torch.load(data)
-        if suffix == ".xz":
-            unpacker = lzma.LZMADecompressor(memlimit=MEMORY)
-            data = unpacker.decompress(data, LARGEST + 1)
-            if len(data) > LARGEST:
-                raise UserError(f"{path} unpacks to more than {LARGEST >> 20} MiB; that is no ResNet.")
-            if not unpacker.eof:
-                raise EOFError("it is cut short")
-        if zipfile.is_zipfile(io.BytesIO(data)):
-            check_zip(io.BytesIO(data), path)
-        return torch.load(io.BytesIO(data), map_location="cpu", weights_only=True)
-    except UserError:
-        raise
-    except pickle.UnpicklingError:
-        raise UserError(
-            f"{path} is no plain file of tensors; nothing in it was run. Save a state dict instead."
-        ) from None
-    except Exception as error:  # every library here has its own idea of a damaged file
-        raise UserError(f"{path} cannot be read as weights ({reason(error)}); get the file again.") from None
-
-
-def _ordered(state, backbone):
-    """A state dict in torchvision's order, on which the ties of a ticket depend; safetensors gives another every time."""
+def _expected(backbone):
+    """Names and shapes of torchvision's encoder, in its order."""
     with torch.device("meta"):
-        names = torchvision.models.get_model(backbone, weights=None).state_dict()
-    return {k: state[k] for k in [*names, *state] if k in state}
+        state = torchvision.models.get_model(backbone, weights=None).state_dict()
+    return {k: tuple(v.shape) for k, v in state.items() if not k.startswith("fc.")}
 
 
-def _architecture(state):
-    """The torchvision ResNet that a state dict fits exactly, or None."""
-    shapes = {k: tuple(v.shape) for k, v in state.items() if not k.endswith("num_batches_tracked")}
-    for backbone in ("resnet50", "resnet34", "resnet18"):
-        with torch.device("meta"):
-            model = torchvision.models.get_model(backbone, weights=None)
-        wanted = {k: tuple(v.shape) for k, v in model.state_dict().items()}
-        wanted = {
-            k: v
-            for k, v in wanted.items()
-            if not k.startswith("fc.") and not k.endswith("num_batches_tracked")
-        }
-        if shapes == wanted:
-            return backbone
-    return None
+def _architecture(state, path):
+    """The torchvision ResNet that a state dict fits exactly. Raises UserError with the first thing that does not."""
+
+    def comparable(shapes):
+        return {(k, s) for k, s in shapes.items() if not k.endswith(COUNTER) and not k.startswith("fc.")}
+
+    have = comparable({k: tuple(v.shape) for k, v in state.items()})
+    differences = {b: have ^ comparable(_expected(b)) for b in BACKBONES}
+    best = min(BACKBONES, key=lambda b: len(differences[b]))
+    if not differences[best]:
+        return best
+    name = min(k for k, _ in differences[best])
+    wanted, shape = _expected(best).get(name), dict(have).get(name)
+    raise UserError(
+        f"{path} does not fit torchvision's {', '.join(BACKBONES)}, of which {best} is nearest: {name} is "
+        f"{shape or 'absent'} there, and {wanted or 'absent'} in torchvision's."
+    )
+
+
+def _torchvision_name(key):
+    """torchvision's name of what Hugging Face's ResNetForImageClassification calls `key`."""
+    key = key.replace("embedder.embedder.convolution", "conv1").replace(
+        "embedder.embedder.normalization", "bn1"
+    )
+    key = key.replace("shortcut.convolution", "downsample.0").replace(
+        "shortcut.normalization", "downsample.1"
+    )
+    key = re.sub(r"encoder\.stages\.(\d)\.layers\.", lambda m: f"layer{int(m[1]) + 1}.", key)
+    key = re.sub(r"layer\.(\d)\.convolution", lambda m: f"conv{int(m[1]) + 1}", key)
+    key = re.sub(r"layer\.(\d)\.normalization", lambda m: f"bn{int(m[1]) + 1}", key)
+    return key.replace("classifier.1.", "resnet.fc.")
+
+
+def _type(value):
+    return str(value.dtype).removeprefix("torch.")
