@@ -188,7 +188,7 @@ def unwrap(content, names):
     part, prefix = dict(parts)[first[0]], first[1]
     tensors = {k.removeprefix(prefix): v for k, v in part.items() if k.startswith(prefix)}
     others = [repr("".join(place)) for place in others if networks[place] == networks[first]]
-    where = f"the network in it under {''.join(first)!r} is taken" if any(first) else ""
+    where = f"what is taken is under {''.join(first)!r}" if any(first) else ""
     return _dense(tensors), where + f", not that under {' or '.join(others)}" * bool(others)
 
 

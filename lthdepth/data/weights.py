@@ -27,7 +27,7 @@ KNOWN = {
 NAMED = re.compile(r"DEFAULT|IMAGENET\w*")  # names of torchvision's weights
 BACKBONES = ("resnet50", "resnet34", "resnet18")
 COUNTER = "num_batches_tracked"  # of batch norm: nothing that is computed depends on it
-ENCODER = ("conv1.", "bn1.", "layer1.", "layer2.", "layer3.", "layer4.")
+RESNET = re.compile(r"(conv|bn|layer)\d|fc\.")  # what else is behind the same prefix is another head
 
 
 @dataclass(frozen=True, eq=False)
@@ -134,7 +134,7 @@ def _network(path):
         raise UserError(
             f"{path} does not fit torchvision's ResNets (conv1.weight …): what is in it is named {where}."
         )
-    return {k: v for k, v in state.items() if k.startswith((*ENCODER, "fc."))}, where
+    return {k: v for k, v in state.items() if RESNET.match(k)}, where
 
 
 def _parts(state):

@@ -1,0 +1,141 @@
+"""Files are whole or absent, damage is told, locks end with their process, and what wraps a network is taken away."""
+
+import errno
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections import OrderedDict
+from pathlib import Path
+
+import filelock
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+
+from lthdepth import files
+from lthdepth.errors import UserError
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+def test_tensors_come_back_and_torch_itself_reads_them(tmp_path):
+    content = {"w": torch.arange(1000.0), "n": 3}
+    files.write_atomic(tmp_path / "a.pt", content)
+    for found in (files.read_tensors(tmp_path / "a.pt"), torch.load(tmp_path / "a.pt", weights_only=True)):
+        assert torch.equal(found["w"], content["w"]) and found["n"] == 3
+
+
+@given(st.data())
+def test_a_damaged_file_of_tensors_is_never_taken_for_whole(tmp_path_factory, data):
+    """Cut short anywhere or one bit flipped: a sentence, or (where zip does not care for the bit) the same values."""
+    path = tmp_path_factory.mktemp("damaged") / "a.pt"
+    files.write_atomic(path, {"w": torch.arange(500.0)})
+    content = bytearray(path.read_bytes())
+    if data.draw(st.booleans()):
+        content = content[: data.draw(st.integers(0, len(content) - 1))]
+    else:
+        content[data.draw(st.integers(0, len(content) - 1))] ^= 1 << data.draw(st.integers(0, 7))
+    path.write_bytes(content)
+    try:
+        assert torch.equal(files.read_tensors(path)["w"], torch.arange(500.0))
+    except UserError as error:
+        assert "a.pt" in str(error) and "\n" not in str(error)
+
+
+def test_a_full_disk_leaves_the_file_that_was_there(tmp_path, monkeypatch):
+    def full(*_):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    files.write_atomic(tmp_path / "a.json", {"a": 1})
+    monkeypatch.setattr(os, "fsync", full)
+    with pytest.raises(UserError, match="cannot write .*No space left on device"):
+        files.write_atomic(tmp_path / "a.json", {"a": 2})
+    assert [p.name for p in tmp_path.iterdir()] == ["a.json"] and "1" in (tmp_path / "a.json").read_text()
+
+
+def test_an_archive_that_unpacks_to_too_much_is_refused(tmp_path, monkeypatch):
+    files.write_atomic(tmp_path / "a.pt", {"w": torch.zeros(10**5)})
+    monkeypatch.setattr(files, "LARGEST", 2**18)
+    with pytest.raises(UserError, match="unpacks to more|has more than"):
+        files.read_tensors(tmp_path / "a.pt")
+
+
+HOLD = """
+import sys, time
+from lthdepth.files import locked
+with locked(sys.argv[1]):
+    print("held", flush=True)
+    time.sleep(60)
+"""
+
+
+def test_a_second_process_is_told_and_a_killed_one_holds_nothing(tmp_path, capsys):
+    environment = os.environ | {"PYTHONPATH": str(ROOT)}
+    command = [sys.executable, "-c", HOLD, str(tmp_path / "run")]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=environment) as holder:
+        assert holder.stdout.readline() == "held\n"
+        with pytest.raises(files.Busy, match="another process"), files.locked(tmp_path / "run", wait=False):
+            pass
+        with pytest.raises(files.Busy), files.locked(tmp_path / "run", deadline=time.monotonic() + 0.3):
+            pass
+        assert "waiting for it to end" in capsys.readouterr().err
+        (tmp_path / "run").mkdir()
+        (tmp_path / "run" / ".weights.pt.abc.part").write_text("half")
+        (tmp_path / "run" / "weights.pt").write_text("whole")
+        holder.send_signal(signal.SIGKILL)
+        with files.locked(tmp_path / "run", deadline=time.monotonic() + 10):
+            assert [p.name for p in (tmp_path / "run").iterdir()] == ["weights.pt"]
+
+
+def test_a_file_system_without_locks_is_told_and_does_not_stop_a_run(tmp_path, monkeypatch, capsys):
+    def fail(*_, **__):
+        raise OSError(errno.ENOLCK, "No locks available")
+
+    monkeypatch.setattr(filelock.FileLock, "acquire", fail)
+    with files.locked(tmp_path / "run"):
+        assert "no file locks (No locks available)" in capsys.readouterr().err
+
+
+def test_a_link_in_place_of_a_lock_leaves_what_it_names(tmp_path):
+    (tmp_path / "diary").write_text("mine")
+    (tmp_path / ".locks").mkdir()
+    (tmp_path / ".locks" / "run.lock").symlink_to(tmp_path / "diary")
+    with pytest.raises(UserError, match="cannot write"), files.locked(tmp_path / "run"):
+        pass
+    assert (tmp_path / "diary").read_text() == "mine"
+
+
+PLAIN = OrderedDict((k, torch.tensor([float(i)])) for i, k in enumerate(("conv1.weight", "layer1.0.bn1.bias")))
+OTHER = {k: v + 9 for k, v in PLAIN.items()}
+
+
+def behind(prefix, tensors=PLAIN):
+    return {prefix + k: v for k, v in tensors.items()}
+
+
+@pytest.mark.parametrize(
+    ("content", "where"),
+    [
+        (PLAIN, ""),
+        ({"state_dict": behind("module."), "arch": "resnet50"}, "'state_dict/module.'"),
+        ({"model": PLAIN, "optimizer": {"state": {0: {"momentum": torch.ones(1)}}}}, "'model/'"),
+        ({"a": {"b": {"net": behind("_orig_mod.module.encoder.")}}}, "'a/b/net/_orig_mod.module.encoder.'"),
+        (
+            {"state_dict": behind("module.encoder_k.", OTHER) | behind("module.encoder_q.")},
+            "'state_dict/module.encoder_q.', not that under 'state_dict/module.encoder_k.'",
+        ),
+        ({"student": OTHER, "teacher": PLAIN}, "'teacher/', not that under 'student/'"),
+        ({"conv1.weight": torch.ones(1), "net": PLAIN}, "'net/'"),
+    ],
+)
+def test_a_network_is_taken_out_of_what_wraps_it(content, where):
+    tensors, said = files.unwrap(content, set(PLAIN))
+    assert tensors == PLAIN and (said.endswith(where) if where else said == "")
+
+
+def test_where_nothing_is_named_so_the_names_that_are_there_are_given():
+    assert files.unwrap({"model": {"a": 1, "b": 2, "c": 3, "d": 4}}, set(PLAIN)) == ({}, "a, b, c, …")
+    assert files.unwrap([1, 2], set(PLAIN)) == ({}, "nothing, in a list")

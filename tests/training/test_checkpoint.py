@@ -1,0 +1,98 @@
+"""A run that is stopped, damaged or short of disk comes to the same bits; one that leaves the finite numbers to none."""
+
+import errno
+import os
+
+import pytest
+import torch
+from conftest import TINY, make_frames
+
+from lthdepth import files
+from lthdepth.data import weights
+from lthdepth.errors import UserError
+from lthdepth.training import arms, fit
+
+pytestmark = pytest.mark.usefixtures("narrow")
+
+
+def stopped(frames, folder, epochs):
+    """A run that was stopped after each of its first `epochs` epochs: a function that continues it."""
+    folder.mkdir()
+    config = TINY.replace(test=False)
+    ticket, _ = arms.start(config, weights.NONE)
+    for _ in range(epochs):
+        with pytest.raises(fit.Stopped):
+            fit.fit(config, frames, None, ticket, folder, deadline=0, progress=False)
+    return lambda: fit.fit(config, frames, None, ticket, folder, progress=False)
+
+
+@pytest.fixture(scope="module")
+def whole(narrow, frames, tmp_path_factory):
+    """Trained weights of the run in one piece."""
+    folder = tmp_path_factory.mktemp("whole") / "run"
+    stopped(frames, folder, 0)()
+    return files.read_tensors(folder / "weights.pt")
+
+
+def assert_same(folder, whole):
+    found = files.read_tensors(folder / "weights.pt")
+    assert found.keys() == whole.keys() and all(torch.equal(found[k], v) for k, v in whole.items())
+
+
+def flip(path):
+    content = bytearray(path.read_bytes())
+    content[len(content) // 2] ^= 4  # in the values of a tensor
+    path.write_bytes(content)
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        lambda path: path.write_bytes(path.read_bytes()[: path.stat().st_size // 2]),
+        flip,
+        lambda path: path.write_bytes(b""),
+        lambda path: torch.save({"model": {}, "optimiser": {}, "state": {}}, path),
+        lambda path: torch.save([1, 2], path),
+    ],
+    ids=["cut", "flipped", "empty", "of another network", "a list"],
+)
+def test_from_a_damaged_checkpoint_the_run_starts_anew_with_one_warning(
+    damage, frames, tmp_path, capsys, whole
+):
+    go_on = stopped(frames, tmp_path / "run", 2)
+    damage(tmp_path / "run" / "checkpoint.pt")
+    results, _ = go_on()
+    said = capsys.readouterr().err.strip().splitlines()
+    assert len(said) == 1 and "checkpoint.pt" in said[0] and said[0].endswith("the run starts anew.")
+    assert len(results["curves"]["train_loss"]) == TINY.epochs
+    assert_same(tmp_path / "run", whole)
+
+
+def test_a_full_disk_ends_the_run_in_a_sentence_and_keeps_the_checkpoint(frames, tmp_path, monkeypatch, whole):
+    go_on = stopped(frames, tmp_path / "run", 1)
+
+    def full(*_):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "fsync", full)
+        with pytest.raises(UserError, match="checkpoint.pt .*No space left on device"):
+            go_on()
+    assert {p.name for p in (tmp_path / "run").iterdir()} == {"checkpoint.pt"}
+    go_on()
+    assert_same(tmp_path / "run", whole)
+
+
+def test_weights_that_left_the_finite_numbers_in_the_last_step_are_no_result(tmp_path, monkeypatch):
+    frames, step = make_frames().subset(4, 4), torch.optim.SGD.step  # an epoch of one step
+
+    def last(self, *rest):
+        step(self, *rest)
+        self.param_groups[1]["params"][0].data.view(-1)[0] = float("inf")
+
+    monkeypatch.setattr(torch.optim.SGD, "step", last)
+    config = TINY.replace(epochs=1, holdout=False, test=False)
+    ticket, _ = arms.start(config, weights.NONE)
+    with pytest.raises(fit.Diverged):
+        fit.fit(config, frames, None, ticket, tmp_path, progress=False)
+    assert list(tmp_path.iterdir()) == []
