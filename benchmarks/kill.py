@@ -276,7 +276,7 @@ def outcome(folder):
         for name, value in [*sorted(tensors.items()), *sorted(arrays.items())]:
             digest.update(name.encode() + (value.numpy() if torch.is_tensor(value) else value).tobytes())
         made[path.parent.name] = record, digest.hexdigest()
-    over = [p.name for p in folder.rglob("*") if p.suffix in (".part", ".lock")]
+    over = [p.name for p in folder.rglob("*") if p.suffix == ".part"]
     over += [p.name for p in folder.glob("runs/*/checkpoint*")]
     return made, over
 

@@ -7,6 +7,7 @@ import json
 import lzma
 import os
 import pickle
+import platform
 import tempfile
 import time
 import zipfile
@@ -236,18 +237,20 @@ def locked(path, wait=True, deadline=None):
         UserError: the folder cannot be written.
     """
     path = Path(path)
-    lock = filelock.FileLock(path.parent / ".locks" / f"{path.name}.lock")
+    file = path.parent / ".locks" / f"{path.name}.lock"
+    lock = filelock.FileLock(file)
     try:
-        Path(lock.lock_file).parent.mkdir(parents=True, exist_ok=True)
+        file.parent.mkdir(parents=True, exist_ok=True)
         try:
             lock.acquire(timeout=0)
         except filelock.Timeout:
             if not wait:
                 raise
-            warn(f"another process is at work on {path}; waiting for it to end.")
+            warn(f"{file.read_text(encoding='utf-8')} is at work on {path}; waiting for it to end.")
             lock.acquire(timeout=-1 if deadline is None else max(0, deadline - time.monotonic()))
+        file.write_text(f"process {os.getpid()} on {platform.node()}", encoding="utf-8")
     except filelock.Timeout:
-        raise Busy(f"another process is at work on {path}; wait for it to end.") from None
+        raise Busy(f"{file.read_text(encoding='utf-8')} is at work on {path}; wait for it to end.") from None
     except OSError as error:
         if error.errno not in NO_LOCKS:
             raise _unwritable(path, error) from None

@@ -91,7 +91,7 @@ def kill_first(scratch, killed):
     until = time.monotonic() + 120
     while not killed and time.monotonic() < until:
         for path in scratch.glob("*/*/checkpoint.pt"):
-            lock = path.parent.with_name(f".{path.parent.name}.lock")
+            lock = path.parents[1] / ".locks" / f"{path.parent.name}.lock"
             if lock.exists() and (text := lock.read_text().split()):
                 os.kill(int(text[1]), signal.SIGKILL)
                 killed.append(path.parent.name)

@@ -77,7 +77,7 @@ def test_a_second_process_is_told_and_a_killed_one_holds_nothing(tmp_path, capsy
     command = [sys.executable, "-c", HOLD, str(tmp_path / "run")]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=environment) as holder:
         assert holder.stdout.readline() == "held\n"
-        with pytest.raises(files.Busy, match="another process"), files.locked(tmp_path / "run", wait=False):
+        with pytest.raises(files.Busy, match=f"process {holder.pid} on"), files.locked(tmp_path / "run", wait=False):
             pass
         with pytest.raises(files.Busy), files.locked(tmp_path / "run", deadline=time.monotonic() + 0.3):
             pass

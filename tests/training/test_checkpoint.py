@@ -19,11 +19,11 @@ def stopped(frames, folder, epochs):
     """A run that was stopped after each of its first `epochs` epochs: a function that continues it."""
     folder.mkdir()
     config = TINY.replace(test=False)
-    ticket, _ = arms.start(config, weights.NONE)
+    start = arms.start(config, weights.NONE)
     for _ in range(epochs):
         with pytest.raises(fit.Stopped):
-            fit.fit(config, frames, None, ticket, folder, deadline=0, progress=False)
-    return lambda: fit.fit(config, frames, None, ticket, folder, progress=False)
+            fit.fit(config, frames, start, folder, fit.Options(deadline=0, progress=False))
+    return lambda: fit.fit(config, frames, start, folder, fit.Options(progress=False))
 
 
 @pytest.fixture(scope="module")
@@ -61,7 +61,7 @@ def test_from_a_damaged_checkpoint_the_run_starts_anew_with_one_warning(
 ):
     go_on = stopped(frames, tmp_path / "run", 2)
     damage(tmp_path / "run" / "checkpoint.pt")
-    results, _ = go_on()
+    results, *_ = go_on()
     said = capsys.readouterr().err.strip().splitlines()
     assert len(said) == 1 and "checkpoint.pt" in said[0] and said[0].endswith("the run starts anew.")
     assert len(results["curves"]["train_loss"]) == TINY.epochs
@@ -92,7 +92,6 @@ def test_weights_that_left_the_finite_numbers_in_the_last_step_are_no_result(tmp
 
     monkeypatch.setattr(torch.optim.SGD, "step", last)
     config = TINY.replace(epochs=1, holdout=False, test=False)
-    ticket, _ = arms.start(config, weights.NONE)
     with pytest.raises(fit.Diverged):
-        fit.fit(config, frames, None, ticket, tmp_path, progress=False)
+        fit.fit(config, frames, arms.start(config, weights.NONE), tmp_path, fit.Options(progress=False))
     assert list(tmp_path.iterdir()) == []
