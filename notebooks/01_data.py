@@ -38,21 +38,12 @@ device = "auto"  # auto, cpu or cuda
 # %%
 import pandas as pd
 
-from lthdepth.paper import animation, figures, plots, tables
+from lthdepth.paper import figures, plots, tables
 from lthdepth.paper.study import Desk
 
 figures.style()
 desk = Desk(profile, data, weights, device)
 summary = desk.summary()
-
-# %%
-steps = animation.pruning(rounds=8)
-caption = (
-    "Schematic of iterative magnitude pruning with rewinding on a small made-up network: line width is magnitude, "
-    "colour is sign, red weights are about to be pruned. The survivors go back to the weights they started from."
-)
-alt = "Animation: eight times the thinnest lines between four columns of dots turn red and vanish; ever fewer stay."
-figures.show_animation(desk, animation.gif(steps), "pruning_schematic", caption, alt, files=[])
 
 # %% [markdown]
 # ## The data

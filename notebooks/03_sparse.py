@@ -15,7 +15,7 @@ from lthdepth.analysis import levels, overlap
 from lthdepth.config import level
 from lthdepth.inference import predict
 from lthdepth.model import FCRN
-from lthdepth.paper import animation, figures, plots, tables
+from lthdepth.paper import figures, plots, tables
 from lthdepth.paper.study import Desk
 
 figures.style()
@@ -90,19 +90,6 @@ for study, records in found.items():
         f"Intersection over union of tickets at the smallest density; in brackets: by chance ({study} runs)."
     )
     figures.show(desk, overlap.figure(records, desk.store.arrays), f"overlap_{study}", caption, records)
-
-# %% [markdown]
-# ## Iterative magnitude pruning as it ran
-#
-# Every round trains, prunes 20 % of what is left by magnitude, and starts again from the pre-trained weights.
-
-# %%
-for study, records in found.items():
-    chain = desk.rounds(records)
-    gif = animation.rounds(chain, "QUICK RUN, not a result" if desk.profile == "quick" else "")
-    caption = f"The rounds behind the smallest ticket of iterative magnitude pruning ({study} runs); hollow: trained for fewer epochs."
-    alt = f"Animation of {len(chain) - 1} rounds: left, a bar a layer, lower every round; right, a dot more on test rms against weights."
-    figures.show_animation(desk, gif, f"rounds_{study}", caption, alt, chain)
 
 # %% [markdown]
 # ## Training them

@@ -4,193 +4,230 @@ import io
 import os
 import re
 import shutil
+import subprocess
 import sys
+import tempfile
 import time
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import chdir, redirect_stderr
 from datetime import date
 from pathlib import Path
 
+import ipykernel.kernelspec  # noqa: F401  (what papermill imports late, and two threads at a time cannot)
 import nbformat
 import papermill
 
 from ..errors import UserError
-from . import apidocs, cost, pairs, provenance
-from . import site as pages
-from .study import Desk
+from ..runs import run as runs
+from ..training.arms import lineage
+from . import pairs, provenance, site, tables
+from .study import SOURCED, Desk
 
-ROOT = Path(__file__).parents[2]
-
-# Quiet about talking over TCP, which stays on this machine, and about being stopped; and tqdm draws its bars as
-# text, which a terminal can show, instead of as JupyterLab's widgets.
+# Quiet about talking over TCP, which stays on this machine; and tqdm draws its bars as text for a terminal, not as
+# JupyterLab's widgets.
 KERNEL = ["--log-level=50", "--IPKernelApp.exec_lines=import sys; sys.modules['tqdm.notebook'] = None"]
+CHAPTER = 2  # epochs of a quick run that running a notebook takes about as long as
+CHROMIUM = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
+QUIET = (
+    "no-first-run disable-sync disable-background-networking disable-component-update disable-quic".split()
+)
 
 
-def build(profile, data=None, weights=None, device="auto", notebooks=None, out=None, quiet=False):
-    """Run the paper's notebooks and render them.
+def build(profile, data=None, weights=None, device="auto", quiet=False, notebooks=None):
+    """Run the paper's notebooks and render them into `build/<profile>/`.
 
     Args:
         profile: "quick" (a small experiment trained here) or "paper" (the recorded runs).
         data, weights, device: handed to the notebooks' parameters cell; a path is made absolute first.
-        notebooks: folder of the pairs; `notebooks/` of the repository by default.
-        out: folder for the executed `notebooks/` and the `html/`; `build/<profile>/` by default.
         quiet: print nothing but where the front page is.
+        notebooks: folder of the pairs; `notebooks/` of the repository by default, with `build/` beside it.
 
     Returns:
         Path of the front page.
 
     Raises:
-        UserError: a pair that disagrees, no notebooks, data or weights that are not there, or a `UserError` that a cell raised.
+        UserError: a pair that disagrees, no notebooks, no such data or weights, or a `UserError` of a cell.
         papermill.PapermillExecutionError: any other error in a cell.
     """
-    notebooks = Path(notebooks or ROOT / "notebooks").resolve()
-    out = Path(out or ROOT / "build" / profile).resolve()
+    notebooks = Path(notebooks or runs.ROOT / "notebooks").resolve()
+    out = notebooks.parent / "build" / profile
     if problems := pairs.check(notebooks):
         raise UserError(
             f"{problems[0]} The .py is the source: `python -m lthdepth pairs --write` makes the .ipynb anew from "
             "it (an edit made only in the .ipynb would be lost; saving it once in JupyterLab brings it over)."
         )
-    sources = sorted(notebooks.glob("*.py"))
+    sources = pairs.chapters(notebooks)
     if not sources:
-        raise UserError(f"no notebooks in {notebooks}.")
-    parameters = {
-        "profile": profile,
-        "device": device,
-        "data": _absolute(data),
-        "weights": _absolute(weights),
-    }
-    # Otherwise a kernel named python3 in a person's home would win over this environment's.
-    os.environ["JUPYTER_PREFER_ENV_PATH"] = "1"
-    # A day's training at ten progress messages a second would make an executed notebook of many megabytes.
-    os.environ.setdefault("TQDM_MININTERVAL", "1")
-    os.environ.setdefault("PYDEVD_DISABLE_FILE_VALIDATION", "1")
-    stream = io.StringIO() if quiet else sys.stdout
-    made = (
-        f"a small experiment, trained here on {_name(data)}"
-        if profile == "quick"
-        else "rendered from the recorded runs"
+        raise UserError(f"no notebooks NN_name.py in {notebooks}.")
+    stream, started = io.StringIO() if quiet else sys.stdout, time.monotonic()
+    with redirect_stderr(Progress(stream)):  # a mistake must cost nothing: the earlier build is still there
+        desk = Desk(profile, data, weights, device)
+    missing, place = (
+        _missing(desk),
+        tables.DATA.get(desk.frames.name, desk.frames.name) if desk.frames else "",
     )
+    training = f"{len(missing)} runs are trained on {place}" if missing else "every run is recorded"
     print(
-        f"The {'quick ' * (profile == 'quick')}paper, {made}: {len(sources)} notebooks",
+        f"The {profile} paper: {training}, {len(sources)} notebooks run, then the pages.",
         file=stream,
         flush=True,
     )
-    started = time.monotonic()
-    with redirect_stderr(
-        _Progress(stream, "frames")
-    ):  # a mistake must cost nothing: the earlier build is still there
-        ready = _ready(profile, data, weights, device)
     shutil.rmtree(out / "notebooks", ignore_errors=True)
     (out / "notebooks").mkdir(parents=True)
+    values = {"profile": profile, "device": device, "data": _absolute(data), "weights": _absolute(weights)}
+    progress = Progress(stream, missing, len(sources))
 
-    def run(source):
-        return _execute(
-            source, out / "notebooks" / f"{source.stem}.ipynb", parameters, _Progress(stream, source.stem)
-        )
+    def execute(source):
+        return _execute(source, out / "notebooks" / f"{source.stem}.ipynb", values, progress)
 
-    with chdir(ROOT), ThreadPoolExecutor(2) as pool:
-        api = pool.submit(apidocs.render, out)
-        each = pool.map if ready else map
-        executed = dict(zip((s.stem for s in sources), each(run, sources), strict=True))
-        api.result()
-    quick = f"Quick build on {_name(data)}: a demonstration, not the paper’s result."
-    shown = out / "figures" if profile == "quick" else ROOT / "figures"
-    banner = " ".join([quick] * (profile == "quick") + [provenance.banner(shown)]).strip()
-    footer = f"Built on {date.today():%-d %B %Y} from the {profile} profile."
-    index = pages.render(
-        executed, out / "html", images=notebooks, banner=banner, footer=footer, links=[apidocs.LINK]
+    with tempfile.TemporaryDirectory() as own, chdir(runs.ROOT), ThreadPoolExecutor(2) as pool:
+        os.environ |= {
+            "JUPYTER_PREFER_ENV_PATH": "1",
+            "IPYTHONDIR": own,
+            "PYDEVD_DISABLE_FILE_VALIDATION": "1",
+        }
+        os.environ.setdefault("TQDM_MININTERVAL", "1")  # a day's bars would make a notebook of many megabytes
+        # Training takes every core, and a chapter shows what the ones before it trained.
+        each = map if missing or profile == "quick" else pool.map
+        executed = dict(zip((s.stem for s in sources), each(execute, sources), strict=True))
+    figures = runs.ROOT / "figures" if profile == "paper" else out / "figures"
+    demonstration = f"Quick build on {place}: a demonstration, not the paper’s result."
+    banner = demonstration if profile == "quick" else provenance.banner(figures)
+    made = runs.environment(desk.device)
+    footer = (
+        f"Built on {date.today():%-d %B %Y} at commit {provenance.commit(made)} from the {profile} profile."
     )
-    shutil.move(out / "api", out / "html")
+    index = site.render(executed, out / "html", figures, banner, footer)
     print(f"  done in {_clock(time.monotonic() - started)}; read it at", end=" ", file=stream, flush=True)
     print(index.as_uri(), flush=True)
     return index
 
 
-def _ready(profile, data, weights, device):
-    """Whether all that the chapters show is there, so that two can run at a time.
+def to_pdf(index):
+    """Print the whole site with Chromium or Chrome into `paper.pdf` beside its front page, which is returned.
 
-    Else they run one by one: training takes every core, and a chapter shows what the ones before it trained.
+    Raises:
+        UserError: there is no such browser here, or it fails.
     """
-    desk = Desk(profile, data, weights, device)
-    return desk.finished() and (profile == "paper" or cost.kept(desk) is not None)
+    program = next(filter(None, map(shutil.which, CHROMIUM)), None)
+    if not program:
+        raise UserError(
+            "a PDF needs Chromium or Chrome, which is not here; install one, or print the pages by hand."
+        )
+    page, target = index.with_name("paper.html"), index.with_name("paper.pdf")
+    target.unlink(missing_ok=True)
+    with tempfile.TemporaryDirectory() as folder:
+        options = ["headless", "no-sandbox", "disable-gpu", *QUIET, f"user-data-dir={folder}"]
+        options += ["no-pdf-header-footer", f"print-to-pdf={target}"]
+        page.write_text(site.whole(index.parent), encoding="utf-8")
+        done = subprocess.run(
+            [program, *(f"--{o}" for o in options), page.as_uri()],
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        page.unlink()
+    if not target.exists():
+        raise UserError(
+            f"{program} made no PDF: {(done.stderr.strip().splitlines() or ['no reason given'])[-1]}"
+        )
+    return target
+
+
+def _missing(desk):
+    """What is still to train here: `{file that a run leaves when it is done: its epochs}`."""
+    if not desk.live:
+        return {}
+    marks, known, found = (desk.frames.fingerprint, desk.initial.fingerprint), desk.store.records(), {}
+    for config in (c for planned in desk.study.configs for c in lineage(planned)):
+        key = runs.key(config, *marks)
+        if config.arm not in (*SOURCED, "floor") and key not in known:
+            found[desk.store.local / key / "record.json"] = config.epochs
+    return found
 
 
 def _execute(source, target, parameters, progress):
     """Run one notebook into `target`, which is kept as far as it got; returns the executed notebook."""
     nbformat.write(pairs.read(source), target)
-    started = time.monotonic()
+    started, words = time.monotonic(), "stopped after "
+    how = {
+        "kernel_name": "python3",
+        "progress_bar": False,
+        "extra_arguments": KERNEL,
+        "stderr_file": progress,
+    }
     try:
-        notebook = papermill.execute_notebook(
-            target,
-            target,
-            parameters=parameters,
-            kernel_name="python3",
-            progress_bar=False,
-            extra_arguments=KERNEL,
-            stderr_file=progress,
-        )
+        notebook = papermill.execute_notebook(target, target, parameters=parameters, **how)
+        words = ""
+        return notebook
     except papermill.PapermillExecutionError as error:
-        progress.end(f"failed after {_clock(time.monotonic() - started)}")
+        words = "failed after "
         if error.ename == "UserError":
             raise UserError(error.evalue) from None
         error.add_note(f"This happened in {source}; as far as it got, it is in {target}.")
         raise
-    except BaseException:
-        progress.end(f"stopped after {_clock(time.monotonic() - started)}")
-        raise
-    progress.end(_clock(time.monotonic() - started))
-    return notebook
+    finally:
+        progress.end(f"{source.stem:<14} {words}{_clock(time.monotonic() - started)}")
 
 
-class _Progress:
-    """Shows what cells write to stderr, most of all progress bars, and one line for each notebook.
+class Progress:
+    """Where a build stands: a file for what cells write to stderr, most of all progress bars.
 
-    On a terminal the newest state of a bar replaces the one before. Anywhere else (a log file, CI) only lines
-    that are complete are written.
+    On a terminal one line changes: which run of how many, the time left by the speed so far, the newest bar.
+    Anywhere else (a log, CI) only lines that are complete are written.
+
+    Args:
+        stream: where to write; missing: as `_missing`; chapters: number of notebooks to run.
     """
 
-    def __init__(self, stream, name):
-        self.stream, self.name, self.line, self.live = stream, name, "", stream.isatty()
-        self._show(f"  {name} …")
+    def __init__(self, stream, missing=None, chapters=0):
+        self.stream, self.missing, self.chapters = stream, missing or {}, chapters
+        self.ended, self.line, self.started, self.live = 0, "", time.monotonic(), stream.isatty()
 
     def write(self, text):
         self.line += re.sub(r"\x1b\[[0-9;]*[A-Za-z]", "", text.replace("\r\n", "\n"))
         *complete, self.line = self.line.split("\n")
         for line in complete:
-            # A bar that clears itself at the end leaves blanks.
-            if last := line.rpartition("\r")[2].rstrip():
-                self._clear()
-                self.stream.write(f"    {last}\n")
+            if last := line.rpartition("\r")[2].rstrip():  # a bar that clears itself at the end leaves blanks
+                self._put(f"    {last}\n")
         self.line = self.line.rpartition("\r")[2] if len(self.line) > 4096 else self.line
-        if newest := self.line.rpartition("\r")[2].strip():
-            self._show(newest)
+        if self.live:
+            text = f"  {self.where()}  {self.line.rpartition(chr(13))[2].strip()}"
+            self._put(text[: shutil.get_terminal_size().columns - 1])
         self.flush()
 
     def flush(self):
         self.stream.flush()
 
     def end(self, words):
-        self._clear()
-        self.stream.write(f"  {self.name:<14} {words}\n")
+        """Say that a notebook has ended."""
+        self.ended += 1
+        where = f"   {self.where()}" if self.ended < self.chapters else ""
+        self._put(f"  {words}{where}\n")
         self.flush()
 
-    def _clear(self):
-        self.stream.write("\r\x1b[K" if self.live else "")
+    def where(self):
+        """Such as "run 3 of 11, about 2 min left"; the time once something is done."""
+        done = [epochs for file, epochs in self.missing.items() if file.exists()]
+        share = re.findall(r"(\d+)%\|", self.line)
+        running = 0 if len(done) == len(self.missing) or not share else int(share[-1]) / 100
+        total = sum(self.missing.values()) + CHAPTER * self.chapters
+        work = sum(done) + CHAPTER * self.ended + running * total / max(1, len(self.missing) + self.chapters)
+        said = f"notebook {min(self.ended + 1, self.chapters)} of {self.chapters}"
+        if len(done) < len(self.missing):
+            said = f"run {len(done) + 1} of {len(self.missing)}"
+        if not work:
+            return said
+        minutes = (time.monotonic() - self.started) * max(0, total - work) / work / 60
+        return f"{said}, about {minutes:.0f} min left" if minutes > 1.5 else f"{said}, about a minute left"
 
-    def _show(self, text):
-        if self.live:
-            self._clear()
-            self.stream.write(text[: shutil.get_terminal_size().columns - 1])
-            self.flush()
+    def _put(self, text):
+        self.stream.write(f"\r\x1b[K{text}" if self.live else text)
 
 
 def _absolute(source):
     """A path as absolute, since notebooks run elsewhere; a name such as "rooms" as it is."""
     return str(Path(source).resolve()) if source and Path(source).is_file() else source
-
-
-def _name(data):
-    return "built-in rooms" if data is None or str(data).startswith("rooms") else Path(data).name
 
 
 def _clock(seconds):

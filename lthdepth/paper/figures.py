@@ -1,44 +1,46 @@
 """Save and show the paper's figures and tables, each with a sidecar that says where it came from."""
 
 import base64
-import hashlib
-import html
 import io
-import json
-import os
 from collections import Counter
+from html import escape
 
+import matplotlib
 import matplotlib.pyplot as plt
+import numpy as np
+import pandas as pd
 from IPython.display import HTML, Markdown, display
-from PIL import Image
-from PIL.PngImagePlugin import PngInfo
+from matplotlib.collections import PathCollection
+from matplotlib.patches import Rectangle
 
 from ..files import write_atomic
 from ..runs.record import config_of
 from ..runs.run import ROOT
-from ..runs.studies import study
-from . import latex, provenance, tables
-from .alttext import describe
+from . import provenance, tables
 
 DPI = 160  # of bitmaps
 
 
 def style():
-    """The one look of all figures: seaborn's, without chart junk, colour-blind safe."""
+    """The one look of all figures, whatever a person's own matplotlibrc says; colour-blind safe."""
+    matplotlib.rcdefaults()
     plt.style.use([f"seaborn-v0_8-{part}" for part in ("ticks", "notebook", "colorblind")])
-    plt.rcParams["font.sans-serif"] = [
-        "DejaVu Sans"
-    ]  # comes with matplotlib: the same picture on every machine
-    plt.rcParams.update(
-        {"axes.labelsize": 10, "xtick.labelsize": 9, "ytick.labelsize": 9, "legend.fontsize": 9}
-    )
-    plt.rcParams.update({"axes.spines.top": False, "axes.spines.right": False, "figure.dpi": 100})
-    plt.rcParams.update({"figure.constrained_layout.use": True, "pdf.fonttype": 42})
+    plt.rcParams["font.sans-serif"] = ["DejaVu Sans"]  # comes with matplotlib: the same on every machine
+    for name, size in (("axes.labelsize", 10), ("xtick.labelsize", 9), ("ytick.labelsize", 9)):
+        plt.rcParams[name] = size
+    plt.rcParams.update({"legend.fontsize": 9, "axes.spines.top": False, "axes.spines.right": False})
+    plt.rcParams.update({"figure.dpi": 100, "figure.constrained_layout.use": True, "pdf.fonttype": 42})
 
 
 def say(text):
-    """Show a paragraph of the paper whose numbers come from records."""
+    """Show a paragraph of the paper, in Markdown, whose numbers come from records."""
     display(Markdown(text))
+
+
+def of_runs(text, records):
+    """A number of a paragraph, such as "0.61 m", that the site shows with the runs it comes from."""
+    keys = " ".join(r["key"] for r in records if r)
+    return f'<span data-runs="{keys}">{escape(text)}</span>'
 
 
 def folder(desk):
@@ -47,190 +49,133 @@ def folder(desk):
 
 
 def drop_older(desk, since):
-    """Remove figures and tables that no notebook has made since a time (seconds since the epoch): they tell of other runs."""
+    """Remove figures and tables that no notebook has made since a time (seconds since the epoch)."""
     for path in folder(desk).glob("*.*"):
         if path.stat().st_mtime < since:
             path.unlink()
 
 
-def show(desk, figure, name, caption, records=(), files=None):
+def show(desk, figure, name, caption, sources=(), alt="", **more):
     """Save a figure as PNG and PDF with its sidecar, and display it with its caption.
 
     Args:
-        desk: `desk.Desk`; a quick profile puts a watermark on everything.
-        figure: matplotlib figure, or None where there is nothing to draw yet: then only the caption's first sentence is shown.
-        name: file name without suffix.
-        caption: plain text. The alternative text is read off the figure itself.
-        records: the records that were drawn, for the sidecar.
-        files: what else it was drawn from, as `provenance.source`.
+        desk: where the records came from; a quick profile puts a watermark on everything.
+        figure: matplotlib figure; None, where there is nothing to draw, shows nothing.
+        name: file name without suffix; `[…](#fig-NAME)` refers to it.
+        caption: plain text.
+        sources: records that were drawn, and paths of files of the repository that numbers came from.
+        alt: the picture in words, for those who cannot see it.
+        more: `files`, paths beside `sources`.
     """
     if figure is None:
-        return _missing(caption)
+        return
     if desk.profile == "quick":
-        figure.text(
-            0.5,
-            0.5,
-            f"QUICK RUN on {desk.frames.name}\nnot a result",
-            ha="center",
-            va="center",
-            rotation=20,
-            fontsize=22,
-            color="crimson",
-            alpha=0.22,
-            weight="bold",
-            zorder=1000,
-        )
-    elif studies := {r["study"] for r in records if r and r["arm"] != "floor"} - {desk.study.name}:
-        title = "; ".join(study(name).title for name in sorted(studies))
-        figure.suptitle(title, x=0.01, ha="left", fontsize=8, color="0.35")
-    caption = _counted(caption, records)
-    path, png = folder(desk) / name, io.BytesIO()
+        words, look = f"QUICK RUN on {desk.frames.name}\nnot a result", {"color": "crimson", "alpha": 0.22}
+        look |= {"ha": "center", "va": "center", "rotation": 20, "fontsize": 22, "weight": "bold"}
+        figure.text(0.5, 0.5, words, zorder=1000, **look)
+    caption, png, pdf, csv = counted(caption, sources), io.BytesIO(), io.BytesIO(), drawn(figure)
     figure.savefig(png, dpi=DPI, metadata={"Software": None})
-    pixels = Image.open(png).convert("RGB")
-    if sidecar := _keep(path, desk, provenance.source(desk, name, caption, records, files), pixels.tobytes()):
-        said, info, pdf = provenance.text(sidecar), PngInfo(), io.BytesIO()
-        info.add_text("Description", said, zip=True)
-        pixels.save(png := io.BytesIO(), "PNG", pnginfo=info, dpi=(DPI, DPI), optimize=True)
-        write_atomic(path.with_suffix(".png"), png.getvalue())
-        about = {
-            "CreationDate": None,
-            "Creator": None,
-            "Producer": None,
-            "Title": name,
-            "Subject": caption,
-            "Keywords": said,
-        }
-        figure.savefig(pdf, format="pdf", metadata=about)
-        write_atomic(path.with_suffix(".pdf"), pdf.getvalue())
-        write_atomic(path.with_suffix(".json"), said)
-    words = describe(figure)
+    undated = dict.fromkeys(("CreationDate", "Creator", "Producer"))
+    figure.savefig(pdf, format="pdf", metadata=undated | {"Title": name, "Subject": caption})
+    width, height = (96 * figure.get_size_inches()).round().astype(int)
     plt.close(figure)
-    width, height = figure.get_size_inches().tolist()
-    _display(path.with_suffix(".png").read_bytes(), "png", (96 * width, 96 * height), name, caption, words)
+    forms = {"png": png.getvalue(), "pdf": pdf.getvalue()}
+    sidecar = _keep(desk, name, caption, [*sources, *(more.get("files") or ())], forms | {"csv": csv})
+    words = escape(alt or f"Figure: {name.replace('_', ' ')}", quote=True)
+    source = f"data:image/png;base64,{base64.b64encode(forms['png']).decode()}"
+    address = f"data:text/csv;base64,{base64.b64encode(csv.encode()).decode()}"
+    link = f'<a download="{name}.csv" href="{address}">CSV</a>'
+    text = f"{_caption('fig', name, caption)}{_source(sidecar, link if csv else '')}</figcaption>"
+    picture = f'<img src="{source}" width="{width}" height="{height}" alt="{words}">'
+    display(HTML(f'<figure id="fig-{name}">{picture}{text}</figure>'))
 
 
-def show_animation(desk, gif, name, caption, alt, records=(), files=None):
-    """Save and display an animation (bytes of a GIF, or None) as `show` does a figure; `alt` says what is seen."""
-    if gif is None:
-        return _missing(caption)
-    caption, path = _counted(caption, records), folder(desk) / name
-    if sidecar := _keep(path, desk, provenance.source(desk, name, caption, records, files), gif):
-        write_atomic(path.with_suffix(".gif"), gif)
-        write_atomic(path.with_suffix(".json"), provenance.text(sidecar))
-    _display(gif, "gif", Image.open(io.BytesIO(gif)).size, name, caption, alt)
-
-
-def show_table(desk, table, name, caption, records=(), files=None):
-    """Save a table as Markdown, LaTeX, CSV and HTML with its sidecar, and display it with its caption.
+def show_table(desk, table, name, caption, sources=(), **more):
+    """Save a table as CSV and LaTeX with its sidecar, and display it with its caption.
 
     Args:
-        desk, name, caption, records, files: as `show`.
-        table: pandas DataFrame of texts, ready to print; its index is not shown. Of one without rows only a sentence is shown.
+        table: pandas DataFrame of texts, as `tables.as_html`; one without rows shows nothing.
+        desk, name, caption, sources, more: as `show`; `[…](#tab-NAME)` refers to it.
     """
     if table.empty:
-        return _missing(caption)
-    caption = _counted(caption, records)
-    if desk.profile == "quick" and not _elsewhere(desk, records):
+        return
+    caption = f"{counted(caption, sources)} {tables.notes(table)}".strip()
+    marks = {s["data"]["fingerprint"] for s in sources if isinstance(s, dict)}
+    if desk.profile == "quick" and (not marks or desk.frames.fingerprint in marks):
         caption = f"Quick run on {desk.frames.name}, not a result. {caption}"
-    path, forms = folder(desk) / name, table_forms(table, caption, name)
-    sidecar = _keep(
-        path, desk, provenance.source(desk, name, caption, records, files), forms["html"].encode()
-    )
-    for (
-        kind,
-        text,
-    ) in forms.items():  # each, since one form may be written another way now although the table is the same
-        write_atomic(path.with_suffix(f".{kind}"), text)
-    if sidecar:
-        write_atomic(path.with_suffix(".json"), provenance.text(sidecar))
-    display(HTML(forms["html"]))
+    forms = {"csv": tables.as_csv(table), "tex": tables.as_latex(table, caption, name)}
+    sidecar = _keep(desk, name, caption, [*sources, *(more.get("files") or ())], forms)
+    text = f"{_caption('tab', name, caption)}{_source(sidecar)}</figcaption>"
+    display(HTML(f'<figure id="tab-{name}">{text}{tables.as_html(table)}</figure>'))
 
 
-def table_forms(table, caption, name):
-    """A DataFrame of texts as HTML, Markdown, LaTeX and CSV: `{suffix: text}`."""
-    return {
-        "md": f"{tables.markdown(table)}\n\n{caption}\n",
-        "csv": table.to_csv(index=False),
-        "tex": latex.table(table, caption, name),
-        "html": table_html(table, caption, name) + "\n",
-    }
+def html(name, fragment, caption=""):
+    """Show a piece of HTML with its own styles and script; with a caption it counts as a figure.
 
-
-def table_html(table, caption, name):
-    """A DataFrame of texts as an HTML table `tab-NAME`: columns of numbers to the right, of words to the left."""
-    texts, sides = table.astype(str), tables.sides(table)
-
-    def row(kind, cells):
-        pairs = zip(cells, sides, strict=True)
-        return (
-            "<tr>"
-            + "".join(
-                f'<{kind} style="text-align: {side}">{html.escape(c)}</{kind[:2]}>' for c, side in pairs
-            )
-            + "</tr>"
-        )
-
-    body = "\n".join(row("td", cells) for cells in texts.values)
-    head = row('th scope="col"', table.columns)
-    return f'<table id="tab-{name}">\n<caption>{html.escape(caption)}</caption>\n<thead>{head}</thead>\n<tbody>{body}</tbody>\n</table>'
-
-
-def _keep(path, desk, source, content):
-    """Whether the files of `path` already show just this content; else a complete sidecar for new ones, to be written last.
-
-    So a figure that comes out as before keeps its files, and a build leaves no trace in version control.
+    Args:
+        name: `[…](#fig-NAME)` refers to it.
+        fragment: HTML that loads nothing from a network; its script finds it by the id `fig-NAME`.
+        caption: plain text.
     """
-    digest = hashlib.sha256(content).hexdigest()
-    fresh = source | {"content": digest}
-    try:
-        old = dict(json.loads(path.with_suffix(".json").read_text()))
-    except (OSError, ValueError, TypeError, RecursionError):  # none, or damaged: it is drawn anew
-        old = {}
-    files = [file for file in path.parent.glob(f"{path.name}.*") if file.suffix != ".tmp"]
-    if {k: old.get(k) for k in fresh} == fresh and len(files) > 1:
-        for file in files:
-            os.utime(file)
-        return None
-    return fresh | {"drawn": provenance.drawn(desk)}
+    text = f"{_caption('fig', name, caption)}</figcaption>" if caption else ""
+    display(HTML(f'<figure id="fig-{name}" class="live">{fragment}{text}</figure>'))
 
 
-def _elsewhere(desk, records):
-    """Whether all records that are shown come from other data than the desk's: recorded runs in a quick build."""
-    marks = {r["data"]["fingerprint"] for r in records if r}
-    return bool(marks) and desk.frames.fingerprint not in marks
+def drawn(figure):
+    """The numbers that a figure shows, read off it: CSV of panel, series, x and y; "" for pictures."""
+    rows = []
+    for k, ax in enumerate(figure.axes, 1):
+        panel = f"{k}: {ax.get_ylabel() or 'y'} against {ax.get_xlabel() or 'x'}"
+        dots = [c for c in ax.collections if isinstance(c, PathCollection)]
+        bars = [patch for patch in ax.patches if isinstance(patch, Rectangle)]
+        for drawing in (*ax.lines, *dots, *bars):
+            if drawing in dots:
+                points = np.asarray(drawing.get_offsets(), float)
+            elif drawing in bars:
+                points = np.array([[drawing.get_center()[0], drawing.get_height()]])
+            else:
+                points = np.asarray(drawing.get_xydata(), float)
+                if drawing.get_transform() != ax.transData:  # a level: it has one coordinate only
+                    points = np.where(np.ptp(points, 0) == 0, points, np.nan)[:1]
+            rows += [(panel, drawing.get_label(), *point) for point in points.tolist()]
+    table = pd.DataFrame(rows, columns=["panel", "series", "x", "y"])
+    return table.to_csv(index=False, float_format="%.5g") if rows else ""
 
 
-def _counted(caption, records):
-    """The caption with the number of runs (seeds) behind each configuration, where it does not say so itself."""
-
-    def row(r):
-        return (
-            r["arm"],
-            r["density"],
-            config_of(r).replace(seed=0),
-        )  # early records lack settings that came later
-
-    sizes = Counter(row(r) for r in records if r and r["arm"] != "floor").values()
+def counted(caption, sources):
+    """The caption with the number of runs behind each configuration, unless it says so itself."""
+    rows = [s for s in sources if isinstance(s, dict) and s["arm"] != "floor"]
+    sizes = Counter((r["arm"], r["density"], config_of(r).replace(seed=0)) for r in rows).values()
     if not sizes or "n = " in caption or "first seed" in caption:
         return caption
     low, high = min(sizes), max(sizes)
-    return (
-        f"{caption} n = {low if low == high else f'{low} to {high}'} {'run' if high == 1 else 'runs'} each."
-    )
+    count = low if low == high else f"{low} to {high}"
+    return f"{caption} n = {count} {'run' if high == 1 else 'runs'} each."
 
 
-def _missing(caption):
-    """Say that what a caption announces is not there yet."""
-    say(f"*Not run yet.* {caption.partition('. ')[0].rstrip('.: ')}.")
+def _keep(desk, name, caption, sources, forms):
+    """Write the forms of a figure or table, `{suffix: content}`, and last its sidecar, which is returned.
+
+    The CSV of a figure is not kept: the picture's numbers are in the records, and the sidecar has their hash.
+    """
+    path, content = folder(desk) / name, forms["csv"] or base64.b64encode(forms["png"]).decode()
+    sidecar = provenance.sidecar(desk, name, caption, sources, content)
+    for kind, text in forms.items():
+        if kind != "csv" or "tex" in forms:
+            write_atomic(path.with_name(f"{name}.{kind}"), text)
+    write_atomic(path.with_name(f"{name}.json"), provenance.text(sidecar))
+    return sidecar
 
 
-def _display(data, kind, size, name, caption, alt):
-    """Show a picture (bytes) with its caption, at `size` (width, height) in pixels where there is room."""
-    text, words = html.escape(caption), html.escape(alt, quote=True)
-    shape = f'width="{size[0]:.0f}" height="{size[1]:.0f}"' + ' class="broad"' * (size[0] > 700)
-    source = f"data:image/{kind};base64,{base64.b64encode(data).decode()}"
-    display(
-        HTML(
-            f'<figure id="fig-{name}"><img src="{source}" {shape} alt="{words}"><figcaption>{text}</figcaption></figure>'
-        )
-    )
+def _caption(kind, name, caption):
+    """The opening of a caption; the site puts the number into the label."""
+    return f'<figcaption><b data-label="{kind}-{name}"></b>{escape(caption)}'
+
+
+def _source(sidecar, link=""):
+    """A fold below a caption: where this comes from; the site adds links to the files."""
+    words = " ".join(map(escape, provenance.sentences(sidecar)))
+    rows = "".join(f"<li>{escape(provenance.line(r))}</li>" for r in sidecar["runs"])
+    runs = f'<ul class="runs">{rows}</ul>' if rows else ""
+    fold = f'<p>{words}</p>{runs}<p class="files">{link}</p>'
+    return f'<details class="source"><summary>Where this comes from</summary>{fold}</details>'

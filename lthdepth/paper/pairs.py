@@ -8,6 +8,7 @@ from pathlib import Path
 
 import jupytext
 import nbformat
+from jupytext.compare import NotebookDifference, compare_notebooks
 
 # Constant, so that no machine's Python version or kernel name gets into a commit; without a kernel name
 # JupyterLab would stop to ask for one.
@@ -17,22 +18,21 @@ METADATA = {
 }
 
 
+def chapters(folder, suffix=".py"):
+    """The files `NN_*` of a folder in their order; others, such as `Untitled.ipynb`, are nobody's chapter."""
+    return sorted(Path(folder).glob(f"[0-9][0-9]_*{suffix}"))
+
+
 def read(source):
-    """The notebook that a percent-format file stands for.
+    """The notebook that a percent-format file stands for, without outputs.
 
-    Args:
-        source: path of a `.py` file in jupytext's percent format.
-
-    Returns:
-        An `nbformat` notebook without outputs, whose cell ids depend on the cells' text alone, so that an
-        edit changes one cell of the `.ipynb` and leaves the others as they were.
+    Its cell ids depend on the cells' text alone, so that an edit changes one cell of the `.ipynb` only.
     """
     notebook = jupytext.read(source, fmt="py:percent")
-    seen = {}
-    for cell in notebook.cells:
+    for number, cell in enumerate(notebook.cells):
         digest = hashlib.sha256(f"{cell.cell_type}\n{cell.source}".encode()).hexdigest()[:8]
-        seen[digest] = seen.get(digest, 0) + 1
-        cell.id = digest if seen[digest] == 1 else f"{digest}-{seen[digest]}"
+        before = sum(other.id.startswith(digest) for other in notebook.cells[:number])
+        cell.id = f"{digest}-{before + 1}" if before else digest
         tags = cell.metadata.get("tags")
         cell.metadata = nbformat.from_dict({"tags": tags} if tags else {})
     notebook.metadata = nbformat.from_dict(METADATA)
@@ -40,66 +40,31 @@ def read(source):
     return notebook
 
 
-def _text(notebook):
-    return nbformat.writes(notebook) + "\n"
-
-
-def _cells(notebook):
-    return [(cell.cell_type, cell.source.strip(), cell.metadata.get("tags", [])) for cell in notebook.cells]
-
-
-def _difference(source, notebook):
-    """One sentence on the first difference between the `.py` and the `.ipynb`, or None."""
-    try:
-        ours, theirs = _cells(read(source)), _cells(nbformat.read(notebook, as_version=4))
-    except Exception as error:  # whatever a parser makes of a half-merged file, the person needs its name
-        return f"{source.stem}: one of the pair cannot be read as a notebook ({error})."
-    for number, (here, there) in enumerate(zip(ours, theirs), start=1):
-        if here != there:
-            return f"{source.name} and {notebook.name} differ from cell {number} on."
-    if len(ours) != len(theirs):
-        return f"{source.name} has {len(ours)} cells, {notebook.name} has {len(theirs)}."
-    return None
-
-
-def check(folder, clean=False):
-    """Compares every pair in a folder.
-
-    Args:
-        folder: where the pairs are.
-        clean: also ask of each `.ipynb` that it is exactly what `write` makes, as a commit should have it: no
-            outputs, execution counts or machine's metadata. Without it, a notebook that somebody ran and
-            saved in JupyterLab is in step with its `.py`.
-
-    Returns:
-        One sentence for each problem; empty if all is well.
-    """
-    folder = Path(folder)
+def check(folder):
+    """Compares every pair of a folder; a sentence for each problem. Outputs do not count as a difference."""
     problems = []
-    for stem in sorted({path.stem for path in folder.iterdir() if path.suffix in (".py", ".ipynb")}):
-        source, notebook = folder / f"{stem}.py", folder / f"{stem}.ipynb"
+    for stem in sorted({path.stem for kind in (".py", ".ipynb") for path in chapters(folder, kind)}):
+        source, notebook = Path(folder, f"{stem}.py"), Path(folder, f"{stem}.ipynb")
         if not source.exists() or not notebook.exists():
             missing, there = (source, notebook) if notebook.exists() else (notebook, source)
             problems.append(f"{there.name} has no {missing.name} beside it.")
-        elif difference := _difference(source, notebook):
-            problems.append(difference)
-        elif clean and notebook.read_text(encoding="utf-8") != _text(read(source)):
-            problems.append(f"{notebook.name} holds outputs or metadata that do not belong in a commit.")
+            continue
+        try:
+            theirs = nbformat.read(notebook, as_version=4)
+            theirs.metadata = nbformat.from_dict(METADATA)
+            compare_notebooks(theirs, read(source), "py:percent", raise_on_first_difference=False)
+        except NotebookDifference as difference:
+            problems.append(f"{source.name} and {notebook.name} differ: {difference}.")
+        except Exception as error:  # whatever a parser makes of a half-merged file, the person needs its name
+            problems.append(f"{stem}: one of the pair cannot be read as a notebook ({error}).")
     return problems
 
 
 def write(folder):
-    """Makes every `.ipynb` in a folder anew from its `.py`, without outputs.
-
-    Args:
-        folder: where the pairs are; an `.ipynb` without a `.py` is left alone.
-
-    Returns:
-        The paths of the notebooks that changed.
-    """
+    """Makes every `.ipynb` of a folder anew from its `.py`, without outputs; returns those that changed."""
     changed = []
-    for source in sorted(Path(folder).glob("*.py")):
-        notebook, text = source.with_suffix(".ipynb"), _text(read(source))
+    for source in chapters(folder):
+        notebook, text = source.with_suffix(".ipynb"), nbformat.writes(read(source)) + "\n"
         if not notebook.exists() or notebook.read_text(encoding="utf-8") != text:
             notebook.write_text(text, encoding="utf-8")
             changed.append(notebook)

@@ -1,93 +1,64 @@
-"""Where a figure or table came from: its sidecar, the same in plain words, and whether the code has moved on since."""
+"""Where a figure or table came from: its sidecar, and the same in words."""
 
-import ast
 import hashlib
 import json
 import subprocess
 from pathlib import Path
 
-import matplotlib
 import pandas as pd
-from PIL import Image
 
 from ..config import SCIENCE_VERSION
 from ..errors import UserError
 from ..runs import run as runs
 from ..runs.record import command
 
-# What decides the numbers of a run: a change here can make recorded results differ from what the code would give.
-SCIENCE = (
-    "arms",
-    "augment",
-    "config",
-    "convert",
-    "data",
-    "frames",
-    "furniture",
-    "loss",
-    "mask",
-    "metrics",
-    "model",
-    "pretraining",
-    "rooms",
-    "step",
-    "tickets",
-    "train",
-    "weights",
-)
+NUMBERS = ("test", "validation", "curves", "densities", "ticket")  # what of a record a figure can show
+DECIDES = ("lthdepth/*.py", "lthdepth/data", "lthdepth/training")  # the code that decides a run's numbers
 
 
-# What of a record can be seen in a figure.
-NUMBERS = ("test", "validation", "curves", "densities", "ticket")
-
-
-def source(desk, name, caption, records, files=None):
-    """What a sidecar says, but for how it was drawn (`drawn`) and the file's hash.
+def sidecar(desk, name, caption, sources, content):
+    """What is written beside a figure or table, a dictionary; the same inputs give the same bytes.
 
     Args:
-        desk: `desk.Desk`; name, caption: of the figure; records: those that went into it, None for a missing one.
-        files: of the repository, that numbers were taken from; [] for a figure of no data at all. Without runs and files it
-            shows the desk's data.
+        desk: whose profile and data are shown.
+        sources: the records behind it (None for a missing one) and paths of files of the repository. Without
+            any it shows the data alone.
+        content: text of the numbers shown, of which the sidecar keeps a hash.
     """
-    records = [r for r in records if r]
-    if files is None and not records and desk.profile == "paper":
-        files = ["results/nyu_summary.h5"]
+    records = [s for s in sources if isinstance(s, dict)]
+    files = [s for s in sources if isinstance(s, str)]
+    data = [r["data"] for r in records]
+    if not records and not files:
         data = [desk.summary().description]
-    else:
-        data = [r["data"] for r in records] or ([desk.summary().description] if files is None else [])
+        files = ["results/nyu_summary.h5"] if desk.profile == "paper" else []
+    weights = [r["init"] for r in records if r["arm"] != "floor"]
     kept = ("key", "study", "arm", "density", "seed", "commit", "dirty", "device", "seconds")
     return {
         "name": name,
         "caption": caption,
-        "profile": desk.profile,
         "command": f"./build.sh --profile {desk.profile}",
         "data": _distinct(data, ("name", "fingerprint")),
-        "init": _distinct(
-            [r["init"] for r in records if r["arm"] != "floor"], ("name", "description", "fingerprint")
-        ),
-        "files": {path: fingerprint(path) for path in files or ()},
+        "weights": _distinct(weights, ("name", "description", "fingerprint")),
+        "files": {path: fingerprint(path) for path in files},
+        "numbers": short_hash(content.encode()),
         "runs": [{k: r[k] for k in kept} | {"numbers": numbers(r)} for r in records],
     }
 
 
 def numbers(record):
-    """Hash of what a figure can show of a record: one digit changed afterwards, and it is another."""
-    return hashlib.sha256(json.dumps([record.get(k) for k in NUMBERS], sort_keys=True).encode()).hexdigest()[
-        :12
-    ]
+    """Hash of what a figure can show of a record: with one digit changed it is another."""
+    return short_hash(json.dumps([record.get(k) for k in NUMBERS], sort_keys=True).encode())
 
 
 def fingerprint(path):
     """Hash of a file of the repository; "" where it is gone."""
     path = runs.ROOT / path
-    return hashlib.sha256(path.read_bytes()).hexdigest()[:12] if path.is_file() else ""
+    return short_hash(path.read_bytes()) if path.is_file() else ""
 
 
-def drawn(desk):
-    """By what a figure was drawn: device, versions, commit, dirty flag, date."""
-    made = runs.environment(desk.device)
-    made["versions"] |= {"matplotlib": matplotlib.__version__, "pandas": pd.__version__}
-    return made
+def short_hash(content):
+    """The first 12 hex digits of the SHA-256 of bytes."""
+    return hashlib.sha256(content).hexdigest()[:12]
 
 
 def text(sidecar):
@@ -98,174 +69,113 @@ def text(sidecar):
 
 
 def read(path):
-    """The sidecar of a figure or table, from beside it or, failing that, from inside a PNG.
-
-    Raises:
-        UserError: no such file, nothing said of it, or damaged.
-    """
-    path, sidecar = Path(path), Path(path).with_suffix(".json")
+    """The sidecar of a figure or table. Raises UserError: no such file, no sidecar, or a damaged one."""
+    path, beside = Path(path), Path(path).with_suffix(".json")
     if not path.is_file():
-        raise UserError(
-            f"no file {path}; figures and tables of the paper are in figures/, those of a quick build in build/quick/figures/."
-        )
+        where = "those of the paper are in figures/, those of a quick build in build/quick/figures/"
+        raise UserError(f"no file {path}; {where}.")
+    if not beside.is_file():
+        raise UserError(f"{path} has no sidecar {beside.name}: it is no figure or table of a build.")
     try:
-        said = (
-            sidecar.read_text()
-            if sidecar.exists()
-            else getattr(Image.open(path, formats=("PNG",)), "text", {}).get("Description")
-        )
-        if said is None:
-            raise UserError(
-                f"{path} has no sidecar {sidecar.name} and says nothing of itself: it is no figure or table of a build."
-            )
-        s = json.loads(said)
-        s["caption"], s["profile"], s["drawn"]["versions"], s["data"], s["init"], s["runs"]
-        return s
-    except (OSError, SyntaxError, Image.DecompressionBombError):  # of Pillow
-        raise UserError(
-            f"{path} has no sidecar {sidecar.name}: it is no figure or table of a build."
-        ) from None
+        said = json.loads(beside.read_text(encoding="utf-8"))
+        sentences(said)
+        return said
     except (ValueError, KeyError, TypeError, RecursionError):
-        raise UserError(f"{sidecar} is damaged or of another program; build the paper again.") from None
+        raise UserError(f"{beside} is damaged or of another program; build the paper again.") from None
+
+
+def sentences(sidecar):
+    """Where a figure or table came from, a sentence each: runs, files, data, weights, commit and command."""
+    used = sidecar["runs"]
+    lines = []
+    if used:
+        spent, devices = _time(sum(r["seconds"] for r in used)), _listed(r["device"] for r in used)
+        lines.append(f"It shows {_count(used)}: {spent} of computing on {devices}.")
+        lines.append(f"They were recorded at commit {_listed(map(commit, used))}.")
+    elif sidecar["data"]:
+        lines.append("No trained run went into it, only the data.")
+    for path, mark in sidecar["files"].items():
+        lines.append(f"Numbers come from {path} (SHA-256 {mark}…).")
+    for d in sidecar["data"]:
+        lines.append(f"Data: {d['name']}, fingerprint {d['fingerprint']}.")
+    for w in sidecar["weights"]:
+        lines.append(f"Initial weights: {w['name']} ({w['description']}), fingerprint {w['fingerprint']}.")
+    return [*lines, f"Drawn by {sidecar['command']}; the numbers shown have the hash {sidecar['numbers']}."]
 
 
 def explain(path, store=None):
-    """Say in plain words where a figure or table came from.
-
-    Raises:
-        UserError: as `read`.
-    """
-    s, known = read(path), (store or runs.Store()).records()
-    lines = [f"{Path(path).name}: {s['caption']}", ""]
-    trained = [r for r in s["runs"] if r["arm"] != "floor"]
-    if s["runs"]:
-        spent, n = _time(sum(r["seconds"] for r in s["runs"])), len(s["runs"])
-        lines.append(
-            f"It shows {n} recorded {'run' if n == 1 else 'runs'}, {spent} of computing on {_listed(r['device'] for r in s['runs'])}."
-        )
-        missing = [r["key"] for r in s["runs"] if r["key"] not in known]
-        there = f"here but for {', '.join(missing)}" if missing else "all here"
-        lines.append(f"Their records are {there}; `python -m lthdepth show KEY` prints one.")
-    elif s["data"]:
-        lines.append("No trained run went into it, only the data.")
-    else:
-        lines.append("No trained run went into it, and no data set.")
-    for path, was in s.get("files", {}).items():
-        same = (
-            "as it is now" if fingerprint(path) == was else "which has changed since: build the paper again"
-        )
-        lines.append(f"Numbers from {path} (SHA-256 {was}…), {same}.")
-    lines += [f"Data: {d['name']}, fingerprint {d['fingerprint']}." for d in s["data"]]
-    lines += [
-        f"Initial weights: {i['name']} ({i['description']}), fingerprint {i['fingerprint']}."
-        for i in s["init"]
-    ]
-    d = s["drawn"]
-    versions = ", ".join(f"{name} {version}" for name, version in d["versions"].items())
-    lines.append(
-        f"Drawn on {d['date']} by {s['command']} at commit {_commit(d)} on {d['device']}; {versions}."
-    )
-    changed, files = _changed(s["runs"])
-    if changed:
-        lines.append(f"{changed} Changed: {_listed(files)}.")
-    if any(made["dirty"] for made in (d, *s["runs"])):
-        lines.append("A + behind a commit: there were changes that it does not hold.")
-    if s["runs"]:
-        study, arm = (max(len(r[k]) for r in s["runs"]) for k in ("study", "arm"))
-        lines += [
-            "",
-            f"{'key':16}  {'study':{study}}  {'arm':{arm}}  {'kept':>8}  seed  {'commit':13}  wall time",
-        ]
-        for r in s["runs"]:
-            kept = f"{100 * r['density']:6.2f} %"
-            lines.append(
-                f"{r['key']}  {r['study']:{study}}  {r['arm']:{arm}}  {kept}  {r['seed']:4}  {_commit(r):13}  {_time(r['seconds'])}"
-            )
-    if again := next((known[r["key"]] for r in trained if r["key"] in known), None):
+    """Where a figure or table came from, and what has changed since. Raises UserError as `read`."""
+    said, known = read(path), (store or runs.Store()).records()
+    lines = [f"{Path(path).name}: {said['caption']}", "", *sentences(said)]
+    for file, mark in said["files"].items():
+        if fingerprint(file) != mark:
+            lines.append(f"{file} has changed since: build the paper again.")
+    used = said["runs"]
+    if not used:
+        return "\n".join(lines)
+    missing = [r["key"] for r in used if r["key"] not in known]
+    lines.append(f"Not recorded here: {', '.join(missing)}." if missing else "All their records are here.")
+    if files := changed(used):
+        lines.append(f"Code that decides numbers was edited since, under the same science version: {files}.")
+    lines += ["", *map(line, used)]
+    if again := next((known[r["key"]] for r in used if r["key"] in known and r["arm"] != "floor"), None):
         lines += ["", f"To make the run {again['key']} again: {command(again)}"]
     return "\n".join(lines)
 
 
-def banner(folder):
-    """Sentences for the top of the pages where code or data are newer than the runs of the sidecars in `folder`; or ""."""
-    sidecars = [json.loads(path.read_text()) for path in Path(folder).glob("*.json")]
-    used = {r["key"]: r for s in sidecars for r in s["runs"]}
-    # A figure without runs shows the data at hand.
-    now, then = (
-        {d["fingerprint"] for s in sidecars if bool(s["runs"]) == of_runs for d in s["data"]}
-        for of_runs in (False, True)
-    )
-    newer = now - then if then else set()
-    data = (
-        f"The data at hand (fingerprint {_listed(newer)}) are not those of the runs shown here ({_listed(then)})."
-        if newer
-        else ""
-    )
-    return " ".join(filter(None, (_changed(used.values())[0], data)))
+def line(used):
+    """A run of a sidecar in one line."""
+    kept = f"{100 * used['density']:.4g} %"
+    return f"{used['key']}  {used['study']}  {used['arm']} {kept}, seed {used['seed']}, commit {commit(used)}"
 
 
-def _changed(used):
-    """A sentence where code has changed since runs were recorded, "" where not; and the names of the files."""
-    used, moved, stale = list(used), set(), 0
-    for commit in {r["commit"] for r in used if r["commit"]}:
-        files = _differ(commit)
-        moved |= files
-        stale += bool(files) * sum(r["commit"] == commit for r in used)
-    if not moved:
-        return "", []
-    which = (
-        "the run"
-        if len(used) == 1
-        else f"all {stale} runs"
-        if stale == len(used)
-        else f"{stale} of the {len(used)} runs"
-    )
-    meant = f"not meant to change results: science version {SCIENCE_VERSION} then and now"
-    return (
-        f"The code has changed since {which} shown here {'was' if len(used) == 1 else 'were'} recorded ({meant}).",
-        sorted(moved),
-    )
+def banner(folder, store=None):
+    """A sentence where what decides numbers is not what it was for the runs in a folder's sidecars; or "".
+
+    That is the data at hand, which figures without runs show, and the science version of the records.
+    """
+    sidecars = [json.loads(path.read_text(encoding="utf-8")) for path in Path(folder).glob("*.json")]
+    shown = {d["fingerprint"] for s in sidecars if not s["runs"] for d in s["data"]}
+    trained = {d["fingerprint"] for s in sidecars if s["runs"] for d in s["data"]}
+    if trained and (newer := shown - trained):
+        return (
+            f"The data at hand ({_listed(newer)}) are not those of the runs shown here ({_listed(trained)})."
+        )
+    known = (store or runs.Store()).records()
+    used = [known[r["key"]] for s in sidecars for r in s["runs"] if r["key"] in known]
+    if any(r.get("science_version", SCIENCE_VERSION) != SCIENCE_VERSION for r in used):
+        return "Some runs shown here were made by code of another science version."
+    return ""
 
 
-def _differ(commit):
-    """The files of SCIENCE whose code, comments and docstrings aside, is not what it was at a commit; none if unknown."""
-    paths = [f"lthdepth/{name}.py" for name in SCIENCE]
-    named = _git("diff", "--name-only", commit, "--", *paths)
-    return {
-        Path(p).name
-        for p in (named or "").split()
-        if _code(_git("show", f"{commit}:{p}")) != _code((runs.ROOT / p).read_text())
-    }
+def changed(used):
+    """Names of the files that decide numbers and differ from the commits of some runs; "" for none."""
+    commits = {r["commit"] for r in used if r["commit"]}
+    names = [_git("diff", "--name-only", made, "--", *DECIDES).split() for made in commits]
+    return ", ".join(sorted({Path(name).name for each in names for name in each}))
 
 
-def _code(text):
-    tree = ast.parse(text or "")
-    for node in ast.walk(tree):
-        if (
-            isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef)
-            and ast.get_docstring(node) is not None
-        ):
-            node.body = node.body[1:]
-    return ast.dump(tree)
+def commit(made):
+    """A run's commit, with a + where there were changes that it does not hold."""
+    return f"{made['commit']}{'+' if made['dirty'] else ''}" if made["commit"] else "unknown"
 
 
 def _git(*words):
-    done = subprocess.run(["git", *words], cwd=runs.ROOT, capture_output=True, text=True, check=False)
-    return done.stdout if done.returncode == 0 else None
+    try:
+        done = subprocess.run(["git", *words], cwd=runs.ROOT, capture_output=True, text=True, check=False)
+    except OSError:  # there is no git
+        return ""
+    return done.stdout if done.returncode == 0 else ""
+
+
+def _count(used):
+    return "one recorded run" if len(used) == 1 else f"{len(used)} recorded runs"
 
 
 def _time(seconds):
-    return (
-        f"{seconds:.0f} s"
-        if seconds < 600
-        else f"{seconds / 60:.0f} min"
-        if seconds < 7200
-        else f"{seconds / 3600:.1f} h"
-    )
-
-
-def _commit(made):
-    return f"{made['commit']}{'+' if made['dirty'] else ''}" if made["commit"] else "unknown"
+    if seconds < 600:
+        return f"{seconds:.0f} s"
+    return f"{seconds / 60:.0f} min" if seconds < 7200 else f"{seconds / 3600:.1f} h"
 
 
 def _listed(names):

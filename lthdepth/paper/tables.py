@@ -1,6 +1,12 @@
-"""The paper's tables of scores, rendered from records and from the published numbers; `findings` has those of the analysis plan."""
+"""The paper's tables of scores, and how a table of texts looks as HTML, Markdown, LaTeX and CSV.
+
+In the cells `**…**` is the best of a column. `table.attrs` may hold `group`, a column whose values become
+headings, and `notes`, `{mark: text}`, which belong into the caption.
+"""
 
 import re
+from html import escape
+from itertools import cycle
 from pathlib import Path
 
 import pandas as pd
@@ -12,6 +18,17 @@ from . import plots
 
 DATA = {"nyu": "NYU Depth V2", "rooms": "built-in rooms"}  # data sets by the name in their records
 HEADINGS = {"rel": "rel", "rms": "rms (m)", "delta1": "δ1", "delta2": "δ2", "delta3": "δ3"}
+MARKS = "ᵃᵇᶜᵈᵉᶠᵍʰ"  # of footnotes
+LONG = 16  # rows, beyond which a page folds a table
+WIDE = 7  # columns, beyond which a phone shows a row as a list
+NUMBER = re.compile(r"(\*\*)?(< ?)?[+−-]?\d|[–-]$|nan$|not run yet$")
+
+# What LaTeX takes for a command, and what pdfLaTeX's fonts do not have.
+LATEX = {letter: rf"\{letter}" for letter in "&%$#_{}"}
+LATEX |= {"\\": r"\textbackslash{}", "~": r"\textasciitilde{}", "^": r"\textasciicircum{}"}
+LATEX |= {"<": "$<$", ">": "$>$", "−": "$-$", "×": r"$\times$", "±": r"$\pm$", "≤": r"$\le$", "≥": r"$\ge$"}
+LATEX |= {"δ": r"$\delta$", "θ": r"$\theta$", "–": "--", "’": "'", "“": "``", "”": "''", "é": r"\'e"}
+LATEX |= {mark: f"$^{letter}$" for mark, letter in zip(MARKS, "abcdefgh", strict=True)}
 
 
 def published():
@@ -44,35 +61,37 @@ def scores(records, average="pooled", crop="full"):
 
 
 def comparison(records, floor=None):
-    """The paper's table: published rows, then ours by arm and density, each with its protocol.
+    """The paper's table: published rows, then ours by density, the best of ours marked; protocols are notes.
 
     floor: record of `config.PUBLISHED_FLOOR`, which belongs beside the published rows; None leaves it out.
     """
     rows = []
     for p in published().itertuples():
-        rows.append(
-            {
-                "model": p.model,
-                **{h: f"{getattr(p, m):.3f}" for m, h in HEADINGS.items()},
-                "runs": "–",
-                "protocol": p.protocol,
-            }
-        )
+        values = {h: f"{getattr(p, m):.3f}" for m, h in HEADINGS.items()}
+        rows.append({"group": "published", "model": p.model, **values, "n": "–", "protocol": p.protocol})
     if floor:
-        row = scores([floor]).iloc[0].to_dict() | {
-            "model": "mean depth map, scored as the paper under test was"
-        }
-        rows.append(
-            {
-                **row,
-                "protocol": f"its last {floor['test']['frames']} validation frames, pooled, at {floor['data']['height']} rows",
-            }
-        )
-    ours = scores(records)
+        row = {"group": "published", "model": "mean depth map, scored as the paper under test was", "n": "1"}
+        frames, height = floor["test"]["frames"], floor["data"]["height"]
+        row["protocol"] = f"its last {frames} validation frames, pooled, at {height} rows"
+        rows.append(scores([floor]).iloc[0].to_dict() | row)
+    ours = scores(records).rename(columns={"runs": "n"})
     if not ours.empty:
-        ours["model"], ours["protocol"] = "ours: " + ours.model, protocol(records)
-        rows += ours.to_dict("records")
-    return pd.DataFrame(rows)
+        for heading in HEADINGS.values():
+            value = ours[heading].str.partition(" ")[0].astype(float)
+            best = value == (value.max() if heading.startswith("δ") else value.min())
+            ours.loc[best, heading] = "**" + ours.loc[best, heading] + "**"
+        parts = ours.model.str.extract(r"^(.*?)(?: ([\d.]+ %))?$")
+        ours["model"] = parts[0]
+        ours["group"] = ("ours, " + parts[1] + " of the prunable weights").fillna("ours, whole")
+        ours["protocol"] = protocol(records)
+        rows += ours.astype({"n": str}).to_dict("records")
+    table = pd.DataFrame(rows)
+    protocols = dict(zip(table.protocol.unique(), MARKS, strict=False))
+    table["model"] += table.pop("protocol").map(protocols)
+    order = {name: i for i, name in enumerate(table.group.unique())}
+    table = table.sort_values("group", key=lambda names: names.map(order), kind="stable")
+    table.attrs = {"group": "group", "notes": {mark: text for text, mark in protocols.items()}}
+    return table[["group", "model", *HEADINGS.values(), "n"]]
 
 
 def densities(records):
@@ -117,16 +136,17 @@ def recipe(records):
 
 
 def progress(name, records, lost=0):
-    """How much of a study is recorded, how many runs have no result (`Desk.lost`) and whether IMP is shortened, in sentences."""
+    """How much of a study is recorded, what of it has no result, and whether IMP is shortened."""
     done = sum(r is not None for r in records)
     said = f"**{study(name).title}**: {done} of {len(records)} runs recorded."
     if lost:
-        said += f" {lost} diverged, or {'follows' if lost == 1 else 'follow'} from one that did, and {'has' if lost == 1 else 'have'} no result."
+        said += f" {lost} diverged or follow from one that did, and have no result."
     if done + lost < len(records):
         said += " The others are not run yet."
     short = next((c for c in study(name).configs if c.arm == "imp" and c.round_epochs), None)
     if short and any(r and r["arm"] == "imp" for r in records):
-        said += f" IMP is shortened: its earlier rounds last {short.round_epochs} epoch{'s' * (short.round_epochs > 1)}, its last one {short.epochs}."
+        early = "1 epoch" if short.round_epochs == 1 else f"{short.round_epochs} epochs"
+        said += f" IMP is shortened: its earlier rounds last {early}, its last one {short.epochs}."
     return said
 
 
@@ -136,32 +156,24 @@ def basis(desk, name, records):
     if r is None:
         return ""
     others = desk.basis(name)[2] if desk.profile == "paper" else 0
-    init, name = r["init"], r["data"]["name"]
-    weights = (
-        init["description"]
-        if init["name"] == "none"
-        else f"{init['name']}, {init['description']} (fingerprint {init['fingerprint']})"
-    )
-    text = f"Made on {DATA.get(name, name)} (fingerprint {r['data']['fingerprint']}). Initial weights: {weights}."
-    return text + (
-        f" {others} more recorded {'run' if others == 1 else 'runs'} of this study, on other data or weights, are left out."
-        if others
-        else ""
-    )
+    init, data = r["init"], DATA.get(r["data"]["name"], r["data"]["name"])
+    weights = f"{init['name']}, {init['description']} (fingerprint {init['fingerprint']})"
+    if init["name"] == "none":
+        weights = init["description"]
+    text = f"Made on {data} (fingerprint {r['data']['fingerprint']}). Initial weights: {weights}."
+    return f"{text} Left out: {others} of its runs on other data or weights." if others else text
 
 
 def verdict(desk, analyses):
     """What may be concluded, a paragraph a study (Markdown): the closing words of the paper.
 
     Args:
-        desk: `desk.Desk`; analyses: `{study: verdict.Analysis}`.
+        analyses: `{study: verdict.Analysis}`; desk: whose profile they are of.
     """
     said = [f"{study(name).title}. {analysis.sentence()}" for name, analysis in analyses.items()]
     if desk.profile == "quick":
-        said.insert(
-            0,
-            f"This is a quick build on {DATA.get(desk.frames.name, desk.frames.name)}: a demonstration of the pipeline. It says nothing about the question.",
-        )
+        data = DATA.get(desk.frames.name, desk.frames.name)
+        said.insert(0, f"A quick build on {data}: a demonstration, which says nothing about the question.")
     return "\n\n".join(said)
 
 
@@ -177,15 +189,68 @@ def results(desk):
 
 
 def markdown(table):
-    """A DataFrame of texts as a Markdown table."""
+    """A DataFrame of texts as a Markdown table, its notes below."""
     lines = [list(table.columns), ["---"] * len(table.columns), *table.astype(str).values.tolist()]
-    return "\n".join("| " + " | ".join(line) + " |" for line in lines)
+    rows = "\n".join("| " + " | ".join(line) + " |" for line in lines)
+    return f"{rows}\n\n{notes(table)}" if notes(table) else rows
+
+
+def as_html(table):
+    """A DataFrame of texts as an HTML table: groups under headings, deviations small, a long one folded."""
+    group = table.attrs.get("group")
+    shown = (table.drop(columns=group) if group else table).astype(str)
+    columns = cycle(zip(sides(shown), shown.columns, strict=True))
+
+    def cell(match):
+        side, name = next(columns)
+        label = f' data-column="{escape(name)}"' if match[1] == "td" else ' scope="col"'
+        return f'<{match[1]} class="{side}"{label}>'
+
+    with pd.option_context("display.max_colwidth", None):
+        text = shown.to_html(index=False, border=0, classes="wide" if len(shown.columns) > WIDE else None)
+    text = re.sub(r"<(t[hd])>", cell, text.replace(' style="text-align: right;"', ""))
+    text = re.sub(r" ± ([\d.]+)", r" <small>± \1</small>", text)
+    text = re.sub(r"\*\*(.+?)\*\*", r"<strong>\1</strong>", text)
+    if group:
+        head, body, rows = text.partition("<tbody>")
+        rows, first = rows.split("    <tr>"), ~table[group].duplicated()
+        for k in range(len(table)):
+            name = f'<th colspan="{len(shown.columns)}">{escape(table[group].iloc[k])}</th>'
+            heading = f'<tr class="group">{name}</tr>' if first.iloc[k] else ""
+            rows[k + 1] = f"{heading}<tr>{rows[k + 1]}"
+        text = head + body + "".join(rows)
+    summary = f"<summary>The table: {len(table)} rows</summary>"
+    return f'<details class="fold">{summary}{text}</details>' if len(table) > LONG else text
+
+
+def as_csv(table):
+    """A DataFrame of texts as CSV."""
+    return table.astype(str).replace(r"\*\*", "", regex=True).to_csv(index=False)
+
+
+def as_latex(table, caption, name):
+    """A DataFrame of texts as a LaTeX `table` with the label `tab:NAME`; it needs booktabs alone."""
+    cells = table.astype(str).map(latex).set_axis(map(latex, table.columns), axis=1)
+    named = {"caption": latex(caption), "label": f"tab:{name}"}
+    columns = "".join(side[0] for side in sides(table))
+    text = cells.to_latex(index=False, escape=False, column_format=columns, **named)
+    return text.replace("{table}\n", "{table}\n\\centering\n", 1)
+
+
+def latex(text):
+    """Any text as LaTeX; `**…**` is bold."""
+    safe = "".join(LATEX.get(letter, letter) for letter in str(text))
+    return re.sub(r"\*\*(.+?)\*\*", r"\\textbf{\1}", safe)
+
+
+def notes(table):
+    """The notes of a table as a sentence each; "" where it has none."""
+    return " ".join(f"{mark} {text.rstrip('.')}." for mark, text in table.attrs.get("notes", {}).items())
 
 
 def sides(table):
-    """For each column of a DataFrame of texts, "right" where it holds numbers, signed or not, and "left" where words."""
-    number = re.compile(r"(< ?)?[+−-]?\d|[–-]$|nan$|not run yet$")
-    return ["right" if all(map(number.match, column)) else "left" for _, column in table.astype(str).items()]
+    """For each column of a DataFrame of texts, "right" where it holds numbers, signed or not, else "left"."""
+    return ["right" if all(map(NUMBER.match, column)) else "left" for _, column in table.astype(str).items()]
 
 
 def plain(text):
@@ -194,7 +259,7 @@ def plain(text):
 
 
 def speed(folder):
-    """The README's account of speed and memory, Markdown, from the tables that the benchmarks wrote into a folder."""
+    """The README's account of speed and memory, Markdown, from the benchmarks' tables in a folder."""
     parts = []
     for path in sorted(folder.glob("bench_*.csv")):
         found = pd.read_csv(path, dtype=str, keep_default_na=False)
@@ -204,7 +269,7 @@ def speed(folder):
 
 
 def refresh(readme, text, mark="results"):
-    """Put `text` between the marks `<!-- results -->` and `<!-- /results -->` of a README; returns the new README."""
+    """A README with `text` between its marks `<!-- results -->` and `<!-- /results -->`."""
     head, _, rest = readme.partition(f"<!-- {mark} -->\n")
     _, _, tail = rest.partition(f"<!-- /{mark} -->")
     return f"{head}<!-- {mark} -->\n{text}\n<!-- /{mark} -->{tail}"

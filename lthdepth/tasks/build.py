@@ -8,6 +8,7 @@ from . import sources
 def arguments(p):
     p.add_argument("--profile", choices=("quick", "paper"), default="quick")
     sources(p, False)
+    p.add_argument("--pdf", action="store_true", help="also print all pages into a PDF, with Chromium or Chrome")
     p.add_argument("--quiet", action="store_true", help="print only where the paper is")
 
 
@@ -15,11 +16,14 @@ def run(args):
     from ..files import write_atomic
     from ..paper import figures, tables
     from ..paper.build import build as build_paper
+    from ..paper.build import to_pdf
     from ..paper.study import Desk
     from ..runs import run as runs
 
     started = time.time()
-    build_paper(args.profile, args.data, args.weights, args.device, quiet=args.quiet)
+    index = build_paper(args.profile, args.data, args.weights, args.device, quiet=args.quiet)
+    if args.pdf:
+        print(to_pdf(index).as_uri())
     if args.profile == "paper":
         readme, desk = runs.ROOT / "README.md", Desk("paper")
         figures.drop_older(desk, started - 2)  # some file systems keep whole seconds only

@@ -1,18 +1,14 @@
-"""What tickets have in common, and the animation of the rounds that made one."""
-
-import io
+"""What tickets have in common, and the rounds that made one."""
 
 import numpy as np
 import pytest
 import torch
 from made_up import curve, study
-from PIL import Image
 
 from lthdepth import mask, tickets
 from lthdepth.analysis import overlap
 from lthdepth.config import Config, level
 from lthdepth.data import weights
-from lthdepth.paper import animation
 from lthdepth.paper.study import Desk
 from lthdepth.runs import run as runs
 
@@ -65,7 +61,7 @@ def test_a_run_records_a_sample_of_its_ticket(frames, store):
     assert np.unpackbits(found).mean() == pytest.approx(0.1, abs=4 * (0.09 / mask.PLACES) ** 0.5)
 
 
-def test_the_rounds_behind_a_ticket_are_found_and_drawn(store):
+def test_the_rounds_behind_a_ticket_are_found(store):
     imp = Config(backbone="resnet18", arm="imp", density=level(2), epochs=2, round_epochs=1)
     chain = [
         imp.replace(arm="dense", density=1.0, epochs=1, round_epochs=0),
@@ -88,18 +84,3 @@ def test_the_rounds_behind_a_ticket_are_found_and_drawn(store):
     desk = Desk("paper", store=store)
     assert desk.rounds([None, made[0], made[2]]) == made
     assert desk.rounds([None, made[0]]) == []
-    image = Image.open(io.BytesIO(animation.rounds(made)))
-    assert image.n_frames == 3
-    assert animation.rounds(made[:2]) is None
-
-
-def test_a_round_that_is_not_recorded_does_not_count_the_others_down(monkeypatch):
-    titles = []
-    monkeypatch.setattr("matplotlib.figure.Figure.suptitle", lambda self, text, **_: titles.append(text))
-    made = [
-        record | {"density": level(k), "epochs_run": 1}
-        for k in (0, 2, 5)
-        for (record, *_), _ in [study(0, {})]
-    ]
-    animation.rounds(made)
-    assert [title[:7] for title in titles] == ["the den", "round 2", "round 5"]
