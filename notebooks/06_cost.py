@@ -1,9 +1,9 @@
 # %% [markdown]
 # # Cost
 #
-# What does a ticket buy today, on an ordinary processor, in milliseconds and megabytes? Multiply-adds that are skipped on
-# paper are not time: zeros must be skipped by code that is quicker than the dense products it replaces, and whatever stays
-# dense bounds the gain.
+# What does a ticket buy today, on an ordinary processor, in milliseconds and megabytes? Multiply-adds that
+# are skipped on paper are not time: zeros must be skipped by code that is quicker than the dense products it
+# replaces, and whatever stays dense bounds the gain.
 
 # %% tags=["parameters"]
 profile = "quick"  # "quick": a small experiment, trained here; "paper": the recorded runs
@@ -25,32 +25,36 @@ files = ["results/cost.json"] if profile == "paper" else []
 figures.say(cost.reading(main) if main else "*Not measured yet: `python -m lthdepth cost` does it.*")
 
 # %% tags=["index"]
-caption = f"One picture at a time: {cost.setting(main)}. Medians; speed-ups over the dense and the folded network."
+caption = f"One picture at a time: {cost.setting(main)}. "
+caption += "Medians; speed-ups over the dense and the folded network."
 if main:
     figures.show_table(desk, cost.table(main), "cost_table", caption, files=files)
 
 # %% [markdown]
 # ## How it is run
 #
-# **Dense** is the trained network as it is. **Folded**: batch norm is an affine map at inference, so it moves into the
-# convolution before it; this is the fair baseline for everything below. **Compacted**: channels inside residual blocks that
-# nobody reads, or that are constant because nothing comes in, are removed exactly. Before a 1×1 convolution the constant
-# $\mathrm{relu}(b)$ moves into the bias; before a padded 3×3 convolution the channel stays, since at the border the constant
-# meets the padding. **Sparse**: on the compacted encoder, every convolution runs in the way that was quickest when measured
-# here, with its own input: densely, as a product of a sparse matrix in torch, or by a compiled loop over the kept weights,
+# **Dense** is the trained network as it is. **Folded**: batch norm is an affine map at inference, so it moves
+# into the convolution before it; this is the fair baseline for everything below. **Compacted**: channels
+# inside residual blocks that nobody reads, or that are constant because nothing comes in, are removed
+# exactly. Before a 1×1 convolution the constant $\mathrm{relu}(b)$ moves into the bias; before a padded 3×3
+# convolution the channel stays, since at the border the constant meets the padding. **Sparse**: on the
+# compacted encoder, every convolution runs in the way that was quickest when measured here, with its own
+# input: densely, as a product of a sparse matrix in torch, or by a compiled loop over the kept weights,
 #
 # $$ y_o = b_o + \sum_{i \in K_o} w_i \, x[s_i : s_i + n], $$
 #
-# where $K_o$ are the kept weights of output channel $o$ and $s_i$ is where the input of weight $i$ begins in a layout in which
-# the input of every weight is one run of memory. The decoder stays dense. All forms compute the same depth, up to the order of
-# additions.
+# where $K_o$ are the kept weights of output channel $o$ and $s_i$ is where the input of weight $i$ begins in
+# a layout in which the input of every weight is one run of memory. The decoder stays dense. All forms compute
+# the same depth, up to the order of additions.
 #
-# With $T$ the time of the folded network, $E$ that of its encoder and $E'$ that of the sparse one, Amdahl's law allows
+# With $T$ the time of the folded network, $E$ that of its encoder and $E'$ that of the sparse one, Amdahl's
+# law allows
 #
 # $$ \frac{T}{T - E + E'} $$
 #
-# end to end. Encoder and network are timed apart, so that a gain can pass the bound by the noise of two timings. The row with
-# the decoder pruned too is timing alone: nobody has trained that network, and what it would predict is unknown.
+# end to end. Encoder and network are timed apart, so that a gain can pass the bound by the noise of two
+# timings. The row with the decoder pruned too is timing alone: nobody has trained that network, and what it
+# would predict is unknown.
 
 # %%
 caption = f"Time of every convolution of the encoder, dense (grey) and as it is run: {cost.setting(main)}."
@@ -59,11 +63,13 @@ figures.show(desk, cost.layers(main), "cost_layers", caption, files=files)
 # %% [markdown]
 # ## Against density
 #
-# The early layers work on large pictures and keep many of their weights under a magnitude ticket, so they gain little; the late
-# ones are almost empty and almost free. A random ticket spreads its weights evenly, which leaves fewer multiply-adds.
+# The early layers work on large pictures and keep many of their weights under a magnitude ticket, so they
+# gain little; the late ones are almost empty and almost free. A random ticket spreads its weights evenly,
+# which leaves fewer multiply-adds.
 
 # %% tags=["index"]
-caption = f"Speed-up over the folded network: {cost.setting(main)}. Dashes: what Amdahl's law allows end to end."
+caption = f"Speed-up over the folded network: {cost.setting(main)}. "
+caption += "Dashes: what Amdahl's law allows end to end."
 figures.show(desk, cost.speedup(main), "cost_speedup", caption, files=files)
 
 # %%
@@ -74,8 +80,8 @@ for study, measurement in measured.items():
 # %% [markdown]
 # ## Bytes
 #
-# A pruned layer is stored as its kept values and one bit a weight that says where they stand, compressed. The decoder is most of
-# what is left.
+# A pruned layer is stored as its kept values and one bit a weight that says where they stand, compressed. The
+# decoder is most of what is left.
 
 # %%
 figures.show(desk, cost.on_disk(main), "cost_bytes", f"Size on disk: {cost.setting(main)}.", files=files)
@@ -95,6 +101,7 @@ for study, measurement in measured.items():
 # %% [markdown]
 # ## What does not pay
 #
-# Removing channels alone: global magnitude pruning leaves almost every channel a weight or two. General sparse products
-# where more than about a tenth of the weights are left. Anything, end to end, once the encoder is quick: the decoder takes most
-# of the time and of the bytes, so the next factor is there and not in a sparser ticket.
+# Removing channels alone: global magnitude pruning leaves almost every channel a weight or two. General
+# sparse products where more than about a tenth of the weights are left. Anything, end to end, once the
+# encoder is quick: the decoder takes most of the time and of the bytes, so the next factor is there and not
+# in a sparser ticket.

@@ -340,8 +340,6 @@ INPUTS = {
         "a negative interval": (None, ["sweep", "quick", "--data", "rooms:24", "--every", "-1"], "--every"),
         "an unknown run": (None, ["show", "abcdef"], "abcdef"),
         "an unknown study to show": (None, ["show", "--study", "nope"], "nope"),
-        "a batch of nothing": (None, ["bench", "--batch", "0"], "--batch"),
-        "a size of nothing": (None, ["bench", "--size", "0", "8"], "--size"),
         "photos for an arm without": (None, [*TRAIN, "--photos", "some"], "arm logits"),
         "a part of the rooms": (None, [*TRAIN, "--frames", "4", "4"], "rooms:N"),
         "the cost of nothing": (None, [*COST, "--repeats", "0"], "--repeats"),

@@ -31,7 +31,6 @@ TASKS = (
     "predict",
     "build",
     "pairs",
-    "bench",
     "cost",
 )
 

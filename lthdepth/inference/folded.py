@@ -1,9 +1,10 @@
 """FCRN for inference: batch norm folded into the convolutions, channels that do nothing removed.
 
-Removing channels is exact. A channel inside a residual block is removed where no later weight reads it; where all its
-incoming weights are zero, so that it is the constant relu(bias), and the next convolution is 1x1: the constant moves
-into that one's bias; and where that constant is 0. A constant that a padded 3x3 convolution reads is not one at the
-border (the padding is 0), so such a channel stays. The residual streams between blocks keep their shape.
+Removing channels is exact. A channel inside a residual block is removed where no later weight reads it; where
+all its incoming weights are zero, so that it is the constant relu(bias), and the next convolution is 1x1: the
+constant moves into that one's bias; and where that constant is 0. A constant that a padded 3x3 convolution
+reads is not one at the border (the padding is 0), so such a channel stays. The residual streams between
+blocks keep their shape.
 """
 
 import copy
@@ -19,7 +20,7 @@ BLOCKS = (BasicBlock, Bottleneck)
 
 
 def fold(model):
-    """A copy of an `FCRN` in evaluation mode: each batch norm is in the convolution before it and an `nn.Identity` now."""
+    """A copy of an `FCRN` in evaluation mode, each batch norm in the convolution before it: an `nn.Identity`."""
     network = copy.deepcopy(model).eval().requires_grad_(False)
     for name, module in list(network.named_modules()):
         if isinstance(module, CONVOLUTIONS):
@@ -33,7 +34,7 @@ def fold(model):
 
 
 def compact(network):
-    """Remove the channels inside the residual blocks of a folded network that do nothing, in place; returns how many."""
+    """Remove channels of a folded network that do nothing, in place; returns how many."""
     removed = 0
     for block in network.encoder.modules():
         if isinstance(block, BLOCKS):

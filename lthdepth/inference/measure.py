@@ -1,4 +1,5 @@
-"""What a ticket buys: milliseconds of the network run densely, folded, compacted and sparsely, and bytes on disk."""
+"""What a ticket buys: milliseconds of the network run densely, folded, compacted and sparsely, and bytes on
+disk."""
 
 import copy
 import importlib.metadata
@@ -36,17 +37,20 @@ BRIEF = ("folded", "sparse")  # enough for a speed-up at a further density
 def measure(model, ticket, height, width, repeats=7, names=ALL):
     """Time an FCRN under a ticket: batch 1, float32, on the model's device.
 
-    Dense networks are timed in the quicker of two memory orders. The encoder of the sparse one runs convolution by
-    convolution in the quickest way, its decoder as that of the folded one.
+    Dense networks are timed in the quicker of two memory orders. The encoder of the sparse one runs
+    convolution by convolution in the quickest way, its decoder as that of the folded one.
 
     Args:
-        model: `FCRN` whose pruned weights are zero. ticket: its `mask.Ticket`. height, width: of the input, pixels.
+        model: `FCRN` whose pruned weights are zero. ticket: its `mask.Ticket`. height, width: of the input,
+            pixels.
         repeats: rounds, each of which times everything once in turn; the median counts.
         names: some of ALL, "folded" and "sparse" among them.
 
     Returns:
-        dict for JSON: `density`, `fingerprint`, `densities`, channels `removed`, `rows` with milliseconds of encoder and
-        network and the largest deviation of their depth (as a part of the largest depth), `layers` as `sparse.quicken`.
+        dict for JSON: `density`, `fingerprint`, `densities`, channels `removed`, `rows` with milliseconds of
+            encoder and
+        network and the largest deviation of their depth (as a part of the largest depth), `layers` as
+        `sparse.quicken`.
 
     Raises:
         RuntimeError: a network's depth differs from the dense one by more than TOLERANCE.
@@ -105,7 +109,8 @@ def _sparsely(network, start, x, repeats):
 
 
 def study(networks, about, size, device, repeats=7, out=None):
-    """Measure pruned networks one after the other: the first in every form, the others in those that BRIEF names.
+    """Measure pruned networks one after the other: the first in every form, the others in those that BRIEF
+    names.
 
     Args:
         networks: iterable of `(arm, model, ticket)`. about: dict that says what network: backbone, weights.
@@ -113,7 +118,8 @@ def study(networks, about, size, device, repeats=7, out=None):
         out: file that gets the measurement, as `add`, after every ticket; None: none.
 
     Returns:
-        A measurement, a dict for JSON: `environment`, `network`, `size`, `repeats`, `tickets` as `measure` with `arm`
+        A measurement, a dict for JSON: `environment`, `network`, `size`, `repeats`, `tickets` as `measure`
+            with `arm`
         and `bytes`.
     """
     head = {"environment": environment(device), "network": about, "size": list(size), "repeats": repeats}
@@ -130,8 +136,9 @@ def sizes(model, ticket):
     """Bytes on disk of encoder and network: four a value, without names and shapes.
 
     Returns:
-        `{"encoder": ..., "network": ...}`, each `{"dense", "packed": values + pattern + rest, "values": kept ones of the
-        pruned layers, "pattern": one bit a weight, compressed (xz), "rest": all that is not pruned}`.
+        `{"encoder": ..., "network": ...}`, each `{"dense", "packed": values + pattern + rest, "values": kept
+        ones of the pruned layers, "pattern": one bit a weight, compressed (xz), "rest": all that is not
+        pruned}`.
     """
     bits = np.packbits(torch.cat([m.flatten() for m in ticket.masks.values()]).numpy()).tobytes()
     values, pattern = 4 * ticket.kept, len(lzma.compress(bits, preset=1))
@@ -150,7 +157,8 @@ def sizes(model, ticket):
 
 
 def decoder_pruned(model, density):
-    """A copy whose decoder keeps only this fraction of its convolution weights, by magnitude, all but the last one's.
+    """A copy whose decoder keeps only this fraction of its convolution weights, by magnitude, all but the
+    last one's.
 
     For its time alone: what depth such a network would predict is not known.
     """
@@ -214,7 +222,8 @@ def load(path=RECORD):
 
 
 def add(measurement, path=RECORD):
-    """Write a measurement into a file of them, a line each, in place of one of the same network, size and device."""
+    """Write a measurement into a file of them, a line each, in place of one of the same network, size and
+    device."""
 
     def of(m):
         return m["environment"]["device"], m["size"], m["network"]

@@ -1,8 +1,8 @@
 """Convolutions that skip zero weights, put in the place of dense ones where they are quicker.
 
-Packed right, the input of every weight is one run of memory: a pixel's neighbour is a fixed distance away once the
-padding is written out, and of a strided convolution once the pixels are sorted by their remainders. So a convolution is
-a sum of shifted runs, which numba compiles.
+Packed right, the input of every weight is one run of memory: a pixel's neighbour is a fixed distance away
+once the padding is written out, and of a strided convolution once the pixels are sorted by their remainders.
+So a convolution is a sum of shifted runs, which numba compiles.
 """
 
 import warnings
@@ -42,8 +42,8 @@ def pack(x, before, stride, packed):
 
     Args:
         x: `(C, H, W)` float32. before: pixels of padding above and on the left.
-        packed: `(C, stride, stride, rows, pitch)`, written: pixel `(stride * row + a, stride * column + b)`, counted
-            from the padding's corner, at `[:, a, b, row, column]`, zeros outside of the picture.
+        packed: `(C, stride, stride, rows, pitch)`, written: pixel `(stride * row + a, stride * column + b)`,
+            counted from the padding's corner, at `[:, a, b, row, column]`, zeros outside of the picture.
     """
     channels, height, width = x.shape
     _, _, _, rows, pitch = packed.shape
@@ -66,12 +66,14 @@ def pack(x, before, stride, packed):
 # No NaN or infinity is assumed away: only the order of additions is free.
 @compiled(parallel=True, fastmath={"contract", "reassoc"})
 def product(x, runs, weights, shortcut, low, y):
-    """A convolution as sums of shifted runs: y[o, t] = max(low, bias[o] + sum_i value[i] x[offset[i] + t] + shortcut[o, t]).
+    """y[o, t] = max(low, bias[o] + sum_i value[i] x[offset[i] + t] + shortcut[o, t]).
 
     Args:
         x: `(floats,)` float32, the packed input.
-        runs: `(offset, pitch)`: where in `x` the run of a weight begins, int64; floats from one row of the output to the next.
-        weights: `(start, value, bias)`; those of output channel o are `value[start[o]:start[o + 1]]`, a multiple of 4.
+        runs: `(offset, pitch)`: where in `x` the run of a weight begins, int64; floats from one row of the
+            output to the next.
+        weights: `(start, value, bias)`; those of output channel o are `value[start[o]:start[o + 1]]`, a
+            multiple of 4.
         shortcut: `(O, height, width)`, or `(0, 0, 0)` for none.
         y: `(O, height, width)`, written.
     """
@@ -163,7 +165,8 @@ class Compiled(nn.Module):
 class Block(nn.Module):
     """A residual block of a folded network whose compiled convolutions add and rectify at once.
 
-    Else torch's threads and numba's, which wait for work at full speed for a while, take turns and get in each other's way.
+    Else torch's threads and numba's, which wait for work at full speed for a while, take turns and get in
+    each other's way.
     """
 
     def __init__(self, block):
@@ -215,7 +218,7 @@ def fours(matrix):
 def sparse(kind, convolution):
     """A convolution of a folded network executed by `Compiled` or `Csr`: a module of the same function.
 
-    FCRN's up-convolution becomes a 3x3 convolution to four times the channels, one for each output pixel of four.
+    An up-convolution becomes a 3x3 convolution to four times the channels, one for each output pixel of four.
     """
     if isinstance(convolution, nn.Conv2d):
         return kind(convolution)
@@ -232,7 +235,7 @@ def sparse(kind, convolution):
 
 
 def ways(device):
-    """The sparse ways to execute a convolution on a device: `{name: (class, density above which it never pays)}`."""
+    """Sparse ways to run a convolution on a device: `{name: (class, density above which it never pays)}`."""
     found = {"csr": (Csr, 0.2)}
     return found if device.type == "cuda" else found | {"compiled": (Compiled, 0.6)}
 
@@ -246,7 +249,7 @@ def quicken(network, names, x, repeats=5):
         x: RGB `(1, 3, H, W)`; repeats: runs of each, of which the quickest counts.
 
     Returns:
-        A list of dicts, a convolution each: its name, density, milliseconds by execution, and which was chosen.
+        A list of dicts, a convolution each: its name, density, milliseconds by way, and which was chosen.
     """
     for name, module in list(network.named_modules()):
         if isinstance(module, BLOCKS):

@@ -1,4 +1,4 @@
-"""What a ticket buys in time and bytes: the measurements of `inference.measure` as tables, sentences and figures."""
+"""What a ticket buys in time and bytes: the measurements of `inference.measure` as tables and figures."""
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -26,7 +26,7 @@ ABOVE = {"frameon": False, "fontsize": 8, "bbox_to_anchor": (1, 1), "loc": "lowe
 
 
 def measured(desk):
-    """What there is for a profile: `{study: measurement at the size of its input}`, where several the last recorded.
+    """What there is for a profile: `{study: the last measurement at the size of its input}`.
 
     The quick profile measures its own, one-shot tickets of its initial weights, once: it takes seconds.
     """
@@ -41,7 +41,7 @@ def measured(desk):
 
 
 def kept(desk):
-    """What an earlier quick build measured with the same code, libraries and network on this machine, or None."""
+    """What an earlier quick build measured here with the same code, libraries and network, or None."""
 
     def of(network, size, where):
         return network, list(size), where | {"date": ""}
@@ -98,7 +98,7 @@ def gain(ticket, part, row="sparse", base="folded"):
 
 
 def amdahl(ticket, row="sparse"):
-    """By how much the encoder of `row` could speed up the folded network at most, all else unchanged (Amdahl 1967)."""
+    """By how much the encoder of `row` could speed up the folded network at most (Amdahl 1967)."""
     folded, encoder = (milliseconds(ticket, part, "folded") for part in ("network", "encoder"))
     return folded / (folded - encoder + milliseconds(ticket, "encoder", row))
 
@@ -130,7 +130,7 @@ def table(measurement):
 
 
 def levels(measurement):
-    """A row a ticket: what its sparse execution gains over the folded network, and bytes; a DataFrame of texts."""
+    """A row a ticket: what its sparse form gains over the folded network, and bytes; a DataFrame of texts."""
     rows = []
     for t in measurement["tickets"]:
         rows.append(
@@ -157,14 +157,15 @@ def reading(measurement):
     counts = "; ".join(f"{ways.count(way)} {words}" for way, (_, words) in WAYS.items() if way in ways)
     name, size = named(t), "×".join(map(str, measurement["size"]))
     mb = {(part, form): n / 1e6 for part in ("encoder", "network") for form, n in t["bytes"][part].items()}
+    compacted, bound = gain(t, "encoder", "compacted"), f"Amdahl's law allows {amdahl(t):.2f}"
     return (
         f"{name[0].upper()}{name[1:]}, batch 1, {size}, float32, {where(measurement)}: the encoder takes "
         f"{milliseconds(t, 'encoder'):.1f} ms instead of {milliseconds(t, 'encoder', 'dense'):.1f} ms, "
-        f"{gain(t, 'encoder', base='dense'):.1f} times as fast as dense and {gain(t, 'encoder'):.1f} times as fast as "
-        f"dense with batch norm folded. End to end that is {gain(t, 'network'):.2f} times as fast as folded, where "
-        f"Amdahl's law allows {amdahl(t):.2f}; an encoder that took no time would give {free(t):.2f}. Of its {len(ways)} "
-        f"convolutions run: {counts}. Compaction removes {t['removed']:,} channels and alone makes the encoder "
-        f"{gain(t, 'encoder', 'compacted'):.2f} times as fast. On disk the encoder takes "
+        f"{gain(t, 'encoder', base='dense'):.1f} times as fast as dense and {gain(t, 'encoder'):.1f} times as "
+        f"fast as dense with batch norm folded. End to end that is {gain(t, 'network'):.2f} times as fast as "
+        f"folded, where {bound}; an encoder that took no time would give {free(t):.2f}. "
+        f"Of its {len(ways)} convolutions run: {counts}. Compaction removes {t['removed']:,} channels and "
+        f"alone makes the encoder {compacted:.2f} times as fast. On disk the encoder takes "
         f"{mb['encoder', 'packed']:.1f} MB instead of {mb['encoder', 'dense']:.1f} MB, the network "
         f"{mb['network', 'packed']:.1f} MB instead of {mb['network', 'dense']:.1f} MB."
     )
@@ -182,7 +183,7 @@ def named(ticket):
 
 
 def layers(measurement):
-    """Milliseconds of every convolution of the encoder under the first ticket: dense, and in the way it is run."""
+    """Milliseconds of every convolution of the encoder under the first ticket: dense, and as it is run."""
     if not measurement:
         return None
     rows = measurement["tickets"][0]["layers"]
@@ -209,7 +210,7 @@ def layers(measurement):
 
 
 def speedup(measurement):
-    """Speed-up over the folded network against density: encoder, end to end, and what Amdahl's law makes of the first."""
+    """Speed-up over the folded network against density: encoder, end to end, and what Amdahl's law allows."""
     if not measurement:
         return None
     figure, ax = plt.subplots(figsize=(5.6, 3.7))
@@ -276,7 +277,7 @@ def timed(records, measurement):
 
 
 def tradeoff(records, measurement):
-    """Test rms against milliseconds end to end; a dot a run whose arm and density were measured at its input size."""
+    """Test rms against milliseconds end to end; a dot a run whose ticket was measured at its input size."""
     runs = timed(records, measurement)
     if not {r["arm"] for r in runs} - {"dense"}:
         return None
@@ -294,7 +295,7 @@ def tradeoff(records, measurement):
 
 
 def _time(record, measurement):
-    """Milliseconds end to end of a record's network, sparse or, where it is dense, folded; None where not measured."""
+    """Milliseconds end to end of a record's network, sparse, or folded if dense; None where not measured."""
     size = [record["config"][k] for k in ("height", "width")]
     if record["arm"] == "floor" or not record["test"] or size != measurement["size"]:
         return None

@@ -14,7 +14,6 @@ TASKS = (
     "predict",
     "build",
     "pairs",
-    "bench",
     "cost",
 )
 

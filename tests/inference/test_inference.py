@@ -1,4 +1,5 @@
-"""Folded, compacted and sparse networks against the dense one, every sparse convolution against torch's own; bytes."""
+"""Folded, compacted and sparse networks against the dense one, every sparse convolution against torch's own;
+bytes."""
 
 import os
 import subprocess
@@ -43,7 +44,8 @@ class Small(nn.Module):
 
 
 def pruned(model, seed, density):
-    """A model in evaluation mode with random batch norms, sparse encoder, and layers and channels that are all zero."""
+    """A model in evaluation mode with random batch norms, sparse encoder, and layers and channels that are
+    all zero."""
     g = torch.Generator().manual_seed(seed)
     for m in model.modules():
         if isinstance(m, nn.BatchNorm2d):

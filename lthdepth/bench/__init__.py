@@ -1,1 +1,0 @@
-"""What training and evaluation cost here."""
