@@ -1,7 +1,7 @@
 """Frames as the network sees them: resized, augmented and normalised in batches, on the training device.
 
-Randomness is a pure function of (seed, epoch, frame index): no hidden generator state, so a resumed run continues
-exactly and paired arms see the same stream.
+Randomness is a pure function of (seed, epoch, frame index): no hidden generator state, so a resumed run
+continues exactly and paired arms see the same stream.
 """
 
 import math
@@ -14,15 +14,12 @@ import torch.nn.functional as F
 MEAN = (0.485, 0.456, 0.406)
 STD = (0.229, 0.224, 0.225)
 
-CROP = (
-    228 / 250
-)  # of the frame, in height and width: the published code resized to 250 rows and cut out 228×304
-
+CROP = 228 / 250  # of the frame's sides: the published code resized to 250 rows and cut out 228×304
 COLUMNS = ("order", "zoom", "rotation", "flip", "x", "y", "red", "green", "blue")
 
 
 def draws(seed, epoch, n):
-    """Uniform numbers of one epoch: float64 `(n, 9)` in [0, 1); row i belongs to frame i, columns are `COLUMNS`."""
+    """Uniform numbers of one epoch: float64 `(n, 9)` in [0, 1), a row a frame, a column each of `COLUMNS`."""
     return np.random.Generator(np.random.Philox(key=[seed, epoch])).random((n, len(COLUMNS)))
 
 
@@ -35,8 +32,8 @@ def transforms(rows, config, aspect):
         aspect: width / height of the frames.
 
     Returns:
-        theta: float32 `(B, 2, 3)` for `affine_grid`, from output to input coordinates in [-1, 1]. Zoom s (uniform in
-            [1, scale]) shows a window of 1/s of the frame that lies inside it before the rotation.
+        theta: float32 `(B, 2, 3)` for `affine_grid`, from output to input coordinates in [-1, 1]. Zoom s
+            (uniform in [1, scale]) shows a window of 1/s of the frame, inside it before the rotation.
         zoom: float32 `(B,)`, s.
         gain: float32 `(B, 3)`, factor of each channel.
     """
@@ -45,13 +42,9 @@ def transforms(rows, config, aspect):
     angle = math.radians(config.rotation) * (2 * u["rotation"] - 1)
     mirror = torch.where(u["flip"] < 0.5, -1.0, 1.0) if config.flip else torch.ones_like(zoom)
     cos, sin, room = angle.cos() / zoom, angle.sin() / zoom, 1 - 1 / zoom
-    theta = torch.stack(
-        [
-            torch.stack([cos * mirror, -sin / aspect, room * (2 * u["x"] - 1)], 1),
-            torch.stack([sin * aspect * mirror, cos, room * (2 * u["y"] - 1)], 1),
-        ],
-        1,
-    )
+    top = torch.stack([cos * mirror, -sin / aspect, room * (2 * u["x"] - 1)], 1)
+    bottom = torch.stack([sin * aspect * mirror, cos, room * (2 * u["y"] - 1)], 1)
+    theta = torch.stack([top, bottom], 1)
     gain = 1 + config.colour * (2 * torch.stack([u["red"], u["green"], u["blue"]], 1) - 1)
     return theta.float(), zoom.float(), gain.float()
 
@@ -78,24 +71,24 @@ class Views:
         self.target_size = (16 * math.ceil(height / 32), 16 * math.ceil(width / 32))  # of FCRN's output
         rgb = torch.from_numpy(frames.rgb)
         self.depth = torch.from_numpy(cropped(frames.depth) if crop else frames.depth).to(device)
-        # Average squares of pixels first where the input is much smaller than the frame: bilinear sampling would alias.
-        # Only squares that tile the whole frame: what is cut off would shift colour against depth.
+        # Where the input is much smaller than the frame, squares of pixels are averaged first, as bilinear
+        # sampling would alias; only such as tile the frame: what is cut off would shift colour against depth.
         rows, columns = rgb.shape[2:]
         largest = max(1, min(rows // height, columns // width))
         factor = max(f for f in range(1, largest + 1) if rows % f == columns % f == 0)
         if factor > 1:
-            small = [F.avg_pool2d(part.to(device).float(), factor).round().byte() for part in rgb.split(64)]
-            self.rgb = torch.cat(small)
-        else:
-            self.rgb = rgb.to(device)
+            rgb = torch.cat(
+                [F.avg_pool2d(part.to(device).float(), factor).round().byte() for part in rgb.split(64)]
+            )
+        self.rgb = rgb.to(device)
         self.mean = torch.tensor(MEAN if normalise else (0.0,) * 3, device=device).view(1, 3, 1, 1)
         self.std = torch.tensor(STD if normalise else (1.0,) * 3, device=device).view(1, 3, 1, 1)
 
     def plan(self, index, rows, config):
-        """What `train` needs to cut these frames, on the device: `(index, theta, zoom, gain)`, see `transforms`.
+        """What `train` needs to cut frames, on the device: `(index, theta, zoom, gain)`, see `transforms`.
 
         Args:
-            index: int64 `(B,)`, frames; of a whole epoch at once, so that no step has to wait for a transfer.
+            index: int64 `(B,)`, frames, of a whole epoch at once: no step has to wait for a transfer.
             rows: `(B, 9)`, their rows of `draws`.
             config: strength of the augmentation.
         """
@@ -103,7 +96,7 @@ class Views:
         return tuple(t.to(self.rgb.device) for t in (torch.as_tensor(index), self.window * theta, zoom, gain))
 
     def train(self, index, theta, zoom, gain):
-        """Augmented inputs `(B, 3, H, W)`, normalised, and targets `(B, h, w)` in metres, 0 = invalid; see `plan`."""
+        """Augmented inputs `(B, 3, H, W)`, targets `(B, h, w)` in metres, 0 = invalid; see `plan`."""
         x = self._sample(self.rgb[index].float(), theta, self.size, "bilinear", "border")
         x = (x / 255 * gain[:, :, None, None]).clamp(max=1)
         # Nearest: an average across an object's edge is the depth of nothing.
@@ -117,7 +110,7 @@ class Views:
         return (x / 255 - self.mean) / self.std
 
     def enlarge(self, y, size):
-        """Network outputs `(B, 1, h, w)` as maps of whole frames `(B, *size)`; around a crop its border is repeated."""
+        """Outputs `(B, 1, h, w)` as maps of whole frames `(B, *size)`; a crop's border is repeated."""
         return self._resize(y, size, 1 / self.window)[:, 0]
 
     def _resize(self, images, size, window):

@@ -1,7 +1,7 @@
 """Built-in data: pictures of synthetic indoor rooms with exact depth, for machines without NYU Depth V2.
 
-A small ray caster. A room is a box with furniture made of boxes, cylinders and ellipsoids, lit by one lamp
-that casts hard shadows; the field of view is that of NYU Depth V2 (focal length 519 px at 640 px width).
+A small ray caster. Everything is a box: walls, what hangs on them, what stands before them. One lamp casts
+hard shadows; the field of view is that of NYU Depth V2.
 
 Every number is a pure function of (seed, room, view). Per pixel only + - * / sqrt and integers are used,
 which IEEE 754 rounds alike everywhere (no sine, power or long sum, whose last bit depends on the processor),
@@ -9,137 +9,188 @@ so the frames, and the fingerprint that names them in the records, do not change
 """
 
 import math
+from typing import NamedTuple
 
 import numpy as np
 
-from ..errors import UserError
-from .furniture import Solid, furnish
+FOCAL = 519 / 640  # focal length over image width, of NYU Depth V2
+NEAREST, TYPICAL = 0.65, 1.7  # metres; a view of a smaller least or median depth is drawn again
 
-FOCAL = 519 / 640  # focal length over image width
-NEAREST = 0.65  # metres; a view that sees anything nearer is drawn again
-TYPICAL = 1.7  # metres; so is one with a smaller median depth: it looks at a cupboard, not into the room
+# Hue, brightness from and to, spread of hue, brightness of the second colour, size of features in metres.
+MATERIALS = {
+    "wood": ((1, 0.6, 0.3), 0.2, 0.7, 0.05, 0.7, 0.1),
+    "cloth": ((1, 1, 1), 0.1, 0.6, 0.6, 0.7, 0.08),
+    "tiles": ((1, 1, 1), 0.3, 0.8, 0.2, 0.4, 0.4),
+    "paper": ((1, 1, 1), 0.5, 0.9, 0.1, 0.85, 0.3),
+    "white": ((1, 1, 1), 0.6, 0.9, 0.08, 1, 1),
+    "paint": ((1, 1, 1), 0.1, 0.6, 0.6, 1, 1),
+    "books": ((1, 0.7, 0.6), 0.9, 0.9, 0.3, 0.1, 0.06),
+    "picture": ((1, 1, 1), 0.3, 0.9, 0.8, 0.3, 0.12),
+    "leaf": ((0.4, 0.9, 0.2), 0.5, 0.5, 0.1, 0.2, 0.05),
+    "glow": ((0.95, 0.9, 0.8), 0.9, 1, 0.1, 1, 1),  # needs no light
+}
+
+# Half width, half depth and height in metres, from and to; then the boxes: extent across, from back to front
+# and upwards as fractions of those sizes, material. *2: mirrored to the right; *4: to the front as well.
+PIECES = """
+bed .5 .9 1.03 1.03 .9 1; -1 1 -1 -.95 0 1 wood; -1 1 -.95 1 .08 .3 wood; -1 1 -.95 1 .3 .5 white
+sofa .5 1 .45 .45 .85 .85; -1 1 -1 -.5 .05 1 cloth; -1 1 -.5 .9 .05 .5 cloth; .85 1 -1 1 .05 .75 cloth*2
+wardrobe .5 .9 .3 .3 1.8 2.1; -1 1 -1 .9 0 1 wood; .02 .97 .9 1 .04 .97 wood*2
+dresser .4 .9 .25 .25 .8 .9; -1 1 -1 .9 0 1 paint; .02 .97 .9 1 .06 .95 paint*2
+shelf .35 .5 .2 .2 1 2; -1 1 -1 -.9 0 1 wood; .9 1 -1 1 0 1 wood*2; -1 1 -1 1 0 .3 wood; -1 1 -1 0 .3 .7 books
+lamp .2 .2 .2 .2 1.6 1.9; -.7 .7 -.7 .7 0 .02 paint; -.1 .1 -.1 .1 0 .85 paint; -1 1 -1 1 .8 1 glow
+plant .25 .35 .25 .35 .8 1.5; -.5 .5 -.5 .5 0 .3 paint; -.9 .5 -.6 .8 .3 .7 leaf; -.6 .9 -.9 .5 .5 1 leaf
+chair .21 .23 .22 .22 .9 .95; -1 1 -1 1 .46 .51 cloth; -1 1 -1 -.85 .5 1 cloth; .8 1 .8 1 0 .46 wood*4
+table .4 .9 .3 .5 .42 .75; -1 1 -1 1 .93 1 wood; .85 .95 .85 .95 0 .93 wood*4; -.1 .2 -.3 .2 1 1.2 paint
+crate .2 .4 .2 .3 .25 .5; -1 1 -1 1 0 1 wood
+""".strip().splitlines()
+LOOSE = ("chair", "table", "crate")  # stand free, turned; others at a wall
+
+
+class Box(NamedTuple):
+    """A box with half its sides in metres, turned about the vertical."""
+
+    centre: np.ndarray
+    half: np.ndarray
+    material: tuple  # two colours (linear RGB, 0..1) in squares of a size in metres, and whether it glows
+    turn: tuple = (1.0, 0.0)  # cosine and sine of the angle
+
+
+class Room(NamedTuple):
+    """x and y along the floor, z up, metres, a corner of the floor at the origin."""
+
+    size: np.ndarray
+    boxes: list
+    lamp: np.ndarray  # where the light comes from
+
+
+def _pick(rng, things):
+    return things[int(len(things) * rng.random())]
+
+
+def _material(rng, name):
+    hue, low, high, spread, second, size = MATERIALS[name]
+    a = np.clip(rng.uniform(low, high) * rng.uniform(1 - spread, 1 + spread, 3) * hue, 0.02, 0.95)
+    return a, second * a, size * rng.uniform(0.7, 1.3), name == "glow"
+
+
+def furnish(rng):
+    """Draw a room: its size, surfaces, what hangs on the walls, pieces that do not overlap, the lamp."""
+    size = 2.6 + np.array([5, 5, 0.4]) * rng.random(3) * [rng.random(), rng.random(), 1]
+    boxes, taken = _shell(rng, size), []
+    for _ in range(int(8 + size[0] * size[1] / 2)):
+        sizes, *parts = _pick(rng, PIECES).split(";")
+        name, *sizes = sizes.split()
+        half, side = rng.uniform(*np.float64(sizes).reshape(3, 2).T), int(4 * rng.random())
+        angle = side * math.pi / 2 + (rng.uniform(-0.5, 0.5) if name in LOOSE else 0)
+        turn = c, s = math.cos(angle), math.sin(angle)
+        reach = half[0] * np.abs([c, s]) + half[1] * np.abs([s, c]) + 0.02
+        if (2 * reach > size[:2] - 1).any():
+            continue
+        place, axis = rng.uniform(reach, size[:2] - reach), 1 - side % 2
+        if name not in LOOSE:  # its back to a wall
+            place[axis] = reach[axis] if side in (0, 3) else size[axis] - reach[axis]
+        if not any((np.abs(place - other) < reach + extent).all() for other, extent in taken):
+            taken.append((place, reach))
+            boxes += [box for part in parts for box in _part(rng, part.split(), place, half, turn)]
+    lamp = size * [rng.uniform(0.35, 0.65), rng.uniform(0.35, 0.65), 0.83]
+    return Room(size, [*boxes, Box(lamp, np.full(3, 0.12), _material(rng, "glow"))], lamp)
+
+
+def _shell(rng, size):
+    """Floor, ceiling and walls as thick slabs around the room, with pictures, windows and doors."""
+    boxes, paper = [], _material(rng, "paper")
+    for axis, high in np.ndindex(3, 2):
+        centre, half = size / 2, size / 2 + 1
+        centre[axis], half[axis] = size[axis] + 0.5 if high else -0.5, 0.5
+        level = _material(rng, "white" if high else _pick(rng, ["wood", "tiles", "cloth"]))
+        boxes.append(Box(centre, half, paper if axis < 2 else level))
+        for u in np.arange(0.75, size[1 - axis] - 0.65, 1.3) if axis < 2 else ():
+            kind = _pick(rng, ["", "picture", "picture", "glow", "wood"])  # the last two: a window, a door
+            z0, z1 = {"glow": (0.9, 2.1), "wood": (0, 2)}.get(kind, (1.2, rng.uniform(1.5, 2.1)))
+            for border, stuff in ((0.06, "white"), (0, kind)) if kind else ():  # a frame, and what it holds
+                centre, half = np.full(3, u), np.full(3, 0.45 + border)
+                centre[axis], half[axis] = size[axis] * high, 0.03 - border / 6
+                centre[2], half[2] = (z0 + z1) / 2, (z1 - z0) / 2 + border
+                boxes.append(Box(centre, half, _material(rng, stuff)))
+    return boxes
+
+
+def _part(rng, part, place, half, turn):
+    """The boxes of a part of a piece that stands at `place`; `half` is its half width, half depth, height."""
+    *spans, stuff = part
+    low, high = np.float64(spans).reshape(3, 2).T * half
+    name, _, copies = stuff.partition("*")
+    (u, v, w), (c, s), material = (low + high) / 2, turn, _material(rng, name)
+    for a, b in [(1, 1), (-1, 1), (1, -1), (-1, -1)][: int(copies or 1)]:
+        centre = np.array([place[0] + c * a * u - s * b * v, place[1] + s * a * u + c * b * v, w])
+        yield Box(centre, (high - low) / 2, material, turn)
 
 
 def render(n, height=120, width=160, seed=0, views=4):
-    """The first `n` frames of the synthetic rooms.
-
-    Frame i shows room i // views and does not depend on `n`.
-
-    Args:
-        n: number of frames.
-        height, width: size of a frame, pixels.
-        seed: which rooms.
-        views: frames per room, each from another place.
+    """The first `n` frames of the rooms of a seed; frame i shows room i // views and does not depend on `n`.
 
     Returns:
         rgb uint8 `(n, 3, height, width)`; depth float32 `(n, height, width)`, metres along the optical axis,
         all valid; room int64 `(n,)`.
-
-    Raises:
-        UserError: `n` or `views` below 1, a side below 8 pixels, or a seed outside [0, 2^63).
     """
-    given = {"n": (n, 1), "height": (height, 8), "width": (width, 8), "seed": (seed, 0), "views": (views, 1)}
-    for name, (value, least) in given.items():
-        if not isinstance(value, (int, np.integer)) or not least <= value < 2**63:
-            raise UserError(f"{name} of the rooms must be a whole number, {least} or more; got {value!r}.")
     rgb, depth = np.empty((n, 3, height, width), np.uint8), np.empty((n, height, width), np.float32)
-    index = np.arange(n, dtype=np.int64) // views
+    index = np.arange(n) // views
     for i in range(n):
         if i % views == 0:
-            room = furnish(_draws(seed, i // views))
-        rng = _draws(seed, i // views, 1 + i % views)
-        eye, axes = pose(room, rng)
-        rgb[i], depth[i] = photograph(room, eye, axes, height, width, rng)
+            room = furnish(_generator(seed, i // views))
+        rng = _generator(seed, i // views, 1 + i % views)
+        rgb[i], depth[i] = photograph(room, *pose(room, rng), (height, width), rng)
     return rgb, depth, index
 
 
-def _draws(seed, room, stream=0):
+def _generator(seed, room, stream=0):
     return np.random.Generator(np.random.Philox(key=[seed, room], counter=[0, 0, 0, stream]))
 
 
 def rays(height, width):
-    """Viewing rays in camera axes (right, down, forward): float32 `(3, height * width)`.
-
-    The third component is 1, so the ray parameter of a hit is its depth along the optical axis.
-    """
+    """Viewing rays (right, down, forward = 1: t of a hit is its depth), float32 `(3, height * width)`."""
     y, x = np.mgrid[:height, :width].astype(np.float32)
     focal = np.float32(FOCAL * width)
     right, down = (x + 0.5 - width / 2) / focal, (y + 0.5 - height / 2) / focal
     return np.stack([right, down, np.ones_like(x)]).reshape(3, -1)
 
 
-def hit(shape, origin, direction):
-    """First t >= 0 at which origin + t * direction meets a unit solid, inf where it never does.
+def hit(origin, direction):
+    """First t >= 0 at which origin + t * direction meets the cube [-1, 1]^3.
 
-    The solids are the cube [-1, 1]^3 ("box"), the same seen from inside ("room"), the cylinder of radius 1
-    about z with |z| <= 1, and the sphere of radius 1. 0 where the origin is inside a solid.
+    Takes `(3, 1)` and `(3, P)`, of any length; gives `(P,)`: inf for a miss, 0 from inside.
+    """
+    with np.errstate(divide="ignore", invalid="ignore"):  # NaN, of a ray within a face, is a miss
+        a, b = (-1 - origin) / direction, (1 - origin) / direction
+    enter, leave = np.maximum(np.minimum(a, b).max(0), 0), np.maximum(a, b).min(0)
+    return np.where(enter <= leave, enter, np.inf)
 
-    Args:
-        origin: three numbers.
-        direction: `(3, P)`; need not be of unit length.
+
+def _local(box, vector):
+    """World vectors `(3, P)` in the axes of a box, as fractions of its sides."""
+    (c, s), (x, y, z) = np.float32(box.turn), vector
+    return np.stack([c * x + s * y, c * y - s * x, z]) / np.float32(box.half)[:, None]
+
+
+def cast(boxes, eye, direction):
+    """Nearest hits of rays from `eye` (three metres) along `direction` `(3, P)`.
 
     Returns:
-        `(P,)`.
+        t `(P,)` and index `(P,)` of the box; inf, -1 for a miss.
     """
-    spans = []  # a convex solid is an intersection of slabs and round bodies: t must be in all spans
-    with np.errstate(divide="ignore", invalid="ignore"):
-        for axis in {"box": (0, 1, 2), "room": (0, 1, 2), "cylinder": (2,), "sphere": ()}[shape]:
-            inverse = 1 / direction[axis]
-            a, b = (-1 - origin[axis]) * inverse, (1 - origin[axis]) * inverse
-            spans.append((np.minimum(a, b), np.maximum(a, b)))
-        if shape in ("cylinder", "sphere"):
-            (u, v, w), (x, y, z) = direction, origin
-            square, dot, cross = u * u + v * v, x * u + y * v, (x * v - y * u) ** 2
-            if shape == "sphere":
-                square, dot = square + w * w, dot + z * w
-                cross = cross + (y * w - z * v) ** 2 + (z * u - x * w) ** 2
-            # |o x d|^2 instead of |o|^2 |d|^2 - (o d)^2: thin legs far away would drown in the cancellation
-            root = np.sqrt(square - cross)
-            spans.append(((-dot - root) / square, (-dot + root) / square))
-        enter, leave = spans[0]
-        for a, b in spans[1:]:
-            enter, leave = np.maximum(enter, a), np.minimum(leave, b)
-        if shape == "room":
-            return leave
-        enter = np.maximum(enter, 0)
-        return np.where(enter <= leave, enter, np.inf)  # a ray beside a round body has NaN here: a miss
-
-
-def _local(solid, vector):
-    """World vectors (x, y, z) in the axes of a solid, in metres."""
-    (c, s), (x, y, z) = solid.turn, vector
-    return c * x + s * y, c * y - s * x, z
-
-
-def _meet(solid, eye, direction):
-    half = [np.float32(h) for h in solid.half]
-    origin = [np.float32(v / h) for v, h in zip(_local(solid, np.subtract(eye, solid.centre)), solid.half)]
-    return hit(solid.shape, origin, [v / h for v, h in zip(_local(solid, direction), half)])
-
-
-def cast(pieces, eye, direction):
-    """Nearest hit of rays from `eye` (three metres) along `direction` `(3, P)`.
-
-    Returns:
-        t `(P,)` and index `(P,)` of the solid, counted through the parts of all pieces; inf, -1 for a miss.
-    """
-    best, which, count = np.full(direction.shape[1], np.inf, np.float32), np.full(direction.shape[1], -1), 0
-    for bound, parts in pieces:
-        at = np.flatnonzero(_meet(bound, eye, direction) < best)
-        some = direction[:, at]
-        for index, solid in enumerate(parts, count):
-            t = _meet(solid, eye, some)
-            nearer = t < best[at]
-            best[at[nearer]], which[at[nearer]] = t[nearer], index
-        count += len(parts)
+    best, which = np.full(direction.shape[1], np.inf, np.float32), np.full(direction.shape[1], -1)
+    square = (direction * direction).sum(0)
+    for i, box in enumerate(boxes):
+        way = np.float32(box.centre - eye)[:, None]
+        towards = way[0] * direction[0] + way[1] * direction[1] + way[2] * direction[2]
+        outside = (way * way).sum() - np.float32((box.half**2).sum())
+        # rays that meet the ball around the box
+        at = np.flatnonzero((towards * towards >= outside * square) & ((towards > 0) | (outside < 0)))
+        t = hit(_local(box, -way), _local(box, direction[:, at]))
+        nearer = t < best[at]
+        best[at[nearer]], which[at[nearer]] = t[nearer], i
     return best, which
-
-
-def shell(room):
-    """The pieces of a room, its walls first."""
-    half = tuple(side / 2 for side in room.size)
-    walls = Solid("room", half, half)
-    return [(walls, [walls]), *room.pieces]
 
 
 def pose(room, rng):
@@ -148,127 +199,66 @@ def pose(room, rng):
     Returns:
         eye (three metres) and axes `(3, 3)`: right, down and forward as rows, in room coordinates.
     """
-    (x, y, _), choices = room.size, []
-    probe = rays(36, 48) * np.float32([[1.08], [1.08], [1]])  # a little wider than a 4:3 frame
+    views, probe = [], rays(18, 24) * np.float32([[1.08], [1.08], [1]])  # a little wider than a 4:3 frame
     for _ in range(60):
-        side, along, gap, height, yaw, pitch, roll, tx, ty = rng.random(9)
-        along, gap = 0.12 + 0.76 * along, 0.3 + 0.7 * gap
-        eye = [(along * x, gap), (x - gap, along * y), (along * x, y - gap), (gap, along * y)][int(4 * side)]
-        eye = (*eye, 1.2 + 0.5 * height)
-        yaw = math.atan2((0.25 + 0.5 * ty) * y - eye[1], (0.25 + 0.5 * tx) * x - eye[0]) + 0.6 * (yaw - 0.5)
-        pitch, roll = -0.2 + 0.28 * (pitch - 0.5), 0.08 * (roll - 0.5)
-        ahead = np.array([math.cos(yaw) * math.cos(pitch), math.sin(yaw) * math.cos(pitch), math.sin(pitch)])
-        level = np.array([math.sin(yaw), -math.cos(yaw), 0])
-        below = np.cross(ahead, level)
-        right = math.cos(roll) * level + math.sin(roll) * below
+        eye, axis = room.size * rng.uniform(0.12, 0.88, 3), int(2 * rng.random())
+        eye[axis] = abs(_pick(rng, [0, room.size[axis]]) - rng.uniform(0.3, 1))
+        eye[2] = rng.uniform(1.2, 1.7)
+        ahead = room.size * rng.uniform(0.25, 0.75, 3) - eye
+        ahead[2] = rng.uniform(-0.35, -0.05) * math.hypot(ahead[0], ahead[1])
+        right = np.cross(ahead, [*rng.uniform(-0.04, 0.04, 2), 1])
         axes = np.stack([right, np.cross(ahead, right), ahead])
-        seen = np.sort(cast(shell(room), eye, _world(axes, probe))[0])
+        axes /= np.sqrt((axes * axes).sum(1, keepdims=True))
+        seen = np.sort(cast(room.boxes, eye, _world(axes, probe))[0])
         quality = min(seen[0] / NEAREST, seen[len(seen) // 2] / TYPICAL)
-        choices.append((quality, len(choices), eye, axes))
+        views.append((quality, len(views), eye, axes))
         if quality >= 1:
             break
-    return max(choices)[2:]
+    return max(views)[2:]
 
 
 def _world(axes, vector):
-    axes = axes.astype(np.float32)  # no matrix product: its order of additions depends on the library
-    return vector[0] * axes[0][:, None] + vector[1] * axes[1][:, None] + vector[2] * axes[2][:, None]
+    axes = axes.astype(np.float32)[:, :, None]  # no matrix product: its order of additions varies
+    return vector[0] * axes[0] + vector[1] * axes[1] + vector[2] * axes[2]
 
 
-def photograph(room, eye, axes, height, width, rng):
-    """rgb uint8 `(3, height, width)` and depth float32 `(height, width)` of a room from a `pose`."""
-    direction = _world(axes, rays(height, width))
-    depth, which = cast(shell(room), eye, direction)
+def photograph(room, eye, axes, size, rng):
+    """rgb uint8 `(3, *size)` and depth float32 `size` of a room from a `pose`; `size` is (height, width)."""
+    direction = _world(axes, rays(*size))
+    depth, which = cast(room.boxes, eye, direction)
     point = np.float32(eye)[:, None] + depth * direction
-    colour, normal, glow = _surfaces(room, which, point)
-    lamp = np.float32(room.lamp)[:, None]
-    beam = point - lamp
+    colour, normal, glow = _surfaces(room.boxes, which, point)
+    beam = point - np.float32(room.lamp)[:, None]
     square = (beam * beam).sum(0)
     facing = np.maximum(-(beam * normal).sum(0) / np.sqrt(square), 0)
-    casters = [(bound, [s for s in parts if not s.material.glow]) for bound, parts in room.pieces]
-    lit = cast(casters, room.lamp, beam)[0] > 0.995
-    walls = np.minimum(point, np.float32(room.size)[:, None] - point)
-    corner = np.minimum(np.sort(walls, 0)[1] / 0.7, 1)  # corners see less of the room: less stray light
-    light = (0.22 + 0.1 * normal[2]) * (0.55 + 0.45 * corner) + lit * facing * 2 / (1 + square / 5)
+    lit = cast([box for box in room.boxes if not box.material[-1]], room.lamp, beam)[0] > 0.995
+    light = 0.2 + 0.1 * normal[2] + lit * facing * 2 / (1 + square / 5)
     picture = colour * np.where(glow, 1.3, light)
-    exposure = 0.26 * (0.75 + 0.5 * rng.random()) / max(float(np.median(picture[1])), 0.02)
-    warmth = 0.9 + 0.2 * rng.random((3, 1))
-    x, y, _ = rays(height, width)
-    picture = picture * (exposure * warmth).astype(np.float32) * (1 - 0.4 * (x * x + y * y))
+    exposure = rng.uniform(0.2, 0.32) / max(float(np.median(picture[1])), 0.02)
+    tint = np.float32(exposure * rng.uniform(0.9, 1.1, (3, 1)))
     grain = rng.random(picture.shape, np.float32) + rng.random(picture.shape, np.float32) - 1
-    picture = np.sqrt(np.clip(picture, 0, 1)) + 0.025 * grain
+    picture = np.sqrt(np.clip(picture * tint, 0, 1)) + 0.025 * grain
     rgb = (np.clip(picture, 0, 1) * 255 + 0.5).astype(np.uint8)
-    return rgb.reshape(3, height, width), depth.reshape(height, width)
+    return rgb.reshape(3, *size), depth.reshape(size)
 
 
-def _surfaces(room, which, point):
+def _surfaces(boxes, which, point):
     """Albedo `(3, P)`, outward normal `(3, P)` and glow `(P,)` at the points seen."""
-    colour, normal = np.zeros_like(point), np.zeros_like(point)
-    glow, solids = np.zeros(point.shape[1], bool), [solid for _, parts in shell(room) for solid in parts]
+    colour, normal, glow = np.zeros_like(point), np.zeros_like(point), np.zeros(point.shape[1], bool)
     for i in np.unique(which):
-        solid, at = solids[i], np.flatnonzero(which == i)
-        metres = np.stack(_local(solid, point[:, at] - np.float32(solid.centre)[:, None]))
-        unit = metres / np.float32(solid.half)[:, None]
-        n = _normal(solid.shape, unit) / np.float32(solid.half)[:, None]
-        n = n / np.sqrt((n * n).sum(0))
-        c, s = solid.turn
+        box, at = boxes[i], np.flatnonzero(which == i)
+        unit = _local(box, point[:, at] - np.float32(box.centre)[:, None])
+        n = np.where(np.abs(unit) == np.abs(unit).max(0), np.sign(unit), 0)
+        (c, s), (a, b, size, glow[at]) = np.float32(box.turn), box.material
         normal[:, at] = np.stack([c * n[0] - s * n[1], c * n[1] + s * n[0], n[2]])
-        if solid.material:
-            colour[:, at], glow[at] = paint(solid.material, metres), solid.material.glow
-    for (axis, high), material in room.faces.items():
-        at = np.flatnonzero((which == 0) & (normal[axis] == (-1 if high else 1)))
-        u, v = np.delete(point[:, at], axis, 0)
-        across = np.stack([u, v, np.full_like(u, 0.5)])
-        colour[:, at] = paint(material, across)
-        for _, (u0, u1, v0, v1), border, inner, outer in (p for p in room.panels if p[0] == (axis, high)):
-            edge = np.minimum.reduce([u - u0, u1 - u, v - v0, v1 - v])
-            for inside, m in ((edge > 0, outer), (edge > border, inner)):
-                colour[:, at[inside]], glow[at[inside]] = paint(m, across[:, inside]), m.glow
+        cell = np.floor(unit * np.float32(box.half / size)[:, None]).astype(np.int64)
+        colour[:, at] = np.float32(a)[:, None] + np.float32(b - a)[:, None] * _hash(*cell)
     return colour, normal, glow
 
 
-def _normal(shape, unit):
-    size = np.abs(unit)
-    if shape == "sphere":
-        return unit
-    if shape == "cylinder":
-        lid = size[2] > np.sqrt(unit[0] * unit[0] + unit[1] * unit[1])
-        return np.where(lid, [[0], [0], [1]] * np.sign(unit), [[1], [1], [0]] * unit)
-    return np.where(size == size.max(0), np.sign(unit), 0) * (-1 if shape == "room" else 1)
-
-
-def paint(material, p):
-    """Albedo `(3, P)` of a material at the points `p` `(3, P)`, metres in the axes of its solid."""
-    a, b = np.float32(material.a)[:, None], np.float32(material.b)[:, None]
-    q = p / np.float32(material.size)
-    cell = np.floor(q).astype(np.int64)
-    if material.pattern == "books":
-        return a + (b - a) * np.stack([_hash(cell[0], k) for k in range(3)])
-    mix = {
-        "plain": lambda: np.zeros_like(q[0]),
-        "stripes": lambda: (q[0] - cell[0] < 0.5).astype(np.float32),
-        "wood": lambda: 0.5 * _hash(cell[1]) + 0.5 * _noise(p * np.float32([[2.5], [22], [22]])),
-        "checker": lambda: ((cell[0] + cell[1]) % 2).astype(np.float32),
-        "tiles": lambda: np.where(((q - cell)[:2] < 0.05).any(0), 1, 0.25 * _hash(cell[0], cell[1])),
-        "noise": lambda: _noise(q),
-    }[material.pattern]()
-    return a + (b - a) * mix
-
-
-def _hash(x, y=0, z=0):
+def _hash(x, y, z):
     """A float32 in [0, 1) for every lattice point, the same for the same integers."""
     h = (x * 73856093 ^ y * 19349663 ^ z * 83492791) & 0xFFFFFFFF
     h = ((h ^ h >> 15) * 0x2C1B3C6D) & 0xFFFFFFFF
     h = ((h ^ h >> 12) * 0x297A2D39) & 0xFFFFFFFF
     return ((h ^ h >> 15) >> 8).astype(np.float32) / np.float32(2**24)
-
-
-def _noise(p):
-    """Value noise in [0, 1): hashes of the lattice, interpolated between its points."""
-    cell = np.floor(p).astype(np.int64)
-    f = p - cell.astype(np.float32)
-    f, total = f * f * (3 - 2 * f), 0
-    for i, j, k in np.ndindex(2, 2, 2):
-        weight = np.abs(1 - i - f[0]) * np.abs(1 - j - f[1]) * np.abs(1 - k - f[2])
-        total = total + weight * _hash(cell[0] + i, cell[1] + j, cell[2] + k)
-    return total

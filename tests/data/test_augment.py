@@ -49,13 +49,6 @@ def test_a_frames_numbers_depend_on_seed_epoch_and_frame_only(seed, epoch, a, b)
     assert not np.array_equal(many, augment.draws((seed + 1) % 2**63, epoch, len(many)))
 
 
-def test_draws_are_uniform_and_columns_do_not_follow_each_other():
-    u = augment.draws(0, 0, 20_000)
-    assert u.mean(0) == pytest.approx([0.5] * 9, abs=0.01)
-    assert u.var(0) == pytest.approx([1 / 12] * 9, rel=0.03)
-    assert np.abs(np.corrcoef(u.T) - np.eye(9)).max() < 0.03
-
-
 def test_no_augmentation_is_plain_resizing():
     rgb, depth = noise()
     v = views(rgb, depth, 70, 100)
@@ -176,7 +169,7 @@ def test_colour_and_depth_stay_together_under_every_augmentation(size, seed):
 
 
 def test_small_inputs_still_show_the_whole_frame():
-    """Frames are averaged before they are made much smaller; what is cut off would shift colour against depth."""
+    """Frames are averaged before they are made much smaller; a part cut off would shift colour and depth."""
     height, width = 48, 100  # 100 columns do not divide by 3
     ramp = np.broadcast_to((255 * (np.arange(width) + 0.5) / width).round(), (1, 3, height, width))
     x = unit(views(ramp, np.ones((1, height, width)), 16, 32).test([0]))[0, 0, 8].numpy()
