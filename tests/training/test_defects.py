@@ -1,0 +1,156 @@
+"""Each defect of the published code is a switch that does just what it says, against its definition."""
+
+import numpy as np
+import pytest
+import torch
+import torch.nn.functional as F
+from conftest import TINY, make_frames
+from test_train import Watch, fit
+
+from lthdepth import metrics
+from lthdepth.config import PUBLISHED_CODE, Config
+from lthdepth.data import augment, weights
+from lthdepth.errors import UserError
+from lthdepth.runs import run as runs
+from lthdepth.training import fit as train
+from lthdepth.training import step
+
+PLAIN = {"scale": 1.0, "rotation": 0.0, "flip": False, "colour": 0.0}
+
+
+def stub(**arrays):
+    """What `Views` and `rows_of` need of frames."""
+    return type("Frames", (), {"name": "toy", **arrays})
+
+
+# Which frames
+
+
+def test_the_index_split_takes_the_first_1200_of_nyu_and_as_large_a_part_of_others():
+    config = Config(arm="floor", split="index", holdout=False)
+    for n, first in ((1449, 1200), (240, 199), (20, 17)):
+        frames = stub(split=np.array(["test", "train", "validation"])[np.arange(n) % 3])  # not looked at
+        rows = {k: v.tolist() for k, v in train.rows_of(frames, config).items()}
+        assert rows == {"fit": list(range(first)), "validation": [], "test": list(range(first, n))}
+    with pytest.raises(UserError, match="no validation frames under split=index"):
+        train.rows_of(frames, config.replace(holdout=True))
+
+
+def test_without_shuffling_every_epoch_takes_the_frames_by_number(frames, tmp_path, monkeypatch, narrow):
+    watch = Watch(monkeypatch)
+    fit(TINY.replace(epochs=2, shuffle=False, holdout=False, test=False, batch=5), frames, tmp_path)
+    rows = np.flatnonzero(frames.split != "test")[:15].tolist()  # the sixteenth never fills a batch
+    assert watch.trained == rows + rows
+
+
+# What is scored
+
+
+@pytest.mark.parametrize("split", ["official", "index"])
+def test_only_the_last_frames_are_scored_and_the_best_epoch_on_them_is_kept(
+    split, tmp_path, monkeypatch, narrow
+):
+    frames, script, states, seen, real = make_frames(40), iter([0.9, 0.5, 0.7]), [], [], train.evaluate
+
+    def scripted(model, views, index, config):
+        seen.append(index.tolist())
+        if len(states) == config.epochs:
+            return real(model, views, index, config)
+        states.append({k: v.clone() for k, v in model.state_dict().items()})
+        sums = np.array([[1, 0, next(script) ** 2, 0, 0, 0, 0]])
+        return {"full": sums, "eigen": sums}
+
+    monkeypatch.setattr(train, "evaluate", scripted)
+    config = TINY.replace(epochs=3, split=split, last_batch=5, holdout=False)
+    results, arrays, saved = fit(config, frames, tmp_path)
+    last = {"official": [19, 24, 29, 34, 39], "index": [35, 36, 37, 38, 39]}[split]
+    assert all(index == last for index in seen)
+    assert (
+        results["curves"]["validation_rms"] == pytest.approx([0.9, 0.5, 0.7]) and results["epochs_run"] == 3
+    )
+    assert all(torch.equal(saved[k], v) for k, v in states[1].items())
+    assert results["test"]["frames"] == 5
+    assert results["test"]["full"] == metrics.summarise(arrays["test/full"])
+    assert results["test"] == results["validation"]
+
+
+def test_the_floor_of_the_last_batch_in_plain_numpy(frames):
+    results, _ = train.floor(Config(split="index", last_batch=2, holdout=False).floor(), frames)
+    t, p = frames.depth[-2:].astype(np.float64), frames.depth[:17].astype(np.float64).mean(0)
+    rms = np.sqrt(((p - t)[t > 0] ** 2).mean())
+    assert results["test"]["full"]["pooled"]["rms"] == pytest.approx(rms, rel=1e-6)
+    assert results["fit_frames"] == 17 and results["test"]["frames"] == 2
+
+
+# What is seen
+
+
+def test_without_normalisation_colours_are_scaled_to_0_1_and_no_more(frames):
+    views = augment.Views(frames, 32, 32, "cpu", normalise=False)
+    index, config = np.arange(3), TINY.replace(**PLAIN)
+    expected = F.interpolate(torch.tensor(frames.rgb[:3]).float() / 255, (32, 32), mode="bilinear")
+    torch.testing.assert_close(views.test(index), expected)
+    x, _ = views.train(*views.plan(index, np.full((3, 9), 0.5), config))
+    torch.testing.assert_close(x, expected, rtol=0, atol=1e-4)
+
+
+def test_the_crop_is_that_of_resizing_to_250_rows_and_cutting_out_228_by_304():
+    # Colour and depth say where in the frame they are.
+    rows, columns = (np.arange(240) + 0.5) / 240, (np.arange(320) + 0.5) / 320
+    rgb = np.zeros((1, 3, 240, 320), np.uint8)
+    rgb[0, 0], rgb[0, 1] = (255 * columns).round(), (255 * rows[:, None]).round()
+    depth = np.broadcast_to(1 + rows[:, None] + 0 * columns, (1, 240, 320)).astype(np.float32)
+    views = augment.Views(stub(rgb=rgb, depth=depth), 228, 304, "cpu", normalise=False, crop=True)
+    resized = F.interpolate(torch.tensor(rgb).float() / 255, (250, round(250 * 4 / 3)), mode="bilinear")[0]
+    left = (resized.shape[2] - 304) // 2
+    cut = resized[:, 11 : 11 + 228, left : left + 304]
+    x, y = views.train(*views.plan(np.array([0]), np.full((1, 9), 0.5), Config(**PLAIN)))
+    for seen in (x[0], views.test(np.array([0]))[0]):
+        assert (seen - cut)[:2].abs().max() < 0.005  # half a column of 333, and 8 bits
+    # Targets show the same window; all of it is valid.
+    expected = 1 + 0.5 + 0.912 * ((np.arange(128) + 0.5) / 128 - 0.5)
+    assert np.abs(y[0].numpy() - expected[:, None]).max() < 0.6 / 240 + 1e-6
+
+
+def test_only_the_crop_is_scored_and_predictions_lie_where_they_belong():
+    depth = np.random.default_rng(0).uniform(1, 9, (2, 120, 160)).astype(np.float32)
+    blank = augment.cropped(depth)
+    # 0.912 of 120 is 109.44 rows: centres from 5.28 to 114.72; of 160: from 7.04 to 152.96
+    assert np.array_equal(blank[:, 5:115, 7:153], depth[:, 5:115, 7:153])
+    assert (blank > 0).sum() == 2 * 110 * 146
+    frames = stub(rgb=np.zeros((2, 3, 120, 160), np.uint8), depth=depth)
+    views = augment.Views(frames, 114, 152, "cpu", crop=True)
+    # A network that is right about the window's columns is right about the frame's.
+    answer = 0.5 + 0.912 * ((torch.arange(64) + 0.5) / 64 - 0.5)
+    whole = views.enlarge(answer.expand(1, 1, 48, 64), (120, 160))[0]
+    truth = (torch.arange(160) + 0.5) / 160
+    assert (whole - truth)[:, 8:152].abs().max() < 1e-5
+
+
+# The optimiser, and all together
+
+
+def test_adam_adds_the_penalty_to_the_gradient_and_adamw_does_not():
+    """Adam's first step from zero moments moves every weight by lr against the sign of gradient + penalty."""
+    w = torch.tensor([2.0, -3.0])
+    for name, moved in (("adam", w - 0.1 * w.sign()), ("adamw", w * (1 - 0.1 * 0.01))):
+        model = type("Model", (), {"encoder": torch.nn.Module(), "decoder_parameters": lambda self: []})()
+        model.encoder.w = torch.nn.Parameter(w.clone())
+        opt = step.optimiser(Config(optimiser=name, weight_decay=0.01), model)
+        opt.param_groups[0]["lr"] = 0.1
+        model.encoder.w.grad = torch.zeros(2)  # a flat loss: only the decay moves the weights
+        opt.step()
+        torch.testing.assert_close(model.encoder.w.detach(), moved)
+
+
+def test_the_published_code_runs_with_all_its_defects(store, narrow):
+    frames = make_frames(40)
+    config = PUBLISHED_CODE.replace(
+        backbone="resnet18", height=32, width=32, batch=16, epochs=2, last_batch=4
+    )
+    record = runs.run(config, frames, weights.NONE, store, progress=False)
+    floor = runs.run(config.floor(), frames, weights.NONE, store)
+    assert record["fit_frames"] == 33 and record["test"]["frames"] == 4
+    one, two = (store.arrays(r["key"]) for r in (record, floor))
+    assert one["test/frames"].tolist() == two["test/frames"].tolist() == [36, 37, 38, 39]
+    assert one["test/full"][0, 0] == two["test/full"][0, 0] < 40 * 56  # the crop alone is scored
