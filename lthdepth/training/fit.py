@@ -182,7 +182,6 @@ class Training:
         ticket.history = [{"drawn": "magnitude while training", "density": self.config.density}]
         self.ticket = ticket
         self.masking.replace(ticket, self.optimiser)
-        self.step.forget()
 
     def validate(self):
         """Score the validation frames, where there are any, and keep the best weights where the run is to end with them."""

@@ -111,8 +111,8 @@ def match(teacher, ticket, rgb, config, k, progress=True):
         config: as `draw`; k: number of the round, from 1: every round sees other crops; progress: show a bar.
 
     Returns:
-        `(student, error)`: the squared error of the last epoch over the square of the teacher's logits; 0 is a
-        perfect match, 1 as good as zeros.
+        `(student, error)`: the squared error of the last epoch over the square of the teacher's logits; 0 is
+        a perfect match, 1 as good as zeros.
 
     Raises:
         Diverged: the loss is not finite.
