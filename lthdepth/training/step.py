@@ -83,9 +83,8 @@ class Step:
     """Takes steps with a model, its mask and its optimiser, on batches of `augment.Views`.
 
     Nothing in it waits for the device: the losses are summed there, in `total`. On a GPU the step is recorded
-        as
-    a CUDA graph and replayed, which saves the host the launching of some thousand kernels; where that fails,
-    or with `recorded=False`, they are launched. `teacher`: a trained FCRN in evaluation mode whose
+    as a CUDA graph and replayed, which saves the host the launching of some thousand kernels; where that
+    fails, or with `recorded=False`, they are launched. `teacher`: a trained FCRN in evaluation mode whose
     predictions are distilled (`Config.distil`), or None.
     """
 
@@ -98,7 +97,7 @@ class Step:
         self.graph = self.inputs = self.masks = None  # the recording, its batch, the masks in it
 
     def __call__(self, batch, factor):
-        """One step on a batch, tensors as `Views.train` takes them, at `factor` of the peak learning rates."""
+        """One step on tensors as `Views.train` takes them, at `factor` of the peak learning rates."""
         for group in self.opt.param_groups:
             if torch.is_tensor(group["lr"]):
                 group["lr"].fill_(group["peak"] * factor)
