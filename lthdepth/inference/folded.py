@@ -20,7 +20,7 @@ BLOCKS = (BasicBlock, Bottleneck)
 
 
 def fold(model):
-    """A copy of an `FCRN` in evaluation mode, each batch norm in the convolution before it: an `nn.Identity`."""
+    """A copy of an `FCRN` for evaluation, each batch norm in the convolution before it: an `nn.Identity`."""
     network = copy.deepcopy(model).eval().requires_grad_(False)
     for name, module in list(network.named_modules()):
         if isinstance(module, CONVOLUTIONS):

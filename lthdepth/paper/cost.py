@@ -161,8 +161,8 @@ def reading(measurement):
     return (
         f"{name[0].upper()}{name[1:]}, batch 1, {size}, float32, {where(measurement)}: the encoder takes "
         f"{milliseconds(t, 'encoder'):.1f} ms instead of {milliseconds(t, 'encoder', 'dense'):.1f} ms, "
-        f"{gain(t, 'encoder', base='dense'):.1f} times as fast as dense and {gain(t, 'encoder'):.1f} times as "
-        f"fast as dense with batch norm folded. End to end that is {gain(t, 'network'):.2f} times as fast as "
+        f"{gain(t, 'encoder', base='dense'):.1f} times as fast as dense and {gain(t, 'encoder'):.1f} times "
+        f"as fast as dense with batch norm folded. End to end that is {gain(t, 'network'):.2f} times as fast as "
         f"folded, where {bound}; an encoder that took no time would give {free(t):.2f}. "
         f"Of its {len(ways)} convolutions run: {counts}. Compaction removes {t['removed']:,} channels and "
         f"alone makes the encoder {compacted:.2f} times as fast. On disk the encoder takes "

@@ -1,5 +1,8 @@
 """Depth of a photo: the network sees what it saw in training, and the files hold what it said."""
 
+import re
+
+import matplotlib
 import numpy as np
 import pytest
 import torch
@@ -52,7 +55,7 @@ def test_the_files_hold_millimetres_at_the_size_of_the_photo(made, tmp_path):
     path = photo_of(frames, 4, tmp_path / "my room.png")
     metres = np.linspace(-0.2, 70, 40 * 56, dtype=np.float32).reshape(40, 56)
     depth, picture = predict.save(path, predict.photo(path), metres, record, tmp_path / "out", "Words.")
-    assert depth.name == f"my_room_depth_{record['key'][:8]}.png"
+    assert re.fullmatch(rf"my_room-[0-9a-f]{{6}}_depth_{record['key'][:8]}\.png", depth.name)
     image = Image.open(depth)
     found = np.asarray(image)
     inside = (metres > 0.001) & (metres < 65.535)
@@ -62,21 +65,35 @@ def test_the_files_hold_millimetres_at_the_size_of_the_photo(made, tmp_path):
     assert np.asarray(Image.open(picture)).std() > 10 and "Words." in Image.open(picture).text["Description"]
 
 
-def test_a_grey_photo_of_16_bits_is_seen_as_one_of_8(made, tmp_path):
-    _, frames, _, _ = made
-    eight = np.asarray(Image.fromarray(frames.rgb[4].transpose(1, 2, 0)).convert("L"))
-    for name, levels in (("eight.png", eight), ("sixteen.png", eight.astype(np.uint16) * 257)):
-        Image.fromarray(levels).save(tmp_path / name)
-    assert Image.open(tmp_path / "sixteen.png").mode == "I;16"
-    assert np.array_equal(predict.photo(tmp_path / "sixteen.png"), predict.photo(tmp_path / "eight.png"))
+def test_two_photos_never_share_a_file(made, tmp_path):
+    """Names may differ in what the files' names leave out: the ending, blanks, the folder."""
+    _, frames, record, _ = made
+    (tmp_path / "a").mkdir()
+    names = ("IMG 2.jpeg", "IMG_2.JPG", "IMG_2.png", "a/IMG_2.png")
+    paths = [photo_of(frames, i, tmp_path / name) for i, name in enumerate(names)]
+    out, metres = tmp_path / "out", frames.depth[0]
+    files = [predict.save(p, predict.photo(p), metres, record, out) for p in paths]
+    assert len({str(file).lower() for pair in files for file in pair}) == len(list(out.iterdir())) == 8
+    again = predict.save(paths[0], predict.photo(paths[0]), metres, record, out)
+    assert again == files[0]
 
 
-def test_a_turned_photo_is_seen_upright(made, tmp_path):
-    upright = predict.photo(photo_of(made[1], 4, tmp_path / "a.png"))
-    exif = Image.Exif()
-    exif[0x0112] = 6  # to be shown turned by 90° clockwise
-    Image.fromarray(upright).rotate(90, expand=True).save(tmp_path / "b.png", exif=exif)
-    assert np.array_equal(predict.photo(tmp_path / "b.png"), upright)
+@pytest.mark.parametrize("setting", ["text.usetex: True", "font.family: no such font", "savefig.dpi: 5"])
+def test_a_persons_own_style_does_not_count(made, tmp_path, setting):
+    _, frames, record, _ = made
+    path = photo_of(frames, 4, tmp_path / "a.png")
+    rgb, metres = predict.photo(path), frames.depth[4]
+    picture = [Image.open(predict.save(path, rgb, metres, record, tmp_path / "out")[1]).tobytes()]
+    name, value = setting.split(": ")
+    with matplotlib.rc_context({name: value}):
+        picture.append(Image.open(predict.save(path, rgb, metres, record, tmp_path / "own")[1]).tobytes())
+    assert picture[0] == picture[1]
+
+
+def test_a_panorama_is_refused(tmp_path):
+    Image.new("RGB", (400, 100)).save(tmp_path / "wide.png")
+    with pytest.raises(UserError, match="400×100 pixels: cut it"):
+        predict.photo(tmp_path / "wide.png")
 
 
 @given(st.integers(150, 3000), st.floats(1 / 3, 3))
@@ -186,6 +203,6 @@ def test_keep_makes_the_weights_of_a_recorded_run(tmp_path, monkeypatch, capsys)
     Image.new("RGB", (64, 48), "grey").save(tmp_path / "p.jpg")
     assert main(["predict", str(tmp_path / "p.jpg"), "--run", key, "--device", "cpu"]) == 0
     said = capsys.readouterr().out
-    assert "never seen a photo" in said and f"p_depth_{key[:8]}.png" in said
+    assert "never seen a photo" in said and f"_depth_{key[:8]}.png" in said
     (store.local / key / "weights.pt").write_bytes(b"damaged")
     assert main(["predict", str(tmp_path / "p.jpg"), "--run", key, "--device", "cpu"]) == 2
