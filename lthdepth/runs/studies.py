@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from ..config import PUBLISHED, SMALL, TUNED, Config, level
+from ..config import SMALL, TUNED, Config, level
 from ..errors import UserError
 from . import defects
 
@@ -14,8 +14,24 @@ LIGHT = {"scale": 1.0, "rotation": 0.0, "colour": 0.0}
 # encoder that goes on from there, may stay at the mean depth map.
 MIDDLE = 2.8
 
-# The full size: the paper's runs, and those of the post-mortem around its dense ones.
+# The paper's own size, which two CPU cores can finish; budgets in epochs, the middle one is the main one.
+SIZE = {"height": 96, "width": 128, "batch": 8, "bias": MIDDLE, **LIGHT}
+BUDGETS, MAIN = (2, 6, 18), 6
+
+# The full size, for a GPU: the same question where FCRN was published.
 FULL = {"epochs": 100, "precision": "bfloat16"}
+FULL_BUDGETS = (6, 24)  # epochs, beside the 100
+
+
+# Encoder learning rate by density class, chosen on the validation scenes (study "recipe"): from this density upwards.
+RATES = ((level(4), 3e-4), (0.0, 3e-4))
+RECALIBRATE = 320  # training frames
+
+
+def tuned(config):
+    """A run of the paper's study with the learning rate of its density class."""
+    rate = next(rate for least, rate in RATES if config.density >= least)
+    return config.replace(lr_encoder=rate, recalibrate=RECALIBRATE)
 
 
 @dataclass(frozen=True)
@@ -30,73 +46,125 @@ class Study:
     configs: tuple
 
 
-def _arms(base, levels, arms, seeds):
-    """The floor, then for every seed the dense run and every arm at every level, smallest density first."""
-    yield Config(
-        arm="floor", holdout=base.holdout
-    )  # one for all studies: it knows neither size nor optimiser
-    for seed in seeds:
-        yield base.replace(arm="dense", seed=seed)
-        for density in sorted(levels):
-            for arm in arms:
-                yield base.replace(arm=arm, density=density, seed=seed)
-
-
 def study(name, backbone="resnet50"):
     """A `Study` by name; `backbone` matters to "quick" alone. Raises UserError for an unknown name."""
-    base = TUNED.replace(backbone=backbone)
-    if name == "quick":
-        base = base.replace(height=60, width=80, epochs=4, batch=8, lr_decoder=3e-3, bias=MIDDLE, **LIGHT)
-        high, low = level(4), level(18)
-        configs = [
-            Config(arm="floor", holdout=base.holdout),
-            base,
-            *(base.replace(arm=arm, density=low) for arm in ("omp", "shuffled", "random")),
-            base.replace(arm="omp", density=high),
-            base.replace(arm="imp", density=high, round_epochs=1),
-        ]
-        return Study(name, "Quick: a small network trained here", tuple(configs))
-    if name == "recipe":
-        small = base.replace(height=60, width=80, epochs=2, holdout=True, test=False)
-        configs = [
-            small.replace(lr_encoder=1e-4, lr_decoder=5e-4, **LIGHT),
-            small.replace(**LIGHT),
-            PUBLISHED.replace(height=60, width=80, epochs=2, batch=16, test=False),
-            small.replace(optimiser="sgd", lr_encoder=1e-2, lr_decoder=5e-2, weight_decay=1e-4, **LIGHT),
-            small,
-        ]
-        return Study(
-            name, "Recipe: settings compared on the validation scenes, 60×80, 2 epochs", tuple(configs)
-        )
-    if name == "pilot":
-        base = base.replace(height=114, width=152, epochs=6, **LIGHT)
-        arms = ["omp", "random", "shuffled"]
-        configs = [
-            *_arms(base, [level(18)], arms, [0]),
-            *_arms(base, [level(6), level(12)], arms, [0]),
-            *_arms(base, [level(18)], arms, [1]),
-            base.replace(arm="imp", density=level(18), round_epochs=1),
-        ]
-        return Study(name, "Pilot: 114×152, 6 epochs", tuple(dict.fromkeys(configs)))
-    if name == "paper":
-        base = base.replace(**FULL)
-        levels = [level(k) for k in (3, 6, 9, 12, 15, 17, 18)]
-        arms = ["omp", "shuffled", "random", "imp", "logits"]
-        configs = [
-            *_arms(base, levels, arms, range(3)),
-            *_arms(base, [level(18)], arms, range(3, 6)),
-            *_arms(base, [level(18)], ["reinit", "permuted", "uniform", "finetuned"], range(3)),
-            *(base.replace(arm="frozen", seed=seed) for seed in range(3)),
-            *(base.replace(arm=small, backbone=small, seed=seed) for small in SMALL for seed in range(3)),
-        ]
-        return Study(name, "Paper: 228×304, 100 epochs", tuple(dict.fromkeys(configs)))
-    if name in POSTMORTEMS:
-        return Study(name, POSTMORTEMS[name], defects.configs(postmortem(name)))
-    raise UserError(f"unknown study {name!r}; the studies are {', '.join(STUDIES)}.")
+    if name not in STUDIES:
+        raise UserError(f"unknown study {name!r}; the studies are {', '.join(STUDIES)}.")
+    title, grid = STUDIES[name]
+    configs = grid(TUNED.replace(backbone=backbone))
+    return Study(name, title, tuple(dict.fromkeys(configs)))
+
+
+def arms(base, levels, names, seeds):
+    """For every seed the dense run and every arm at every level, smallest density first."""
+    for seed in seeds:
+        yield tuned(base.replace(arm="dense", seed=seed))
+        for density in sorted(levels):
+            for arm in names:
+                yield tuned(base.replace(arm=arm, density=density, seed=seed))
+
+
+def quick(base):
+    """A small network, on the rooms without pre-training."""
+    base = base.replace(height=60, width=80, epochs=4, batch=8, lr_decoder=3e-3, bias=MIDDLE, **LIGHT)
+    high, low = level(4), level(18)
+    return [
+        Config(arm="floor", holdout=base.holdout),
+        base,
+        *(base.replace(arm=arm, density=low) for arm in ("omp", "shuffled", "random")),
+        base.replace(arm="omp", density=high),
+        base.replace(arm="imp", density=high, round_epochs=1),
+    ]
+
+
+def recipe(base):
+    """Settings compared on the validation scenes, at the paper's size in its shortest budget."""
+    base = base.replace(**SIZE, epochs=BUDGETS[0], holdout=True, test=False)
+    at_18, at_6 = base.replace(arm="omp", density=level(18)), base.replace(arm="omp", density=level(6))
+    tried = [
+        base,
+        at_18,
+        *(at_18.replace(lr_encoder=rate) for rate in (1e-3, 1e-4)),
+        at_6,
+        at_6.replace(lr_encoder=1e-3),
+        base.replace(lr_encoder=1e-4),
+        base.replace(batch=16),
+    ]
+    return [c.replace(recalibrate=frames) for c in tried for frames in (0, 320)]
+
+
+def paper(base):
+    """The paper's study: at every budget one-shot tickets beside dense; at the main one all arms (PLAN.md)."""
+    base = base.replace(**SIZE, epochs=MAIN)
+    short, long = base.replace(epochs=BUDGETS[0]), base.replace(epochs=BUDGETS[2])
+    curve, rest, last = [level(k) for k in (3, 6, 12, 18)], [level(k) for k in (9, 15)], [level(18)]
+    rounds = {"stride": 3, "round_epochs": BUDGETS[0]}
+
+    def in_rounds(arm, density, seed=0):
+        return tuned(base.replace(arm=arm, density=density, seed=seed, **rounds))
+
+    def endpoint(seed):
+        yield from arms(base, last, ["omp", "gradual", "random", "shuffled"], [seed])
+        yield in_rounds("imp", level(18), seed)
+
+    yield Config(arm="floor", holdout=base.holdout)
+    yield from arms(short, curve, ["omp"], [0])
+    yield from arms(base, curve, ["omp"], [0])
+    yield from endpoint(0)
+    yield from arms(long, curve, ["omp"], [0])
+    yield from arms(short, curve, ["omp"], [1, 2])
+    for seed in (1, 2):
+        yield from endpoint(seed)
+        yield from arms(base, curve, ["omp"], [seed])
+    yield in_rounds("lrr", level(18))
+    yield from arms(base, [level(k) for k in (3, 6, 9, 12, 15)], ["gradual"], [0])
+    yield from arms(base, rest, ["omp"], [0])
+    for density in (level(18), level(12)):
+        yield tuned(base.replace(arm="lamp", density=density))
+        yield tuned(base.replace(arm="fisher", density=density, round_epochs=BUDGETS[0]))
+        yield tuned(base.replace(arm="omp", density=density, distil=0.5))
+    yield from arms(long, curve, ["omp"], [1])
+    for seed in (3, 4, 5):
+        yield from endpoint(seed)
+
+
+def pilot(base):
+    """The runs that came before the paper's, at 114×152; their IMP takes rounds of one epoch."""
+    base = base.replace(height=114, width=152, epochs=6, **LIGHT)
+    names = ["omp", "random", "shuffled"]
+    yield Config(arm="floor", holdout=base.holdout)
+    for levels, seed in (([18], 0), ([6, 12], 0), ([18], 1)):
+        yield base.replace(arm="dense", seed=seed)
+        yield from (base.replace(arm=a, density=level(k), seed=seed) for k in levels for a in names)
+    yield base.replace(arm="imp", density=level(18), round_epochs=1)
+
+
+def full(base):
+    """The same question at the size of the published network, for a GPU."""
+    base = base.replace(**FULL)
+    levels, names = (
+        [level(k) for k in (3, 6, 9, 12, 15, 17, 18)],
+        ["omp", "shuffled", "random", "imp", "logits"],
+    )
+
+    def plain(levels, names, seeds):
+        for seed in seeds:
+            yield base.replace(arm="dense", seed=seed)
+            yield from (base.replace(arm=a, density=d, seed=seed) for d in sorted(levels) for a in names)
+
+    yield Config(arm="floor", holdout=base.holdout)
+    for epochs in FULL_BUDGETS:
+        yield base.replace(epochs=epochs)
+        yield from (base.replace(epochs=epochs, arm="omp", density=level(k)) for k in (18, 12, 6, 3))
+    yield from plain(levels, names, range(3))
+    yield from plain([level(18)], names, range(3, 6))
+    yield from plain([level(18)], ["reinit", "permuted", "uniform", "finetuned"], range(3))
+    yield from (base.replace(arm="frozen", seed=seed) for seed in range(3))
+    yield from (base.replace(arm=small, backbone=small, seed=seed) for small in SMALL for seed in range(3))
 
 
 def postmortem(name):
-    """The rows of a post-mortem, `[(row, Config)]` as `defects.grid`: around the paper's dense runs, or the recipe's best."""
+    """The rows of a post-mortem, `[(row, Config)]` as `defects.grid`, at the full size or in small."""
     if name == "postmortem":
         return defects.grid(TUNED.replace(**FULL), range(2))
     base = TUNED.replace(height=60, width=80, epochs=2, holdout=True, test=False, **LIGHT)
@@ -104,9 +172,19 @@ def postmortem(name):
     return defects.grid(base, [0], alone, code=False)
 
 
-POSTMORTEMS = {
-    "postmortem": "Post-mortem: 228×304, each defect alone in 100 epochs, two seeds",
-    "postmortem-small": "Post-mortem, small: 60×80, 2 epochs, validation scenes, one seed",
+STUDIES = {
+    "quick": ("Quick: a small network trained here", quick),
+    "recipe": ("Recipe: settings compared on the validation scenes, 96×128, 2 epochs", recipe),
+    "paper": ("Paper: 96×128; 2, 6 and 18 epochs", paper),
+    "pilot": ("Pilot: 114×152, 6 epochs", pilot),
+    "full": ("Full size: 228×304, 100 epochs", full),
+    "postmortem": (
+        "Post-mortem: 228×304, each defect alone in 100 epochs, two seeds",
+        lambda base: defects.configs(postmortem("postmortem")),
+    ),
+    "postmortem-small": (
+        "Post-mortem, small: 60×80, 2 epochs, validation scenes, one seed",
+        lambda base: defects.configs(postmortem("postmortem-small")),
+    ),
 }
-STUDIES = ("quick", "recipe", "pilot", "paper", *POSTMORTEMS)
 QUICK_FRAMES = (320, 48)  # train and test frames that a quick run takes of a larger data set
