@@ -18,6 +18,7 @@ ARMS = {
     "gradual": "gradual magnitude",  # pruned within the one run, by the weights as they train (Zhu & Gupta 2017)
     "fisher": "Fisher",  # the largest w² times squared gradient in the trained dense run, rewound
     "lamp": "LAMP",  # the largest layer-adaptive magnitudes of the pre-trained encoder (Lee et al. 2021)
+    "distilled": "one-shot, distilled",  # one-shot magnitude, learning from the dense run of the same seed too
     "shuffled": "layer-shuffled",  # as many a layer as one-shot magnitude, at random places
     "uniform": "uniform",  # the same density in every layer, as Gale et al. (2019), the largest weights of each
     "erk": "ERK",  # Erdős–Rényi-kernel densities, the largest weights of each layer
@@ -34,7 +35,7 @@ ARMS = {
 WHOLE = ("floor", "dense", "frozen", "resnet18", "resnet34")  # the arms that prune nothing
 SMALL = ("resnet18", "resnet34")  # the arms that are named after their backbone
 ROUNDS = ("imp", "lrr")  # the arms that prune in rounds, each a run of its own
-EARLIER = (*ROUNDS, "fisher", "logits")  # the arms that follow from earlier training
+EARLIER = (*ROUNDS, "fisher", "distilled", "logits")  # the arms that follow from earlier training
 
 # Raised by hand when the numbers of a given Config change on purpose; old records are then no longer found.
 SCIENCE_VERSION = 1
@@ -76,15 +77,14 @@ class Config:
     round_epochs: int = _in(
         0,
         "[0, inf)",
-        "of the runs before the last of imp, lrr, fisher, and a distilled run's dense"
-        " one (0: as many as the run itself), and of a round of logits (0: 10)",
+        "of the runs that a run follows from (0: as many as itself), of a round of logits (0: 10)",
     )
     rewind: int = _in(
         0, "[0, inf)", "imp starts from its dense run's encoder after this epoch; 0: pre-trained weights"
     )
     stride: int = _in(1, "[1, inf)", "levels of 0.8 that one round of imp or lrr prunes at once")
     distil: float = _in(
-        0.0, "[0, 1]", "share of the loss that is the distance from the dense run's prediction"
+        0.5, "[0, 1]", "of the arm distilled: share of the loss that is its distance from the dense run"
     )
     seed: int = _in(
         0,
@@ -158,11 +158,7 @@ class Config:
                 raise UserError(f"{field.name} must be {about['wanted']}: {about['help']}; got {value!r}.")
         earlier = self.round_epochs or self.epochs
         for name, good, wanted in (
-            (
-                "round_epochs",
-                self.arm in EARLIER or self.distil or not self.round_epochs,
-                f"0 for the arm {self.arm}",
-            ),
+            ("round_epochs", self.arm in EARLIER or not self.round_epochs, f"0 for the arm {self.arm}"),
             ("rewind", self.rewind <= earlier, "0, or an epoch of the dense run"),
             ("rewind", self.arm == "imp" or not self.rewind, "0 for every arm but imp"),
             (
@@ -171,7 +167,6 @@ class Config:
                 "0 with patience: the dense run may stop before it",
             ),
             ("stride", self.arm in ROUNDS or self.stride == 1, "1 for every arm but imp and lrr"),
-            ("distil", self.arm not in WHOLE or not self.distil, f"0 for the arm {self.arm}"),
             ("patience", self.holdout or not self.patience, "0 without holdout: there is nothing to stop on"),
             (
                 "patience",

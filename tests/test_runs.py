@@ -27,7 +27,7 @@ OTHER = {
     "round_epochs": 3,
     "rewind": 2,
     "stride": 3,
-    "distil": 0.5,
+    "distil": 0.25,
     "recalibrate": 32,
     "seed": 7,
     "backbone": "resnet18",

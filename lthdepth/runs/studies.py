@@ -122,7 +122,7 @@ def paper(base):
     for density in (level(18), level(12)):
         yield tuned(base.replace(arm="lamp", density=density))
         yield tuned(base.replace(arm="fisher", density=density, round_epochs=BUDGETS[0]))
-        yield tuned(base.replace(arm="omp", density=density, distil=0.5))
+        yield tuned(base.replace(arm="distilled", density=density))
     yield from arms(long, curve, ["omp"], [1])
     for seed in (3, 4, 5):
         yield from endpoint(seed)

@@ -79,7 +79,12 @@ def _of_run(args, device):
     size = args.size or (record["config"]["height"], record["config"]["width"])
     network = {"backbone": record["config"]["backbone"], "weights": f"run {args.name}"}
     return measure.study(
-        [(record["arm"], model.eval(), measure.ticket_of(model))], network, size, device, args.repeats, args.out
+        [(record["arm"], model.eval(), measure.ticket_of(model))],
+        network,
+        size,
+        device,
+        args.repeats,
+        args.out,
     )
 
 

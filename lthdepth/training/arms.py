@@ -52,7 +52,7 @@ def parents(config):
             needed["origin"] = dense(config)
     elif config.arm in ("finetuned", "fisher"):
         needed["trained"] = dense(config)
-    if config.distil:
+    elif config.arm == "distilled":
         needed["teacher"] = dense(config)
     return needed
 
@@ -60,7 +60,7 @@ def parents(config):
 def dense(config):
     """The dense run from which the tickets of a run follow."""
     epochs = config.round_epochs or config.epochs
-    plain = {"round_epochs": 0, "rewind": 0, "stride": 1, "distil": 0.0}
+    plain = {"round_epochs": 0, "rewind": 0, "stride": 1}
     return config.replace(arm="dense", density=1.0, epochs=epochs, **plain)
 
 
@@ -117,7 +117,7 @@ def start(config, initial, frames=None, folders=None, given=None, device="cpu"):
 def draw(config, weights):
     """The ticket of an arm that needs no training; all weights where the arm has none, or draws it later."""
     match config.arm:
-        case "omp" | "reinit" | "permuted":
+        case "omp" | "reinit" | "permuted" | "distilled":
             return tickets.magnitude(weights, config.density)
         case "random":
             return tickets.random(weights, config.density, config.seed)

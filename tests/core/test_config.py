@@ -15,7 +15,7 @@ OUT_OF_RANGE = {
     "round_epochs": [-1, 3],
     "rewind": [-1, 2, 100],
     "stride": [0, 3],
-    "distil": [-0.1, 1.1, nan, 0.5],
+    "distil": [-0.1, 1.1, nan],
     "recalibrate": [-1, 3],
     "density": [0.0, -0.5, 1.01, nan, inf],
     "seed": [-1, 2**63],

@@ -99,7 +99,7 @@ def test_fisher_gradients_are_those_of_the_mean_loss(store):
 
 def test_distilling_all_the_way_learns_the_dense_run_and_not_the_truth(store):
     frames = make_frames()
-    config = TINY.replace(arm="omp", density=0.5, epochs=2, distil=1.0)
+    config = TINY.replace(arm="distilled", density=0.5, epochs=2, distil=1.0)
     record = runs.run(config, frames, weights.NONE, store, **QUIET)
     blind = make_frames()
     blind.depth[:] = 1.0  # the truth does not matter to a run that only listens to the same teacher
@@ -110,7 +110,7 @@ def test_distilling_all_the_way_learns_the_dense_run_and_not_the_truth(store):
     train.fit(config, blind, start, folder, train.Options(progress=False))
     two = torch.load(folder / "weights.pt", weights_only=True)
     assert all(torch.equal(v, two[k]) for k, v in saved(store, record).items())
-    plain = runs.run(config.replace(distil=0.0), frames, weights.NONE, store, **QUIET)
+    plain = runs.run(config.replace(arm="omp"), frames, weights.NONE, store, **QUIET)
     assert not torch.equal(saved(store, plain)["predict.weight"], two["predict.weight"])
 
 
