@@ -19,7 +19,7 @@ from lthdepth.paper.study import Desk
 figures.style()
 desk = Desk(profile, data, weights, device)
 found = {study: desk.records(study) for study in desk.studies()}
-analyses = {study: desk.analyse(study, records) for study, records in found.items()}
+analyses = {study: desk.analyse(study, records).main for study, records in found.items()}
 
 # %%
 for study, records in found.items():

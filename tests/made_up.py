@@ -14,13 +14,13 @@ LAYERS = [
 ]
 
 
-def study(seeds, losses, dense=0.63, spread=0.004, floor=1.2):
+def study(seeds, losses, dense=0.63, spread=0.004, floor=1.2, epochs=100):
     """Records and arrays of a study.
 
     Args:
         seeds: number of seeds.
         losses: `{(arm, density): true loss in metres of pooled rms}`.
-        dense: true rms of the dense network; spread: standard deviation over seeds of every run; floor: rms of the floor.
+        dense: true rms of the dense network; spread: standard deviation over seeds of every run; floor: rms of the floor; epochs: the budget.
 
     Returns:
         `(records, arrays)`: as `Desk.records` gives them, and a function from key to arrays.
@@ -29,7 +29,7 @@ def study(seeds, losses, dense=0.63, spread=0.004, floor=1.2):
     hard = rng.gamma(8, 1 / 8, len(SCENES))[np.unique(SCENES, return_inverse=True)[1]][TEST]
 
     def run(arm, density, seed, rms):
-        key = f"{arm}-{density:.4f}-{seed}"
+        key = f"{arm}-{density:.4f}-{seed}" + (f"-{epochs}" if epochs != 100 else "")
         sums = np.zeros((len(TEST), 7))
         sums[:, 0] = 1000
         sums[:, 1], sums[:, 3] = 1000 * 0.17 * hard, 1000 * 0.07 * hard
@@ -80,7 +80,7 @@ def study(seeds, losses, dense=0.63, spread=0.004, floor=1.2):
                 "mac": density,
                 "counts": counts,
             },
-            "config": {"height": 228, "width": 304, "arm": arm},
+            "config": {"height": 228, "width": 304, "arm": arm, "epochs": epochs},
         }
 
     records = [run("floor", 1.0, 0, floor)]

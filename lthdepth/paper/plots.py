@@ -4,8 +4,8 @@ import math
 
 import matplotlib.pyplot as plt
 import numpy as np
-import pandas as pd
 
+from ..analysis.scores import scores as tidy
 from ..config import ARMS
 from ..runs.run import label
 
@@ -13,6 +13,11 @@ COLOURS = {
     "floor": "0.45",
     "dense": "black",
     "omp": "#0072B2",
+    "lrr": "#66A61E",
+    "gradual": "#E6AB02",
+    "fisher": "#7570B3",
+    "lamp": "#A6761D",
+    "distilled": "#1F78B4",
     "random": "#D55E00",
     "imp": "#009E73",
     "shuffled": "#CC79A7",
@@ -22,28 +27,12 @@ COLOURS = {
     "permuted": "#7F5B2E",
     "file": "#B2182B",
     "logits": "#17BECF",
-    "finetuned": "#A6761D",
+    "finetuned": "#B15928",
     "frozen": "#666699",
     "resnet18": "#F781BF",
     "resnet34": "#984EA3",
 }
 DEPTH = "viridis"
-
-
-def tidy(records, protocol="full", average="pooled", split="test"):
-    """A row a scored run: key, arm, density, seed and its metrics, as a DataFrame."""
-    rows = [
-        {
-            "key": r["key"],
-            "arm": r["arm"],
-            "density": r["density"],
-            "seed": r["seed"],
-            **r[split][protocol][average],
-        }
-        for r in records
-        if r and r.get(split)
-    ]
-    return pd.DataFrame(rows)
 
 
 def frames(summary, columns=4):

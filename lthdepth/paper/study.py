@@ -4,6 +4,7 @@ from collections import Counter
 from functools import cached_property
 
 from ..analysis import verdict
+from ..analysis.scores import of_budget
 from ..config import SMALL
 from ..data import nyu as data
 from ..data import summary, weights
@@ -16,6 +17,7 @@ from ..training import arms
 from ..training.fit import Diverged, pick_device
 
 PROFILES = ("quick", "paper")
+FRONT = 6  # recorded runs from which the paper's study stands in front
 SOURCED = ("logits", *SMALL)  # arms that need sources of their own, which only `sweep` takes
 CHECKPOINT = (
     60.0  # least seconds between two checkpoints: shorter epochs are quicker trained again than written
@@ -115,9 +117,34 @@ class Desk:
                 found.append(failed[first] | its | {"test": None})
         return found
 
+    @cached_property
+    def front(self):
+        """Name of the one study that this profile shows: the pilot until the paper's has a dense network and tickets."""
+        if self.profile == "quick":
+            return "quick"
+        counts = (
+            Counter(r["arm"] for r in self.records("paper") if r) if not self.live else {"dense": 1, "omp": 9}
+        )
+        return "paper" if counts["dense"] and sum(counts.values()) >= FRONT else "pilot"
+
     def studies(self):
-        """Names of the studies this profile shows, its own first."""
-        return ("quick",) if self.profile == "quick" else ("paper", "pilot")
+        """The study in front, alone."""
+        return (self.front,)
+
+    @cached_property
+    def shown(self):
+        """The records of the study in front, None for a missing one."""
+        return self.records(self.front)
+
+    @cached_property
+    def verdict(self):
+        """The `verdict.Verdict` of the study in front."""
+        return self.analyse(self.front, self.shown)
+
+    @property
+    def main(self):
+        """The records of the study in front at its main budget, the floor's first."""
+        return of_budget(self.shown, self.verdict.main.epochs)
 
     @cached_property
     def _known(self):
@@ -137,7 +164,7 @@ class Desk:
             `(data, init, others)`: fingerprints, None where nothing is recorded; number of the study's runs with others.
         """
         made = (self._known | self._failed).values()
-        trained = [r for r in made if r["arm"] != "floor" and r["study"] in experiments.STUDIES[1:]]
+        trained = [r for r in made if r["arm"] != "floor" and r["study"] not in ("quick", "own")]
         own = [r for r in trained if r["study"] == name]
         sets = Counter((r["data"]["fingerprint"], r["init"]["fingerprint"]) for r in own or trained)
         if not sets:
@@ -190,7 +217,8 @@ class Desk:
         keys = {r["key"] for r in done}
         failed = [r for r in self.lost(name) if r["key"] not in keys]
         missing = [None] * (len(records) - len(done) - len(failed))
-        return verdict.analyse(name, [*done, *failed, *missing], self.store.arrays, self.scenes(records))
+        records, main = [*done, *failed, *missing], experiments.MAIN if name == "paper" else None
+        return verdict.analyse(name, records, self.store.arrays, self.scenes(done), main)
 
     def scenes(self, records):
         """Scene of every frame of the data set behind some records, by frame index; None where it is not known."""

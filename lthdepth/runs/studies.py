@@ -25,13 +25,12 @@ FULL_BUDGETS = (6, 24)  # epochs, beside the 100
 
 # Encoder learning rate by density class, chosen on the validation scenes (study "recipe"): from this density upwards.
 RATES = ((level(4), 3e-4), (0.0, 3e-4))
-RECALIBRATE = 320  # training frames
 
 
 def tuned(config):
     """A run of the paper's study with the learning rate of its density class."""
     rate = next(rate for least, rate in RATES if config.density >= least)
-    return config.replace(lr_encoder=rate, recalibrate=RECALIBRATE)
+    return config.replace(lr_encoder=rate)
 
 
 @dataclass(frozen=True)
@@ -89,6 +88,9 @@ def recipe(base):
         at_6.replace(lr_encoder=1e-3),
         base.replace(lr_encoder=1e-4),
         base.replace(batch=16),
+        base.replace(height=128, width=160),
+        base.replace(epochs=3),  # as long as two epochs at 128×160
+        base.replace(scale=1.5, rotation=5.0, colour=0.2),
     ]
     return [c.replace(recalibrate=frames) for c in tried for frames in (0, 320)]
 

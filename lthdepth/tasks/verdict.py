@@ -1,10 +1,10 @@
 """Apply the analysis plan to recorded runs: one sentence and the tables; no GPU, data or weights."""
 
-VERDICTS = ("paper", "pilot")
+VERDICTS = ("paper", "pilot", "full")
 
 
 def arguments(p):
-    p.add_argument("study", nargs="?", default="paper", help="paper (default) or pilot")
+    p.add_argument("study", nargs="?", default="paper", help="paper (default), pilot or full")
 
 
 def run(args):
@@ -21,13 +21,14 @@ def run(args):
     desk = Desk("paper")
     records = desk.records(args.study)
     found = desk.analyse(args.study, records)
+    main = found.main
     print(tables.progress(args.study, records, found.failed).replace("**", ""))
     print(tables.plain(found.sentence()))
     for table in (
-        findings.tickets(found),
-        findings.controls(found),
-        findings.break_even(found),
-        findings.protocols(found),
+        findings.tickets(main),
+        findings.controls(main),
+        findings.break_even(main),
+        findings.protocols(main),
     ):
         if len(table):
             print(f"\n{table.to_string(index=False)}")
