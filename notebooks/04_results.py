@@ -10,7 +10,7 @@ weights = None  # none, IMAGENET1K_V1 ..., or a file with a ResNet state dict
 device = "auto"  # auto, cpu or cuda
 
 # %%
-from lthdepth.analysis import verdict
+from lthdepth.analysis import verdict as plan
 from lthdepth.config import ARMS, PUBLISHED_FLOOR
 from lthdepth.inference import predict
 from lthdepth.paper import curves, figures, findings, plots, tables, viewer
@@ -18,172 +18,148 @@ from lthdepth.paper.study import Desk
 
 figures.style()
 desk = Desk(profile, data, weights, device)
-found = {study: desk.records(study) for study in desk.studies()}
-analyses = {study: desk.analyse(study, records).main for study, records in found.items()}
-
-# %%
-for study, records in found.items():
-    figures.say(
-        f"{tables.progress(study, records, len(desk.lost(study)))} {tables.basis(desk, study, records)}"
-    )
+verdict, main, every = desk.verdict, desk.main, desk.shown
 
 # %% [markdown]
-# ## The comparison
+# ## Verdict
 #
-# The published rows stand as they were printed, each with its protocol; rows with different protocols must not be
-# compared digit by digit. Ours are means ± standard deviation over seeds.
-
-# %% tags=["index"]
-for study, records in found.items():
-    caption = f"Published results and ours ({study} runs)."
-    floor = desk.find(PUBLISHED_FLOOR)
-    table = tables.comparison(records, floor)
-    figures.show_table(
-        desk, table, f"comparison_table_{study}", caption, [*records, floor], files=["lthdepth/published.csv"]
-    )
+# What is tested, and what is concluded in each case, was fixed in the analysis plan, `PLAN.md`, before the runs. Differences are
+# ticket minus the dense network of the same seed and budget, in metres of test rms: positive is worse.
 
 # %%
-for study, records in found.items():
-    caption = f"Every scored run ({study} runs): a dot a run."
-    figures.show(desk, plots.strip(records), f"runs_{study}", caption, records)
+figures.say(findings.verdict(desk))
+
+# %%
+caption = f"{curves.HEADLINE}{findings.sizes(desk)}"
+alt = "Curves of lost accuracy against weights kept: flat near dense, then rising above the dashed margin."
+figures.show(desk, curves.budgets(verdict), "break_even_again", caption, every, alt=alt)
+
+# %%
+caption = f"Break-even density of the one-shot magnitude ticket at every budget. {findings.BREAK_EVEN}"
+figures.show_table(desk, findings.movement(verdict), "movement_table", caption, every)
+
+# %%
+caption = "Does the loss shrink when ticket and dense network are both trained for longer? Paired by seed."
+figures.show_table(desk, findings.closing(verdict), "closing_table", caption, every)
 
 # %% [markdown]
 # ## Error against remaining weights
 
 # %%
-for study, records in found.items():
-    caption = f"Test rms against the remaining prunable weights ({study} runs). {curves.TRANSFER}"
-    figures.show(
-        desk, curves.transfer(records, analysis=analyses[study]), f"transfer_{study}", caption, records
-    )
+caption = f"Test rms against the remaining prunable weights, {findings.budget(desk)}. {curves.TRANSFER}"
+alt = "Error against weights kept, a line for each way of drawing the ticket; dense and the mean depth map as levels."
+figures.show(desk, curves.transfer(main, analysis=verdict.main), "transfer", caption, main, alt=alt)
 
 # %%
-for study, records in found.items():
-    caption = f"Test δ1 against the remaining prunable weights ({study} runs). {curves.TRANSFER}"
-    figures.show(desk, curves.transfer(records, "delta1"), f"transfer_delta1_{study}", caption, records)
+caption = f"Every ticket against dense, {findings.budget(desk)}. {findings.TICKETS}"
+figures.show_table(desk, findings.tickets(verdict.main), "verdict_table", caption, main)
+
+# %%
+caption = f"Difference of every ticket from the dense network of its seed, {findings.budget(desk)}. {curves.DIFFERENCES}"
+alt = "A row a ticket: dots for seeds and bars for intervals, to the right of the dashed margin where it is worse."
+figures.show(desk, curves.differences(verdict.main), "differences", caption, main, alt=alt)
 
 # %% [markdown]
-# ## Beside other tasks
+# ## Which way of drawing the ticket matters?
+#
+# A control that fails the test where a ticket passes it is not thereby shown to be worse, so the two are compared directly.
+
+# %%
+caption = f"How much worse the controls are than {ARMS[plan.PRIMARY]} at 1.80 %. p: one-sided paired t test, Holm-corrected over both."
+figures.show_table(desk, findings.controls(verdict.main), "controls_table", caption, main)
+
+# %%
+caption = f"Break-even density of every arm, {findings.budget(desk)}. {findings.BREAK_EVEN}"
+figures.show_table(desk, findings.break_even(verdict.main), "break_even_table", caption, main)
+
+# %%
+caption = "Test rms at 1.80 % against all training images that an arm costs; squares are dense networks. A marker a run."
+alt = "Error against training images on a logarithmic axis, a colour for each way of drawing the ticket."
+figures.show(desk, curves.cost(every), "cost_of_training", caption, every, alt=alt)
+
+# %% [markdown]
+# ## The comparison
+#
+# The published rows stand as they were printed, each with its protocol; rows with different protocols must not be
+# compared digit by digit.
+
+# %%
+floor = desk.find(PUBLISHED_FLOOR)
+caption = f"Published results and ours, {findings.budget(desk)}: mean ± sample standard deviation over seeds."
+table = tables.comparison(main, floor)
+figures.show_table(
+    desk, table, "comparison_table", caption, [*main, floor], files=["lthdepth/paper/published.csv"]
+)
+
+# %%
+caption = f"Every scored run, {findings.budget(desk)}: a dot a run."
+alt = "A row for each arm and density with one dot a run along the error axis."
+figures.show(desk, plots.strip(main), "runs", caption, main, alt=alt)
+
+# %% [markdown]
+# ## What others found
 #
 # Chen et al. (2021) pruned the same encoder for classification, detection and segmentation. Their metrics rise where ours
 # falls, so each task is shown as its change relative to its own dense network, up being worse. A per cent of accuracy is
-# not a per cent of rms: the shapes can be compared, and where a curve leaves zero, not the heights.
+# not a per cent of rms: the shapes can be compared, and where a curve leaves zero, not the heights. Depth has been pruned
+# before: DiSparse and AdapMTL have depth columns for several ways of pruning, in multi-task networks and one run each.
+# What we know of no other work is a single-task study with seeds, controls and a margin, at several training budgets.
 
 # %%
-for study, records in found.items():
-    caption = f"What pruning costs in other tasks and in depth ({study} runs). {curves.BESIDE}"
-    figures.show(
-        desk,
-        curves.beside_published(records),
-        f"other_tasks_{study}",
-        caption,
-        records,
-        files=["lthdepth/chen2021.csv"],
-    )
+caption = f"What pruning costs in other tasks and in depth. {curves.BESIDE}"
+alt = "Two panels of change against weights kept: classification stays flat, segmentation and depth rise."
+sources = ["lthdepth/paper/chen2021.csv", "lthdepth/paper/others.csv"]
+figures.show(desk, curves.beside_published(main), "other_tasks", caption, main, alt=alt, files=sources)
+
+# %%
+caption = "Break-even and sparse results of others, each with its caveat."
+figures.show_table(desk, findings.others(), "others_table", caption, files=["lthdepth/paper/others.csv"])
 
 # %% [markdown]
 # ## Depth maps
 
-# %% tags=["index"]
-for study, records in found.items():
-    shown = plots.smallest(records)
-    caption = f"The same test frames through every arm at its smallest density ({study} runs, first seed), one scale in metres."
-    figures.show(
-        desk, plots.depth_maps(desk.summary(), desk.predictions(shown)), f"depth_{study}", caption, shown
-    )
+# %%
+shown = plots.across(main)
+caption = "The same test frames from dense to sparse (first seed), one scale in metres."
+alt = "Photos, true depth and depth maps of ever sparser networks."
+figures.show(
+    desk, plots.depth_maps(desk.summary(), desk.predictions(shown)), "depth_across", caption, shown, alt=alt
+)
 
 # %%
-for study, records in found.items():
-    if shown := plots.across(records):
-        caption = (
-            f"The same test frames from dense to sparse ({study} runs, first seed), one scale in metres."
-        )
-        figures.show(
-            desk,
-            plots.depth_maps(desk.summary(), desk.predictions(shown)),
-            f"depth_across_{study}",
-            caption,
-            shown,
-        )
-
-# %%
-viewer.show(desk, found)
+viewer.show(desk, {desk.front: main})
 
 # %% [markdown] tags=["remove-cell"]
 # ### Try it yourself
 #
-# Name a photo of your own, or another density, and run the cell: the depth map of the network nearest to that density among
-# those trained on this machine. `python -m lthdepth predict` writes it to files.
+# The depth map of the network nearest to a density among those trained on this machine, on a test frame or on a photo of
+# your own: `predict.show(desk, 0.018, "kitchen.jpg")`.
 
 # %% tags=["remove-cell"]
-photo = None  # such as "kitchen.jpg"; None: a test frame
-density = 0.018  # of the prunable weights; 1: the dense network
+from ipywidgets import FloatLogSlider, interact
 
-predict.show(desk, density, photo)
-
+slider = FloatLogSlider(1.0, base=10, min=-2, max=0, step=0.1, description="density")
+interact(lambda density: predict.show(desk, density), density=slider)
 # %% [markdown]
-# ## Verdict
-#
-# What is tested, and what is concluded in each case, was fixed beforehand in the analysis plan, `PLAN.md`. Differences are
-# ticket minus the dense network of the same seed, in metres of test rms: positive is worse.
-
-# %% tags=["index"]
-figures.say(tables.verdict(desk, analyses))
-
-# %%
-for study, analysis in analyses.items():
-    caption = f"Every ticket against dense ({study} runs). {findings.TICKETS}"
-    figures.show_table(desk, findings.tickets(analysis), f"verdict_table_{study}", caption, found[study])
-
-# %%
-for study, analysis in analyses.items():
-    caption = (
-        f"Difference of every ticket from the dense network of its seed ({study} runs). {curves.DIFFERENCES}"
-    )
-    figures.show(desk, curves.differences(analysis), f"differences_{study}", caption, found[study])
-
-# %% [markdown]
-# ### Against the controls, and down to which density
-#
-# A control that fails the test where a ticket passes it is not thereby shown to be worse than the ticket, so the two are
-# compared directly. The break-even density is the one at which the mean loss first exceeds the margin on the way down.
-
-# %%
-for study, analysis in analyses.items():
-    caption = f"How much worse the controls are than {ARMS[verdict.PRIMARY]} ({study} runs). p: one-sided paired t test, Holm."
-    figures.show_table(desk, findings.controls(analysis), f"controls_table_{study}", caption, found[study])
-
-# %%
-for study, analysis in analyses.items():
-    caption = f"Break-even density of every arm ({study} runs). {findings.BREAK_EVEN}"
-    figures.show_table(
-        desk, findings.break_even(analysis), f"break_even_table_{study}", caption, found[study]
-    )
-
-# %% [markdown]
-# ### Does the protocol matter?
+# ## Does the protocol matter?
 #
 # The same differences under other protocols. The last column leaves out the test scene whose shop is probably in two
 # training scenes.
 
 # %%
-for study, analysis in analyses.items():
-    caption = f"Mean difference in test rms (m) from dense under every protocol ({study} runs)."
-    figures.show_table(desk, findings.protocols(analysis), f"protocols_table_{study}", caption, found[study])
+caption = f"Mean difference in test rms (m) from dense under every protocol, {findings.budget(desk)}."
+figures.show_table(desk, findings.protocols(verdict.main), "protocols_table", caption, main)
 
 # %% [markdown]
-# ### How far can these statistics be trusted?
+# ## How far can these statistics be trusted?
 #
-# The intervals and tests were tried on made-up studies with a known truth (`benchmarks/simulate.py`). With six seeds the
-# t interval and the test keep what they promise where differences are normal; the BCa bootstrap is too narrow with so few
+# The intervals and tests were tried on made-up studies with a known truth (`benchmarks/simulate.py`). The t interval and
+# the test keep what they promise where differences are normal; the BCa bootstrap is too narrow with so few
 # seeds and only stands beside it. Where a run now and then ends badly, all of them promise too much.
 
 # %%
 if desk.profile == "paper":
-    caption = (
-        "Simulated studies: how often intervals hold the truth and tests pass, ± standard error. "
-        + findings.SIMULATED
-    )
+    caption = f"Simulated studies: how often intervals hold the truth and tests pass, ± standard error. {findings.SIMULATED}"
     figures.show_table(
         desk, findings.simulated(), "simulation_table", caption, files=["benchmarks/statistics.csv"]
     )
@@ -191,11 +167,15 @@ if desk.profile == "paper":
 # %% [markdown]
 # ## Limits
 #
-# Only the encoder is pruned; the decoder, 63 % of the convolution weights, stays dense. Depth in the half-resolution data
-# behind the recorded runs is known to 8 bits (±2 cm), and the ImageNet weights behind them were decoded from a quantised
-# network with 72 % top-1 accuracy, not torchvision's own. One training set, one architecture. The frames of the test
-# scene bookstore_0001 probably show the same shop as two training scenes.
-#
+# Only the encoder is pruned; the decoder, 63 % of the convolution weights, stays dense. One architecture, one training set of
+# 795 frames, an input smaller than the published one. Depth in the half-resolution data behind the recorded runs is known to 8 bits
+# (±2 cm), and the ImageNet weights behind them were decoded from a quantised network with 72 % top-1 accuracy, not
+# torchvision's own. The frames of the test scene bookstore_0001 probably show the same shop as two training scenes.
+
+# %%
+figures.say(findings.left(desk))
+
+# %% [markdown]
 # ## References
 #
 # - Chen, Frankle, Chang, Liu, Zhang, Carbin, Wang: The Lottery Tickets Hypothesis for Supervised and Self-supervised
@@ -204,8 +184,11 @@ if desk.profile == "paper":
 # - Frankle, Carbin: The Lottery Ticket Hypothesis: Finding Sparse, Trainable Neural Networks. ICLR 2019
 # - Laina, Rupprecht, Belagiannis, Tombari, Navab: Deeper Depth Prediction with Fully Convolutional Residual Networks.
 #   3DV 2016. arXiv 1606.00373
+# - Lee, Park, Mo, Ahn, Shin: Layer-adaptive Sparsity for the Magnitude-based Pruning. ICLR 2021. arXiv 2010.07611
 # - Martinez, Shewakramani, Liu, Bârsan, Zeng, Urtasun: Permute, Quantize, and Fine-tune: Efficient Compression of Neural
 #   Networks. CVPR 2021
+# - Renda, Frankle, Carbin: Comparing Rewinding and Fine-tuning in Neural Network Pruning. ICLR 2020
 # - Silberman, Hoiem, Kohli, Fergus: Indoor Segmentation and Support Inference from RGBD Images. ECCV 2012
+# - Zhu, Gupta: To prune, or not to prune: exploring the efficacy of pruning for model compression. 2017. arXiv 1710.01878
 # - [The Lottery Tickets Hypothesis for Supervised Pre-training in depth estimation models](https://hajekel.github.io/CV_LTH_pre-training_depth-estimation).
 #   Web page of June 2023: the study under test

@@ -238,12 +238,15 @@ def _moved(rows):
     both = sorted(first.by_seed.keys() & last.by_seed.keys())
     moves = [np.sign(np.log(_floor(last.by_seed[s]) / _floor(first.by_seed[s]))) for s in both]
     span = f"from {first.epochs} to {last.epochs} epochs"
+    seeds = "both seeds" if len(both) == 2 else f"all {len(both)} seeds"
     if len(both) < 2:
         return f"**So far one seed has budgets {span}, which shows no trend yet.**"
     if all(m > 0 for m in moves):
-        return f"**Pruning looks free where training is weak: the break-even density rises {span}, in all {len(both)} seeds.**"
+        return (
+            f"**Pruning looks free where training is weak: the break-even density rises {span}, in {seeds}.**"
+        )
     if all(m < 0 for m in moves):
-        return f"**Longer training makes up for pruning: the break-even density falls {span}, in all {len(both)} seeds.**"
+        return f"**Longer training makes up for pruning: the break-even density falls {span}, in {seeds}.**"
     return f"**{span[0].upper()}{span[1:]} the break-even density moves in no direction that these seeds agree on.**"
 
 

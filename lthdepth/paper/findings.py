@@ -3,8 +3,10 @@
 import pandas as pd
 
 from ..analysis import stats
+from ..analysis.verdict import broke
 from ..config import ARMS
 from ..runs.run import ROOT, label
+from . import curves
 
 TICKETS = (
     "Mean ± sd of the paired differences; 95 % intervals over seeds by Student's t and by the BCa bootstrap, and over test scenes "
@@ -102,6 +104,63 @@ def break_even(found):
         if tested(found)
         else pd.DataFrame(rows).drop(columns="non-inferior down to", errors="ignore")
     )
+
+
+def movement(verdict):
+    """The break-even density at every budget: `Verdict.movement` as text."""
+    rows = []
+    for r in verdict.movement.itertuples():
+        interval = "–" if r.seeds < 2 else f"{_density(r, r.low)} to {_density(r, r.high)}"
+        seeds = ", ".join(_density(r, d) for d in r.by_seed.values())
+        rows.append(
+            {"epochs": r.epochs, "seeds": r.seeds, "break-even density": broke(r), "95 % interval": interval}
+        )
+        rows[-1] |= {"each seed": seeds}
+    return pd.DataFrame(rows)
+
+
+def closing(verdict):
+    """Whether a ticket's loss shrinks as both train for longer: `Verdict.closing` as text."""
+    first, *_, last = verdict.budgets or (0, 0)
+    rows = (
+        [
+            {
+                "ticket": label({"arm": r.arm, "density": r.density}),
+                "pairs": r.n,
+                f"loss after {first} epochs (m)": _signed(r.first),
+                f"after {last}": _signed(r.last),
+                "change (m)": _signed(r.change),
+                "95 % over seeds": _range(r.low, r.high),
+            }
+            for r in verdict.closing.sort_values("density", ascending=False).itertuples()
+        ]
+        if len(verdict.closing)
+        else []
+    )
+    return pd.DataFrame(rows)
+
+
+def others():
+    """What other studies of pruning found, ready to print."""
+    rows = []
+    for r in curves.others().fillna("").itertuples():
+        numbers = f"{r.metric} {r.dense:g} → {r.sparse:g} ({r.how})" if r.dense else r.how
+        kept = f"{r.kept:g} %"
+        rows.append(
+            {
+                "work": r.work,
+                "task, network": r.task,
+                "kept": kept,
+                "found": numbers,
+                "caveat": r.caveat,
+                "source": r.source,
+            }
+        )
+    return pd.DataFrame(rows)
+
+
+def _density(row, density):
+    return f"{100 * density:.2g} %" if density else f"below {100 * row.smallest:.2g} %"
 
 
 def protocols(found):

@@ -1,0 +1,42 @@
+# %% [markdown]
+# # How far can a pre-trained network be pruned before depth suffers?
+
+# %% tags=["parameters"]
+profile = "quick"  # "quick": a small experiment, trained here; "paper": the recorded runs
+data = None  # rooms, rooms:N, a half-resolution cache .h5, or nyu_depth_v2_labeled.mat
+weights = None  # none, IMAGENET1K_V1 ..., or a file with a ResNet state dict
+device = "auto"  # auto, cpu or cuda
+
+# %%
+from lthdepth.config import PUBLISHED_FLOOR
+from lthdepth.paper import curves, figures, findings, plots, tables
+from lthdepth.paper.study import Desk
+
+figures.style()
+desk = Desk(profile, data, weights, device)
+floor = desk.find(PUBLISHED_FLOOR)
+
+# %%
+figures.say(f"**Abstract.** {findings.abstract(desk)}")
+
+# %%
+caption = f"{curves.HEADLINE}{findings.sizes(desk)}"
+alt = "Curves of lost accuracy against weights kept: flat near dense, then rising above the dashed margin."
+figures.show(desk, curves.budgets(desk.verdict), "break_even", caption, desk.shown, alt=alt)
+
+# %%
+caption = "The published rows as printed, and ours: mean ± sample standard deviation over seeds."
+table = findings.front(desk, floor)
+figures.show_table(
+    desk, table, "front_table", caption, [*desk.main, floor], files=["lthdepth/paper/published.csv"]
+)
+
+# %%
+shown = plots.best_and_smallest(desk.main)
+caption = "Test frames, evenly spaced through the test set and chosen before any run, through dense and pruned networks."
+maps = plots.depth_maps(desk.summary(), desk.predictions(shown))
+alt = "Rows of photos, true depth and predicted depth maps: sharp for dense, ever vaguer with fewer weights."
+figures.show(desk, maps, "depth", caption, shown, alt=alt)
+
+# %%
+figures.say(findings.made(desk))
