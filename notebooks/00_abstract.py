@@ -9,7 +9,7 @@ device = "auto"  # auto, cpu or cuda
 
 # %%
 from lthdepth.config import PUBLISHED_FLOOR
-from lthdepth.paper import curves, figures, findings, plots, tables
+from lthdepth.paper import curves, figures, findings, plots
 from lthdepth.paper.study import Desk
 
 figures.style()

@@ -11,9 +11,8 @@ weights = None  # none, IMAGENET1K_V1 ..., or a file with a ResNet state dict
 device = "auto"  # auto, cpu or cuda
 
 # %%
-from lthdepth.analysis import verdict
 from lthdepth.model import FCRN
-from lthdepth.paper import figures, plots, tables
+from lthdepth.paper import figures, findings, plots, tables
 from lthdepth.paper.study import Desk
 
 figures.style()
@@ -50,38 +49,35 @@ figures.say(f"With {backbone.replace('resnet', 'ResNet-')} the network has {mill
 
 # %%
 recipe = [r for r in desk.records("recipe") if r]
-caption = (
-    "Settings compared on the validation scenes only (no test frame was looked at): FCRN-ResNet-50, 60×80 input, "
-    "2 epochs, one seed. The last epoch counts."
-)
 if recipe:
-    figures.show_table(desk, tables.recipe(recipe), "settings_table_recipe", caption, recipe)
-figures.say(tables.progress("recipe", desk.records("recipe")))
+    caption = (
+        "Settings compared on the validation scenes only (no test frame was looked at), one seed; the last epoch counts. "
+        "Batch norm: its running statistics, or taken anew from 320 training frames before scoring."
+    )
+    figures.show_table(desk, tables.recipe(recipe), "recipe_table", caption, recipe)
 
 # %% [markdown]
 # ## What it learns
 
 # %%
-arms = ["floor", "dense"]
-found = {study: desk.records(study, arms) for study in desk.studies()}
-for study, records in found.items():
-    figures.say(tables.progress(study, records))
+records = [r for r in desk.shown if r and r["arm"] in ("floor", "dense")]
+main = [r for r in desk.main if r["arm"] in ("floor", "dense")]
+for analysis in desk.verdict.budgets.values():
+    if analysis.gate:
+        figures.say(f"After {analysis.epochs} epochs. {analysis.gate[1]}")
 
 # %%
-for study, records in found.items():
-    caption = f"Training of the dense network ({study} runs): one line a seed."
-    figures.show(desk, plots.learning_curves(records), f"dense_curves_{study}", caption, records)
+caption = f"Dense network and floor, {findings.budget(desk)}, mean ± sample standard deviation over seeds."
+if main:
+    figures.show_table(desk, tables.scores(main), "dense_table", f"{caption} {tables.protocol(main)}.", main)
 
 # %%
-for study, records in found.items():
-    done = [r for r in records if r]
-    if gate := verdict.gate(done):
-        caption = f"Dense network and floor ({study} runs), mean ± sd over seeds; {tables.protocol(done)}."
-        figures.show_table(desk, tables.scores(done), f"dense_table_{study}", caption, done)
-        figures.say(gate[1])
+caption = "Training of the dense network: one line a run."
+alt = "Training loss falling epoch by epoch."
+figures.show(desk, plots.learning_curves(records), "dense_curves", caption, records, alt=alt)
 
 # %%
-for study, records in found.items():
-    maps = desk.predictions(records)
-    caption = f"What the dense network sees ({study} runs), beside the truth and the mean depth map, one scale in metres."
-    figures.show(desk, plots.depth_maps(desk.summary(), maps), f"dense_depth_{study}", caption, records)
+caption = "What the dense network sees, beside the truth and the mean depth map, one scale in metres."
+alt = "Four rows: photo, true depth, mean depth map and the dense network's depth map."
+maps = plots.depth_maps(desk.summary(), desk.predictions(main))
+figures.show(desk, maps, "dense_depth", caption, main, alt=alt)

@@ -15,7 +15,7 @@ from lthdepth.analysis import levels, overlap
 from lthdepth.config import level
 from lthdepth.inference import predict
 from lthdepth.model import FCRN
-from lthdepth.paper import figures, plots, tables
+from lthdepth.paper import figures, findings, plots, tables
 from lthdepth.paper.study import Desk
 
 figures.style()
@@ -57,14 +57,9 @@ if desk.profile == "paper":
     figures.show_table(desk, levels.table(recorded), "levels_table", caption, files=["results/levels.json"])
 
 # %%
-found = {study: desk.records(study) for study in desk.studies()}
-for study, records in found.items():
-    figures.say(tables.progress(study, records, len(desk.lost(study))))
-
-# %%
-for study, records in found.items():
-    caption = f"What each ticket leaves ({study} runs, first seed): weights, and multiply-adds at the runs' input size."
-    figures.show_table(desk, tables.densities(records), f"density_table_{study}", caption, records)
+main, every = desk.main, desk.shown
+caption = f"What each ticket leaves, {findings.budget(desk)}, first seed: weights, and multiply-adds at the runs' input size."
+figures.show_table(desk, tables.densities(main), "density_table", caption, main)
 
 # %% [markdown]
 # ## Where the weights are
@@ -74,9 +69,9 @@ for study, records in found.items():
 # ticket, in other places, so that their lines coincide.
 
 # %%
-for study, records in found.items():
-    caption = f"Share of weights kept in every prunable convolution, in the order of the network ({study} runs, first seed, smallest density)."
-    figures.show(desk, plots.layers(records), f"layers_{study}", caption, records)
+caption = "Share of weights kept in every prunable convolution, in the order of the network, first seed, smallest density."
+alt = "A line for each way of drawing the ticket over the layers: random flat, magnitude ever lower towards the end."
+figures.show(desk, plots.layers(main), "layers", caption, main, alt=alt)
 
 # %% [markdown]
 # ## Do they keep the same weights?
@@ -85,11 +80,9 @@ for study, records in found.items():
 # places would share by chance with the same counts in every layer.
 
 # %%
-for study, records in found.items():
-    caption = (
-        f"Intersection over union of tickets at the smallest density; in brackets: by chance ({study} runs)."
-    )
-    figures.show(desk, overlap.figure(records, desk.store.arrays), f"overlap_{study}", caption, records)
+caption = "Intersection over union of tickets at the smallest density; in brackets: by chance."
+alt = "A matrix of overlaps between tickets."
+figures.show(desk, overlap.figure(main, desk.store.arrays), "overlap", caption, main, alt=alt)
 
 # %% [markdown]
 # ## Training them
@@ -99,22 +92,28 @@ for study, records in found.items():
 # zero whenever a checkpoint is written or read.
 
 # %%
-for study, records in found.items():
-    caption = f"Training of all arms ({study} runs)."
-    figures.show(desk, plots.learning_curves(records), f"curves_{study}", caption, records)
+caption = f"Training of all arms, {findings.budget(desk)}."
+alt = "Training loss by epoch, a line a run; sparser tickets stay higher."
+figures.show(desk, plots.learning_curves(main), "curves", caption, main, alt=alt)
 
 # %% [markdown] tags=["remove-cell"]
 # ## Try it yourself
 #
-# Change the density and run the cell: which weights a one-shot magnitude ticket of the encoder keeps, and what a trained
+# Move the slider: which weights a one-shot magnitude ticket of the encoder keeps, and what a trained
 # dense network sees when it is cut to that density without any training after it.
 
 # %% tags=["remove-cell"]
-density = 0.5  # of the prunable weights: more than 0, at most 1
+from ipywidgets import FloatLogSlider, interact
 
 state = desk.initial and desk.initial.state or model.encoder.state_dict()
-own = tickets.magnitude(mask.prunable(state), density)
-figures.say(
-    f"{own.kept:,} of {own.size:,} weights; fewest left in a layer: {min(kept for _, kept, _ in own.layers()):,}."
-)
-predict.show(desk, cut=density)
+
+
+def cut(density):
+    ticket = tickets.magnitude(mask.prunable(state), density)
+    print(
+        f"{ticket.kept:,} of {ticket.size:,} weights; fewest in a layer: {min(k for _, k, _ in ticket.layers()):,}"
+    )
+    predict.show(desk, cut=density)
+
+
+interact(cut, density=FloatLogSlider(0.5, base=10, min=-2, max=0, step=0.05))

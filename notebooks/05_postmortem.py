@@ -37,7 +37,7 @@ figures.show_table(
     "published_floor_table",
     caption,
     [floor],
-    files=["lthdepth/published.csv"],
+    files=["lthdepth/paper/published.csv"],
 )
 figures.say(report.reading(floor) or "*The floor of the published rows is not run yet.*")
 
@@ -116,7 +116,7 @@ figures.show(
     "postmortem",
     caption,
     [*postmortem.used(found), beside],
-    files=["lthdepth/published.csv"],
+    files=["lthdepth/paper/published.csv"],
 )
 
 # %%

@@ -1,4 +1,6 @@
-"""The tables of the analysis plan, rendered from a `verdict.Analysis`."""
+"""What the paper says of its analysis: sentences and tables, rendered from a `verdict.Verdict`."""
+
+import re
 
 import pandas as pd
 
@@ -6,7 +8,7 @@ from ..analysis import stats
 from ..analysis.verdict import broke
 from ..config import ARMS
 from ..runs.run import ROOT, label
-from . import curves
+from . import curves, tables
 
 TICKETS = (
     "Mean ± sd of the paired differences; 95 % intervals over seeds by Student's t and by the BCa bootstrap, and over test scenes "
@@ -22,6 +24,83 @@ BREAK_EVEN = (
 SIMULATED = (
     "Loss and spread as in the study: differences with a standard deviation of 0.010 m, a margin of 0.015 m."
 )
+
+
+def abstract(desk):
+    """The abstract: the finding, its numbers, what was done; rendered from records (Markdown)."""
+    if desk.profile == "quick":
+        data = tables.DATA.get(desk.frames.name, desk.frames.name)
+        return (
+            f"This is a quick build on {data}, trained just now: a demonstration, which says nothing about the question. "
+            f"What it would say of these few runs: {desk.verdict.break_even()}"
+        )
+    return (
+        f"{_linked(desk)} "
+        "Networks that estimate depth from one photo start from an encoder trained to classify ImageNet. We prune that encoder, "
+        "train what is left on NYU Depth V2 and compare it with the dense network of the same seed and the same training, "
+        "against a margin fixed beforehand. A study before us asked the question at 1.8 % and called its result inconclusive: "
+        "neither of its networks was clearly better than predicting the mean depth map, and at that floor nothing can be "
+        "seen of pruning (chapter 5)."
+    )
+
+
+def _linked(desk):
+    """Both answers in a paragraph, with the runs behind them."""
+    text = " ".join(desk.verdict.sentence().split("\n\n"))
+    keys = " ".join(r["key"] for r in desk.shown if r)
+    return re.sub(r"(\*\*[^*]+\*\*)", rf'<span data-runs="{keys}">\1</span>', text, count=1)
+
+
+def verdict(desk):
+    """Both answers, a paragraph each, and what they rest on."""
+    records = desk.shown
+    lost = len(desk.lost(desk.front))
+    basis = f"{tables.progress(desk.front, records, lost)} {tables.basis(desk, desk.front, records)}"
+    return (
+        f"{desk.verdict.sentence()}\n\n{basis}" if desk.profile == "paper" else f"{abstract(desk)}\n\n{basis}"
+    )
+
+
+def front(desk, floor):
+    """The front page's table, at most eight rows: what was published, the floor, dense and tickets."""
+    table = tables.comparison(desk.main, floor)
+    smallest = f"{100 * min((r['density'] for r in desk.main), default=1):#.3g} %"
+    kept = ("published", "ours, whole", f"ours, {smallest} of the prunable weights")
+    return table[table.group.isin(kept)].head(8)[["group", "model", "rel", "rms (m)", "δ1", "n"]]
+
+
+def made(desk):
+    """How it was made, in three sentences."""
+    done = sum(r is not None for r in desk.shown)
+    return (
+        f"The {done} runs shown are those of a plan that was fixed before them (`PLAN.md`); settings were chosen on validation "
+        "scenes, nothing on test frames. Runs of one seed share the decoder's start, the order of the frames and the "
+        "augmentation, so that tickets and dense networks are compared in pairs. Every number and figure here is rendered from "
+        "recorded runs: each says which below it, and `./build.sh` makes all of it again."
+    )
+
+
+def left(desk):
+    """What of the plan is not recorded, in one sentence; nothing where all is."""
+    if desk.profile == "quick":
+        return "The runs of this build are too few and too small for any conclusion."
+    records = desk.records("paper")
+    missing = sum(r is None for r in records)
+    text = f"Of the plan's {len(records)} runs {missing} are not recorded yet. " if missing else ""
+    if not any(r and r["arm"] == "dense" for r in desk.records("full")):
+        text += "The same grid at the published size (228×304, 100 epochs) needs a GPU and has not been run."
+    return text
+
+
+def sizes(desk):
+    """Input size and test frames behind a figure, as the end of its caption."""
+    r = next((r for r in desk.main if r["arm"] != "floor"), None)
+    return f"Input {r['config']['height']}×{r['config']['width']}; {tables.protocol(desk.main)}." if r else ""
+
+
+def budget(desk):
+    """The main budget in words."""
+    return f"main budget of {desk.verdict.main.epochs} epochs"
 
 
 def tickets(found):
@@ -121,22 +200,14 @@ def movement(verdict):
 
 def closing(verdict):
     """Whether a ticket's loss shrinks as both train for longer: `Verdict.closing` as text."""
-    first, *_, last = verdict.budgets or (0, 0)
-    rows = (
-        [
-            {
-                "ticket": label({"arm": r.arm, "density": r.density}),
-                "pairs": r.n,
-                f"loss after {first} epochs (m)": _signed(r.first),
-                f"after {last}": _signed(r.last),
-                "change (m)": _signed(r.change),
-                "95 % over seeds": _range(r.low, r.high),
-            }
-            for r in verdict.closing.sort_values("density", ascending=False).itertuples()
-        ]
-        if len(verdict.closing)
-        else []
-    )
+    if verdict.closing.empty:
+        return pd.DataFrame()
+    first, *_, last = verdict.budgets
+    rows = []
+    for r in verdict.closing.sort_values("density", ascending=False).itertuples():
+        row = {"ticket": label({"arm": r.arm, "density": r.density}), "pairs": r.n}
+        row |= {f"loss after {first} epochs (m)": _signed(r.first), f"after {last}": _signed(r.last)}
+        rows.append(row | {"change (m)": _signed(r.change), "95 % over seeds": _range(r.low, r.high)})
     return pd.DataFrame(rows)
 
 

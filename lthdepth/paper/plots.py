@@ -160,6 +160,16 @@ def smallest(records):
     return [r for r in records if r and r["density"] == low[r["arm"]]]
 
 
+def best_and_smallest(records):
+    """Floor, dense, the densest ticket and up to three of the sparsest, one run each."""
+    first = {}
+    for r in records:
+        first.setdefault((r["arm"], r["density"]), r)
+    low, high = (f((d for a, d in first if d < 1), default=1) for f in (min, max))
+    names = [("floor", 1.0), ("dense", 1.0), ("omp", high), ("imp", low), ("omp", low), ("random", low)]
+    return [first[n] for n in dict.fromkeys(names) if n in first]
+
+
 def across(records):
     """Dense, then the arm with the most densities from dense to sparse; nothing where no arm has two."""
     levels = {r["arm"]: set() for r in records if r}

@@ -115,24 +115,29 @@ def densities(records):
 
 
 def recipe(records):
-    """Settings compared on the validation scenes, best first."""
+    """Settings compared on the validation scenes, by density and best first."""
     rows = []
-    for r in sorted((r for r in records if r), key=lambda r: r["validation"]["full"]["pooled"]["rms"]):
-        c, s = r["config"], r["validation"]["full"]["pooled"]
+    for r in sorted(
+        (r for r in records if r), key=lambda r: (-r["density"], r["validation"]["full"]["pooled"]["rms"])
+    ):
+        c, score = r["config"], r["validation"]["full"]["pooled"]
         rows.append(
             {
-                "optimiser": c["optimiser"],
+                "group": label(r),
+                "input": f"{c['height']}×{c['width']}",
+                "epochs": c["epochs"],
+                "batch": c["batch"],
                 "lr encoder": f"{c['lr_encoder']:g}",
-                "lr decoder": f"{c['lr_decoder']:g}",
-                "weight decay": f"{c['weight_decay']:g}",
-                "schedule": c["schedule"],
-                "augmentation": "full" if c["rotation"] else "mirroring only",
-                "validation rms (m)": f"{s['rms']:.3f}",
-                "rel": f"{s['rel']:.3f}",
-                "δ1": f"{s['delta1']:.3f}",
+                "augmentation": "full" if c["rotation"] else "mirroring",
+                "batch norm": "anew" if c["recalibrate"] else "running",
+                "rms (m)": f"{score['rms']:.3f}",
+                "rel": f"{score['rel']:.3f}",
+                "δ1": f"{score['delta1']:.3f}",
             }
         )
-    return pd.DataFrame(rows)
+    table = pd.DataFrame(rows)
+    table.attrs = {"group": "group"}
+    return table
 
 
 def progress(name, records, lost=0):
@@ -164,28 +169,10 @@ def basis(desk, name, records):
     return f"{text} Left out: {others} of its runs on other data or weights." if others else text
 
 
-def verdict(desk, analyses):
-    """What may be concluded, a paragraph a study (Markdown): the closing words of the paper.
-
-    Args:
-        analyses: `{study: verdict.Analysis}`; desk: whose profile they are of.
-    """
-    said = [f"{study(name).title}. {analysis.sentence()}" for name, analysis in analyses.items()]
-    if desk.profile == "quick":
-        data = DATA.get(desk.frames.name, desk.frames.name)
-        said.insert(0, f"A quick build on {data}: a demonstration, which says nothing about the question.")
-    return "\n\n".join(said)
-
-
 def results(desk):
     """The README's account of the results, Markdown, rendered from the recorded runs."""
-    parts = []
-    for name in ("paper", "pilot"):
-        records = desk.records(name)
-        parts.append(progress(name, records))
-        if any(r and r["arm"] != "floor" for r in records):
-            parts.append(markdown(comparison(records, desk.find(PUBLISHED_FLOOR))))
-    return "\n\n".join(parts)
+    head = progress(desk.front, desk.shown)
+    return f"{head}\n\n{markdown(comparison(desk.main, desk.find(PUBLISHED_FLOOR)))}"
 
 
 def markdown(table):

@@ -8,7 +8,9 @@ from . import sources
 def arguments(p):
     p.add_argument("--profile", choices=("quick", "paper"), default="quick")
     sources(p, False)
-    p.add_argument("--pdf", action="store_true", help="also print all pages into a PDF, with Chromium or Chrome")
+    p.add_argument(
+        "--pdf", action="store_true", help="also print all pages into a PDF, with Chromium or Chrome"
+    )
     p.add_argument("--quiet", action="store_true", help="print only where the paper is")
 
 
