@@ -804,4 +804,3 @@ INPUTS = {
 }
 
 CASES = [(entrance, name) for entrance, inputs in INPUTS.items() for name in inputs]
-

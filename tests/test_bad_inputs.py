@@ -22,7 +22,11 @@ def elsewhere(tmp_path, monkeypatch):
 
 
 def contents(folder):
-    return {p: hashlib.sha256(p.read_bytes()).hexdigest() for p in folder.rglob("[!.]*") if p.is_file() and ".locks" not in p.parts}
+    return {
+        p: hashlib.sha256(p.read_bytes()).hexdigest()
+        for p in folder.rglob("[!.]*")
+        if p.is_file() and ".locks" not in p.parts
+    }
 
 
 @pytest.mark.parametrize(("entrance", "name"), CASES, ids=lambda v: v)

@@ -20,19 +20,7 @@ from lthdepth.runs import run as runs
 from lthdepth.runs import studies as experiments
 
 ROOT = Path(__file__).resolve().parents[1]
-TASKS = (
-    "data",
-    "train",
-    "ticket",
-    "sweep",
-    "merge",
-    "show",
-    "verdict",
-    "predict",
-    "build",
-    "pairs",
-    "cost",
-)
+TASKS = ("data", "train", "ticket", "sweep", "merge", "show", "verdict", "predict", "build", "pairs", "cost")
 
 
 @pytest.fixture(autouse=True)

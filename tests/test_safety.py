@@ -78,8 +78,6 @@ def arrays(path, evil):
         np.savez(file, meta=np.array([evil], object), bits=np.zeros(1, np.uint8))
 
 
-
-
 ENTRANCES = [
     ("w.pth", torch_zip, weights.load),
     ("w.pth", plain_pickle, weights.load),
@@ -106,7 +104,9 @@ def test_a_pickle_that_would_run_a_command_does_not(name, write, read, tmp_path)
     assert not flag.exists()
 
 
-@pytest.mark.parametrize("read", [predict.photo, photos.read, lambda path: photos.load(path.parent, 9, False)])
+@pytest.mark.parametrize(
+    "read", [predict.photo, photos.read, lambda path: photos.load(path.parent, 9, False)]
+)
 def test_a_picture_starts_no_other_program(read, tmp_path, monkeypatch):
     """Pillow hands PostScript, whatever its file is called, to Ghostscript."""
     (tmp_path / "p.jpg").write_bytes(

@@ -77,7 +77,10 @@ def test_a_second_process_is_told_and_a_killed_one_holds_nothing(tmp_path, capsy
     command = [sys.executable, "-c", HOLD, str(tmp_path / "run")]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=environment) as holder:
         assert holder.stdout.readline() == "held\n"
-        with pytest.raises(files.Busy, match=f"process {holder.pid} on"), files.locked(tmp_path / "run", wait=False):
+        with (
+            pytest.raises(files.Busy, match=f"process {holder.pid} on"),
+            files.locked(tmp_path / "run", wait=False),
+        ):
             pass
         with pytest.raises(files.Busy), files.locked(tmp_path / "run", deadline=time.monotonic() + 0.3):
             pass
@@ -108,7 +111,9 @@ def test_a_link_in_place_of_a_lock_leaves_what_it_names(tmp_path):
     assert (tmp_path / "diary").read_text() == "mine"
 
 
-PLAIN = OrderedDict((k, torch.tensor([float(i)])) for i, k in enumerate(("conv1.weight", "layer1.0.bn1.bias")))
+PLAIN = OrderedDict(
+    (k, torch.tensor([float(i)])) for i, k in enumerate(("conv1.weight", "layer1.0.bn1.bias"))
+)
 OTHER = {k: v + 9 for k, v in PLAIN.items()}
 
 

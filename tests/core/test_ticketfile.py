@@ -43,7 +43,9 @@ def test_a_resnet50_ticket_takes_at_most_3_mb(density, tmp_path):
 def test_a_damaged_file_is_refused_or_says_the_same(data, tmp_path_factory):
     """Truncated anywhere or one bit flipped: a sentence, or (where zip does not care for the bit) the same ticket."""
     path = tmp_path_factory.mktemp("damaged") / "t.npz"
-    ticket = tickets.random({"a.weight": torch.zeros(3, 5, 3, 3), "b.weight": torch.zeros(7, 3, 1, 1)}, 0.3, 1)
+    ticket = tickets.random(
+        {"a.weight": torch.zeros(3, 5, 3, 3), "b.weight": torch.zeros(7, 3, 1, 1)}, 0.3, 1
+    )
     ticketfile.save(ticket, path)
     content = bytearray(path.read_bytes())
     if data.draw(st.booleans()):
@@ -98,7 +100,9 @@ def named(masks, prefix="", suffix="_mask"):
 WRAPPED = {
     "Chen et al.": lambda m, s: {"state_dict": {f"module.{k}": v for k, v in s.items()}, "mask": named(m)},
     "Chen et al., data parallel": lambda m, s: {"state_dict": s, "mask": named(m, "module.")},
-    "torch's pruning": lambda m, s: {"state_dict": named(m, "module.") | {f"{k}_orig": v for k, v in s.items()}},
+    "torch's pruning": lambda m, s: {
+        "state_dict": named(m, "module.") | {f"{k}_orig": v for k, v in s.items()}
+    },
     "Lightning": lambda m, s: {"epoch": 3, "state_dict": named(m, "model.backbone.")},
     "a network's names": lambda m, s: {"mask": named(m, "module.", "") | {"bn1.weight": torch.ones(64)}},
     "a network's names, plain": lambda m, s: {k: v.to(torch.int8) for k, v in m.items()},

@@ -224,10 +224,16 @@ HEAD = {"fc.0.weight": torch.ones(5, 5), "fc.2.weight": torch.ones(5, 5)}
 AS_PEOPLE_HAVE_THEM = {
     "torchvision's training": lambda s: {"model": s, "optimizer": {}, "args": argparse.Namespace(lr=0.1)},
     "pytorch/examples": lambda s: {"epoch": 90, "arch": "resnet18", "state_dict": behind("module.", s)},
-    "timm": lambda s: {"arch": "resnet18", "state_dict": s, "state_dict_ema": {k: v + 1 for k, v in s.items()}},
+    "timm": lambda s: {
+        "arch": "resnet18",
+        "state_dict": s,
+        "state_dict_ema": {k: v + 1 for k, v in s.items()},
+    },
     "Lightning": lambda s: {"state_dict": behind("model.", s), "hyper_parameters": {"lr": 0.1}, "loops": {}},
     "Lightning, net": lambda s: {"state_dict": behind("net.", s)},
-    "MoCo": lambda s: {"state_dict": behind("module.encoder_q.", s | HEAD) | behind("module.encoder_k.", HEAD)},
+    "MoCo": lambda s: {
+        "state_dict": behind("module.encoder_q.", s | HEAD) | behind("module.encoder_k.", HEAD)
+    },
     "SwAV": lambda s: behind("module.", s) | {"module.projection_head.0.weight": torch.ones(3)},
     "DINO": lambda s: {"student": behind("module.backbone.", s), "teacher": behind("backbone.", s)},
     "compiled": lambda s: behind("_orig_mod.module.", s),

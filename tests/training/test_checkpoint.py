@@ -68,7 +68,9 @@ def test_from_a_damaged_checkpoint_the_run_starts_anew_with_one_warning(
     assert_same(tmp_path / "run", whole)
 
 
-def test_a_full_disk_ends_the_run_in_a_sentence_and_keeps_the_checkpoint(frames, tmp_path, monkeypatch, whole):
+def test_a_full_disk_ends_the_run_in_a_sentence_and_keeps_the_checkpoint(
+    frames, tmp_path, monkeypatch, whole
+):
     go_on = stopped(frames, tmp_path / "run", 1)
 
     def full(*_):
