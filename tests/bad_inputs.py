@@ -463,7 +463,6 @@ INPUTS = {
             CACHE,
             "10000 x 10000",
         ),
-        "grey images": (partial(cache_file, images_png=[picture(mode="L")] * 10), CACHE, "frame 0"),
     },
     ".mat and splits": {
         "a web page": (partial(write, "m.mat", HTML), ["data", "m.mat"], "web page"),

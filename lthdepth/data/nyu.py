@@ -26,10 +26,9 @@ from tqdm.auto import tqdm
 
 from ..errors import UserError
 from ..files import locked, read_arrays, replacing
-from . import rooms
+from . import photos, rooms
 from .frames import Frames, carve
 from .hdf5 import dataset, open_h5, writing
-from .photos import FORMATS
 
 DATA_DIR = Path(__file__).parents[2] / "data"  # of the repository, wherever a command is given
 NYU_CSV = Path(__file__).with_name("nyu_frames.csv")
@@ -145,7 +144,11 @@ def read_cache(path, progress=True):
         rgb, depth = np.empty((n, 3, height, width), np.uint8), np.empty((n, height, width), np.float32)
         label = f"reading {Path(path).name}"
         for i in tqdm(range(n), desc=label, unit="frame", disable=not progress, leave=False):
-            rgb[i] = _decode(images[i], width, height, f"frame {i} of {path}")
+            picture = photos.decode(images[i].tobytes(), f"frame {i} of {path}")
+            if picture.shape[:2] != (height, width):
+                size = " x ".join(str(side) for side in picture.shape[1::-1])
+                raise UserError(f"Frame {i} of {path} is {size} pixels, its depth {width} x {height}.")
+            rgb[i] = picture.transpose(2, 0, 1)
             depth[i] = metres[codes[i].T]
             if np.isnan(depth[i]).any():
                 raise UserError(
@@ -195,20 +198,6 @@ def _split(file, n, train):
             return "nyu", split, names
     name = Path(file.filename).stem
     return f"{name}.h5" if name in ("nyu", "rooms") else name, carve(scene, train), scene
-
-
-def _decode(data, width, height, where):
-    """uint8 (3, height, width) from the bytes of an image file."""
-    try:
-        image = Image.open(io.BytesIO(np.asarray(data, np.uint8).tobytes()), formats=FORMATS)
-        if (image.mode, image.size) == ("RGB", (width, height)):
-            return np.asarray(image).transpose(2, 0, 1)
-    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError):
-        raise UserError(f"The image of {where} cannot be decoded: copy or convert the file again.") from None
-    raise UserError(
-        f"The image of {where} is {image.mode} of {image.size[0]} x {image.size[1]} pixels, but "
-        f"its depth asks for RGB of {width} x {height}."
-    )
 
 
 def convert(mat, cache, splits=None, progress=True):
