@@ -1,12 +1,12 @@
-"""How far the statistics of the analysis plan can be trusted: coverage of its intervals, size and power of its tests.
+"""How far the plan's statistics can be trusted: coverage of the intervals, size and power of the tests.
 
-Studies with a known truth are made up and analysed by `lthdepth.stats`, many times:
+Studies with a known truth are simulated and analysed by `lthdepth.analysis.stats`, many times:
 
     python benchmarks/simulate.py                     # prints the table and writes benchmarks/statistics.csv
     python benchmarks/simulate.py --studies 200       # quicker and coarser
 
-It takes about 4 minutes on one core. Paired differences are drawn in millimetres of rms: normal with the standard
-deviation of `SD`, or skewed (an exponential shifted to the same mean and deviation) as when a run now and then ends badly.
+It takes about 4 minutes on one core. Paired differences are drawn in metres of rms: normal with the standard
+deviation SD, or skewed (an exponential of the same mean and deviation) as when a run now and then ends badly.
 """
 
 import argparse
@@ -31,151 +31,91 @@ def skewed(rng, shape, mean):
     return mean - SD + rng.exponential(SD, shape)
 
 
-def share(found):
-    """Fraction of True and its standard error."""
-    found = np.asarray(found, float)
-    return found.mean(), max(found.mean() * (1 - found.mean()), 1 / len(found)) ** 0.5 / len(found) ** 0.5
-
-
 def tests(rng, studies):
-    """Size (the truth is as bad as the margin) and power (it is better) of the tests; Chen's rule beside them."""
+    """Size (the truth is at the margin) and power (it is better) of the tests; Chen's rule beside them."""
     for draw, seeds in ((normal, 3), (normal, 6), (normal, 10), (skewed, 6)):
         for loss in (M, 0.010, 0.005, 0.0):
-            d = draw(rng, (studies, seeds), loss)
-            what = "size" if loss == M else "power"
-            nominal = stats.ALPHA if loss == M else None
+            d, end = draw(rng, (studies, seeds), loss), f"true loss {loss:.3f} m"
+            what, nominal = ("size", stats.ALPHA) if loss == M else ("power", None)
             passed = [stats.non_inferiority(one).passed for one in d]
-            yield f"{what} of non-inferiority, true loss {loss:.3f} m", draw, seeds, nominal, passed
+            yield f"{what} of non-inferiority, {end}", draw, seeds, nominal, passed
             same = [stats.equivalence(one) < stats.ALPHA for one in d]
-            yield f"{what} of equivalence, true loss {loss:.3f} m", draw, seeds, nominal, same
-        d = draw(rng, (studies, seeds), 0)
-        yield (
-            "size of the sign-flip test",
-            draw,
-            seeds,
-            stats.ALPHA,
-            [stats.sign_flip(one) < stats.ALPHA for one in d],
-        )
+            yield f"{what} of equivalence, {end}", draw, seeds, nominal, same
+        flipped = [stats.sign_flip(one) < stats.ALPHA for one in draw(rng, (studies, seeds), 0)]
+        yield "size of the sign-flip test", draw, seeds, stats.ALPHA, flipped
     for seeds in (3, 6):
         for loss in (2 * M, M, 0.0):
             ticket, dense = (rng.normal(mean, SD / 2**0.5, (studies, seeds)) for mean in (loss, 0))
             won = [stats.chen(*pair) for pair in zip(ticket, dense, strict=True)]
-            yield (
-                f"a ticket wins by the rule of Chen et al., true loss {loss:.3f} m",
-                normal,
-                seeds,
-                None,
-                won,
-            )
+            name = f"a ticket wins by the rule of Chen et al., true loss {loss:.3f} m"
+            yield name, normal, seeds, None, won
 
 
 def family(rng, studies):
     """How often a control that is as bad as the margin passes, when four are tested: alone, and with Holm."""
     p = [[stats.non_inferiority(one).p for one in arms] for arms in normal(rng, (studies, 4, 6), M)]
-    yield (
-        "any of 4 arms at the margin passes, uncorrected",
-        normal,
-        6,
-        None,
-        [min(one) < stats.ALPHA for one in p],
-    )
-    yield (
-        "any of 4 arms at the margin passes, Holm",
-        normal,
-        6,
-        stats.ALPHA,
-        [min(stats.holm(one)) < stats.ALPHA for one in p],
-    )
+    name, alone = "any of 4 arms at the margin passes", [min(one) < stats.ALPHA for one in p]
+    yield f"{name}, uncorrected", normal, 6, None, alone
+    yield f"{name}, Holm", normal, 6, stats.ALPHA, [min(stats.holm(one)) < stats.ALPHA for one in p]
 
 
 def intervals(rng, studies):
     """Coverage of the intervals of the mean difference over seeds."""
     for draw, seeds in ((normal, 3), (normal, 6), (normal, 12), (skewed, 6)):
         for name, of in (("t", stats.interval), ("BCa", stats.bca)):
-            found = [of(one) for one in draw(rng, (studies, seeds), M)]
-            yield (
-                f"coverage of the {name} interval over seeds",
-                draw,
-                seeds,
-                0.95,
-                [low <= M <= high for low, high in found],
-            )
+            held = [low <= M <= high for low, high in map(of, draw(rng, (studies, seeds), M))]
+            yield f"coverage of the {name} interval over seeds", draw, seeds, 0.95, held
 
 
 def break_even(rng, studies):
-    """Coverage of the interval of the break-even density, on a smooth curve that crosses the margin at 5 %."""
+    """Coverage of the interval of the break-even density, on a curve that crosses the margin at 5 %."""
     densities = [level(k) for k in (3, 6, 9, 12, 15, 17, 18)]
-    slope = M / np.log(0.05) ** 4
-    truth = slope * np.log(densities) ** 4
+    truth = M / np.log(0.05) ** 4 * np.log(densities) ** 4
     for seeds in (3, 6):
         own = (
             normal(rng, (studies, seeds, 1), 0) / 2**0.5
-        )  # the dense run of a seed is part of all its differences
+        )  # a seed's dense run is part of all its differences
         d = truth + own + normal(rng, (studies, seeds, len(truth)), 0) / 2**0.5
-        found = [stats.break_even(densities, list(one.T)) for one in d]
-        yield (
-            "coverage of the interval of the break-even density",
-            normal,
-            seeds,
-            0.95,
-            [low <= 0.05 <= high for _, low, high in found],
-        )
+        held = [
+            low <= 0.05 <= high for _, low, high in (stats.break_even(densities, list(one.T)) for one in d)
+        ]
+        yield "coverage of the interval of the break-even density", normal, seeds, 0.95, held
 
 
 def scenes(rng, studies):
     """Coverage of the interval over test scenes: a population of scenes of which 215 are drawn."""
     size = rng.multinomial(FRAMES - SCENES, np.full(SCENES, 1 / SCENES)) + 1
-    scene = np.repeat(np.arange(SCENES), size)
-    base, effect = 0.6**2, 0.05
-    truth = np.sqrt(base + effect) - np.sqrt(base)
+    scene, base = np.repeat(np.arange(SCENES), size), np.array([0.6**2 + 0.05, 0.6**2])
+    truth = np.subtract(*np.sqrt(base))
     for seeds in (1, 6):
-        hits = []
-        for _ in range(studies):
-            hard = rng.gamma(2, 0.5, (SCENES, 1))[
-                scene
-            ]  # mean 1: some scenes are harder than others, for both networks
+        held = []
+        for _ in range(studies // 5 + 1):
+            hard = rng.gamma(2, 0.5, (SCENES, 1))[scene]  # of mean 1: hard or easy for both networks
             noise = rng.gamma(4, 0.25, (2, FRAMES, seeds))
             sums = np.zeros((2, seeds, FRAMES, 7))
             sums[..., 0] = 1
-            sums[0, :, :, 2] = (hard * noise[0] * (base + effect)).T
-            sums[1, :, :, 2] = (hard * noise[1] * base).T
-            low, high = stats.over_scenes(sums[0], sums[1], scene)
-            hits.append(low <= truth <= high)
-        yield "coverage of the interval over scenes", normal, seeds, 0.95, hits
+            sums[..., 2] = (hard * noise * base[:, None, None]).swapaxes(1, 2)
+            low, high = stats.over_scenes(*sums, scene)
+            held.append(low <= truth <= high)
+        yield "coverage of the interval over scenes", normal, seeds, 0.95, held
 
 
 def main():
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument(
-        "--studies", type=int, default=2000, help="made-up studies for every line (default 2000)"
-    )
+    parser.add_argument("--studies", type=int, default=2000, help="for every line (default 2000)")
     parser.add_argument("--out", type=Path, default=Path(__file__).with_name("statistics.csv"))
     args = parser.parse_args()
     rows = []
-    for part, studies in (
-        (tests, args.studies),
-        (family, args.studies),
-        (intervals, args.studies),
-        (break_even, args.studies),
-        (scenes, args.studies // 5 + 1),
-    ):
-        for name, draw, seeds, nominal, found in part(np.random.default_rng(1), studies):
-            value, error = share(found)
-            rows.append(
-                {
-                    "quantity": name,
-                    "differences": draw.__name__,
-                    "seeds": seeds,
-                    "nominal": nominal,
-                    "found": round(value, 4),
-                    "standard error": round(error, 4),
-                    "studies": studies,
-                }
-            )
+    for part in (tests, family, intervals, break_even, scenes):
+        for name, draw, seeds, nominal, hits in part(np.random.default_rng(1), args.studies):
+            n, value = len(hits), np.mean(hits)
+            error = (max(value * (1 - value), 1 / n) / n) ** 0.5
+            rows.append((name, draw.__name__, seeds, nominal, round(value, 4), round(error, 4), n))
             print(f"{name:62} {draw.__name__:7} {seeds:3} seeds  {value:.3f} ± {error:.3f}", flush=True)
-    pd.DataFrame(rows).to_csv(args.out, index=False)
+    columns = ["quantity", "differences", "seeds", "nominal", "found", "standard error", "studies"]
+    pd.DataFrame(rows, columns=columns).to_csv(args.out, index=False)
 
 
 if __name__ == "__main__":
