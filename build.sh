@@ -73,8 +73,8 @@ done
 if [[ -n ${PYTHON:-} ]]; then
   python=$(type -P "$PYTHON" || true)
   [[ $python == /* ]] || python=$PWD/$python
-  "$python" -c 'import sys, importlib.util as u; assert sys.version_info >= (3, 11)
-for name in "torch", "h5py", "papermill": assert u.find_spec(name)' 2>/dev/null ||
+  [[ $("$python" -c 'import sys, importlib.util as u
+print(sys.version_info >= (3, 11) and all(map(u.find_spec, ("torch", "h5py", "papermill"))))' 2>/dev/null) == True ]] ||
     stop "PYTHON=$PYTHON is no Python 3.11 or newer with the packages of pyproject.toml (docs/troubleshooting.md)."
 else
   unset PYTHONHOME PYTHONPATH

@@ -362,19 +362,19 @@ INPUTS = {
         "PYTHON that is not there": (
             None,
             build_sh(PYTHON="/no/such/python"),
-            "PYTHON=/no/such/python is no program",
+            "PYTHON=/no/such/python is no Python",
         ),
-        "PYTHON that is a folder": (None, build_sh(PYTHON="/"), "PYTHON=/ is no program"),
+        "PYTHON that is a folder": (None, build_sh(PYTHON="/"), "PYTHON=/ is no Python"),
         "PYTHON that is another program": (None, build_sh(PYTHON="/bin/true"), "no Python"),
         "PYTHON that is too old": (
             partial(program, "old"),
             build_sh(PYTHON="./old"),
-            "older than Python 3.11",
+            "no Python 3.11 or newer",
         ),
         "PYTHON without the packages": (
             partial(program, "bare"),
             build_sh(PYTHON="./bare"),
-            "lacks packages",
+            "no Python 3.11 or newer with the packages",
         ),
         "TQDM_MININTERVAL that is no number": (
             None,

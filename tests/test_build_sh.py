@@ -93,7 +93,7 @@ def test_a_wrong_word_is_named(words, told, tmp_path):
     assert done.returncode == 2 and told in done.stderr and not (tmp_path / ".venv").exists()
 
 
-@pytest.mark.parametrize("python", ["/no/such/python", "ls"])
+@pytest.mark.parametrize("python", ["/no/such/python", "ls", "true", "/"])
 def test_an_interpreter_that_cannot_be_used_is_named(python, tmp_path):
     done = build_sh(tmp_path, PYTHON=python)
     assert done.returncode == 2 and f"PYTHON={python} is no Python" in done.stderr

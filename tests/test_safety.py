@@ -123,7 +123,7 @@ def test_a_picture_starts_no_other_program(read, tmp_path, monkeypatch):
 
 def test_jupyterlab_starts_on_this_machine_alone_and_with_its_token(tmp_path):
     python = tmp_path / "python"
-    python.write_text('#!/bin/sh\nif [ "$1" = -c ]; then echo whole; exit; fi\necho "$@"\n')
+    python.write_text('#!/bin/sh\nif [ "$1" = -c ]; then echo True; exit; fi\necho "$@"\n')
     python.chmod(0o755)
     environment = os.environ | {"PYTHON": str(python)}
     done = subprocess.run(
