@@ -27,12 +27,17 @@ def run(args):
     if args.pdf:
         print(to_pdf(index).as_uri())
     if args.profile == "paper":
-        readme, desk = runs.ROOT / "README.md", Desk("paper")
+        desk = Desk("paper")
         figures.drop_older(desk, started - 2)  # some file systems keep whole seconds only
-        text = readme.read_text()
-        fresh = tables.refresh(text, tables.results(desk))
-        fresh = tables.refresh(fresh, tables.speed(runs.ROOT / "benchmarks"), "speed")
-        if fresh != text:
-            write_atomic(readme, fresh)
-            if not args.quiet:
-                print("  the results in README.md were brought up to date")
+        speed = tables.speed(runs.ROOT / "benchmarks")
+        for name, mark, fresh in (
+            ("README.md", "results", tables.results(desk)),
+            ("docs/speed.md", "speed", speed),
+        ):
+            page = runs.ROOT / name
+            text = page.read_text(encoding="utf-8")
+            fresh = tables.refresh(text, fresh, mark)
+            if fresh != text:
+                write_atomic(page, fresh)
+                if not args.quiet:
+                    print(f"  {name} was brought up to date")
