@@ -1,0 +1,55 @@
+"""Machines that are not ours: a user who may write nothing."""
+
+import os
+import shutil
+import subprocess
+import tempfile
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+FAKE = """#!/bin/sh
+[ "$1" = -c ] && echo True && exit
+touch "$PYTHONPATH/build" "$HOME/.cache" && echo "$PYTHONPATH" "$@"
+"""
+
+
+@pytest.fixture
+def clone():
+    """A folder with build.sh that everyone may read, and a Python that writes where a build writes."""
+    with tempfile.TemporaryDirectory() as folder:
+        clone = Path(folder) / "clone"
+        (clone / "lthdepth").mkdir(parents=True)
+        shutil.copy(ROOT / "build.sh", clone)
+        (clone / "python").write_text(FAKE, encoding="utf-8")
+        for path in (clone / "build.sh", clone / "python", clone / "lthdepth", clone, Path(folder)):
+            path.chmod(0o555)
+        yield clone
+        for path in (clone / "lthdepth", clone, Path(folder)):
+            path.chmod(0o755)
+
+
+def test_a_user_who_may_write_neither_clone_nor_home_builds_in_a_copy(clone):
+    """The paper comes out, and nothing of the clone is touched."""
+    if os.geteuid() == 0 and not shutil.which("setpriv"):
+        pytest.skip("root may write everywhere, and there is no setpriv")
+    other = ["setpriv", "--reuid=12345", "--clear-groups"] if os.geteuid() == 0 else []
+    command = [*other, "bash", str(clone / "build.sh"), "--profile", "quick"]
+    environment = {"PATH": os.environ["PATH"], "HOME": "/nonexistent", "PYTHON": str(clone / "python")}
+    done = subprocess.run(
+        command, env=environment, cwd="/", capture_output=True, encoding="utf-8", check=False
+    )
+    assert done.returncode == 0, done.stderr
+    copy, *words = done.stdout.split()
+    assert (
+        "building in a copy" in done.stderr
+        and copy in done.stderr
+        and words[:4] == ["-P", "-m", "lthdepth", "build"]
+    )
+    assert Path(copy, "lthdepth").is_dir() and sorted(p.name for p in clone.iterdir()) == [
+        "build.sh",
+        "lthdepth",
+        "python",
+    ]
+    shutil.rmtree(copy)
