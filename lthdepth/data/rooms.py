@@ -21,7 +21,7 @@ MATERIALS = {
     "wood": ((1, 0.6, 0.3), 0.2, 0.7, 0.05, 0.7, 0.1),
     "cloth": ((1, 1, 1), 0.1, 0.6, 0.6, 0.7, 0.08),
     "tiles": ((1, 1, 1), 0.3, 0.8, 0.2, 0.4, 0.4),
-    "paper": ((1, 1, 1), 0.5, 0.9, 0.1, 0.85, 0.3),
+    "paper": ((1, 1, 1), 0.5, 0.9, 0.1, 0.9, 0.3),
     "white": ((1, 1, 1), 0.6, 0.9, 0.08, 1, 1),
     "paint": ((1, 1, 1), 0.1, 0.6, 0.6, 1, 1),
     "books": ((1, 0.7, 0.6), 0.9, 0.9, 0.3, 0.1, 0.06),
@@ -76,7 +76,7 @@ def _material(rng, name):
 
 def furnish(rng):
     """Draw a room: its size, surfaces, what hangs on the walls, pieces that do not overlap, the lamp."""
-    size = 2.6 + np.array([5, 5, 0.4]) * rng.random(3) * [rng.random(), rng.random(), 1]
+    size = 2.6 + np.array([6, 6, 0.4]) * rng.random(3) * [rng.random(), rng.random(), 1]
     boxes, taken = _shell(rng, size), []
     for _ in range(int(8 + size[0] * size[1] / 2)):
         sizes, *parts = _pick(rng, PIECES).split(";")
@@ -205,7 +205,7 @@ def pose(room, rng):
         eye[axis] = abs(_pick(rng, [0, room.size[axis]]) - rng.uniform(0.3, 1))
         eye[2] = rng.uniform(1.2, 1.7)
         ahead = room.size * rng.uniform(0.25, 0.75, 3) - eye
-        ahead[2] = rng.uniform(-0.35, -0.05) * math.hypot(ahead[0], ahead[1])
+        ahead[2] = rng.uniform(-0.3, -0.1) * math.hypot(ahead[0], ahead[1])
         right = np.cross(ahead, [*rng.uniform(-0.04, 0.04, 2), 1])
         axes = np.stack([right, np.cross(ahead, right), ahead])
         axes /= np.sqrt((axes * axes).sum(1, keepdims=True))
@@ -232,7 +232,9 @@ def photograph(room, eye, axes, size, rng):
     square = (beam * beam).sum(0)
     facing = np.maximum(-(beam * normal).sum(0) / np.sqrt(square), 0)
     lit = cast([box for box in room.boxes if not box.material[-1]], room.lamp, beam)[0] > 0.995
-    light = 0.2 + 0.1 * normal[2] + lit * facing * 2 / (1 + square / 5)
+    walls = np.minimum(point, np.float32(room.size)[:, None] - point)
+    corner = np.minimum(np.sort(walls, 0)[1] / 0.7, 1)  # corners see less of the room: less stray light
+    light = (0.22 + 0.1 * normal[2]) * (0.55 + 0.45 * corner) + lit * facing * 2 / (1 + square / 5)
     picture = colour * np.where(glow, 1.3, light)
     exposure = rng.uniform(0.2, 0.32) / max(float(np.median(picture[1])), 0.02)
     tint = np.float32(exposure * rng.uniform(0.9, 1.1, (3, 1)))
