@@ -46,6 +46,7 @@ class Analysis:
     Attributes:
         epochs: the budget.
         gate: `(passed, sentence)`, or None where dense or floor is not recorded.
+        dense, floor: mean test rms of the dense runs and of the mean depth map, metres; nan where there is none.
         tickets: a row an arm and density: its difference from dense (metres of rms, positive is worse) with
             intervals over seeds (t, BCa) and over scenes, and the p values; nan where the seeds are too few. `seeds`:
             each difference; `numbers`: the seeds they are of.
@@ -57,6 +58,8 @@ class Analysis:
 
     epochs: int
     gate: tuple | None
+    dense: float
+    floor: float
     tickets: pd.DataFrame
     controls: pd.DataFrame
     break_even: pd.DataFrame
@@ -73,6 +76,11 @@ class Analysis:
             return None
         same = self.tickets[(self.tickets.arm == arm) & np.isclose(self.tickets.density, density)]
         return None if same.empty else next(same.itertuples())
+
+    def best(self, density):
+        """The row of `tickets` that loses least at a density, or None."""
+        same = self.tickets[np.isclose(self.tickets.density, density)] if len(self.tickets) else self.tickets
+        return None if same.empty else next(same.sort_values("difference").itertuples())
 
 
 @dataclass(frozen=True, eq=False)
@@ -106,11 +114,13 @@ class Verdict:
         rows = self.movement
         if rows.empty:
             return "**Open.** No budget has a dense network, a mean depth map and two levels recorded yet."
-        parts = [_moved(rows)]
+        parts = [] if len(rows) == 1 else [_moved(rows)]
         for r in rows.itertuples():
             n = f"{r.seeds} seeds" if r.seeds > 1 else "one seed"
             interval = f", 95 % interval {_percent(r.low)} to {_percent(r.high)}" if r.seeds > 1 else ""
-            parts.append(f"After {r.epochs} epochs it is {broke(r)} ({n}{interval}).")
+            parts.append(f"After {r.epochs} epochs of training it lies {broke(r)} ({n}{interval}).")
+        if len(rows) == 1:
+            return f"**{parts[0].replace(' it lies ', ' a ticket breaks even with the dense network ')}**"
         return " ".join(parts)
 
     def endpoint(self):
@@ -123,20 +133,16 @@ class Verdict:
         row = main.row(PRIMARY, LEVEL)
         if row is not None and row.n >= SEEDS and self.study in ("paper", "full"):
             return f"{_outcome(main, row)} {main.gate[1]}"
-        smallest = (
-            main.tickets[np.isclose(main.tickets.density, main.tickets.density.min())]
-            if len(main.tickets)
-            else ()
-        )
-        if not len(smallest):
-            return f"**Open.** No ticket is recorded yet. {main.gate[1]}"
+        best = main.best(LEVEL)
+        if best is None:
+            return f"**Open.** No ticket of {100 * LEVEL:.2f} % is recorded yet. {main.gate[1]}"
         if self.study in ("paper", "full"):
             pairs = 0 if row is None else row.n
-            why = f"The plan asks for {SEEDS} pairs of {ARMS[PRIMARY]} and dense at {100 * LEVEL:.2f} %; {pairs} recorded."
+            why = f"The plan asks for {SEEDS} pairs of {ARMS[PRIMARY]} at {100 * LEVEL:.2f} %; {pairs} recorded."
         else:
-            why = "These runs are not those of the analysis plan: they describe, and decide nothing."
-        return " ".join(
-            [f"**Nothing is concluded yet.** {why}", *map(difference, smallest.itertuples()), main.gate[1]]
+            why = "These runs are not those of the plan: they describe, and decide nothing."
+        return (
+            f"**Nothing is concluded yet.** {why} The best ticket so far. {difference(best)} {main.gate[1]}"
         )
 
 
@@ -171,6 +177,7 @@ def _of_budget(epochs, records, sums, scene):
     return Analysis(
         epochs,
         gate(records),
+        *(table[table.arm == arm].rms.mean() if len(table) else np.nan for arm in ("dense", "floor")),
         _tickets(table, pairs, sums, scene),
         _controls(table),
         _break_even(pairs),
@@ -220,10 +227,10 @@ def difference(row):
 def broke(row):
     """The break-even density of a row of `movement` in words."""
     if not row.density:
-        return f"below {100 * row.smallest:.3g} %, the sparsest level"
+        return f"below {100 * row.smallest:.3g} % of the weights, the sparsest level"
     if row.density > row.largest:
-        return f"above {100 * row.largest:.3g} %, the densest level"
-    return _percent(row.density)
+        return f"above {100 * row.largest:.3g} % of the weights, the densest level"
+    return f"at {_percent(row.density)} of the weights"
 
 
 def _percent(density):
@@ -232,8 +239,6 @@ def _percent(density):
 
 def _moved(rows):
     """Which way the break-even density goes as the budget grows, by the plan's table."""
-    if len(rows) < 2:
-        return "**The break-even density is known at one budget only.**"
     first, last = rows.iloc[0], rows.iloc[-1]
     both = sorted(first.by_seed.keys() & last.by_seed.keys())
     moves = [np.sign(np.log(_floor(last.by_seed[s]) / _floor(first.by_seed[s]))) for s in both]

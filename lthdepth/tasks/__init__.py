@@ -3,19 +3,7 @@
 Heavy imports wait inside `run`, so that help is quick.
 """
 
-TASKS = (
-    "data",
-    "train",
-    "ticket",
-    "sweep",
-    "merge",
-    "show",
-    "verdict",
-    "predict",
-    "build",
-    "pairs",
-    "cost",
-)
+TASKS = ("data", "train", "ticket", "sweep", "merge", "show", "verdict", "predict", "build", "pairs", "cost")
 
 
 def sources(p, needed, action="store"):

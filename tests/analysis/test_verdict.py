@@ -39,7 +39,7 @@ def test_nothing_recorded_is_an_open_question():
         assert (
             "Open" in found.sentence() and found.main.tickets.empty and curves.differences(found.main) is None
         )
-    assert "No ticket is recorded" in analyse(2, {}).sentence()
+    assert "No ticket of 1.80 % is recorded" in analyse(2, {}).sentence()
     assert (
         findings.tickets(found.main).empty
         and findings.break_even(found.main).empty
@@ -303,20 +303,23 @@ def test_the_break_even_density_is_followed_from_budget_to_budget():
         assert above.density.max() <= r.density <= below.density.min()
         assert r.density == pytest.approx(0.8 ** (18 * (0.015 / loss) ** 0.25), rel=0.35)
     said = found.break_even()
-    assert "rises from 2 to 18 epochs, in all 3 seeds" in said and "After 6 epochs it is" in said
+    assert (
+        "rises from 2 to 18 epochs, in all 3 seeds" in said
+        and "After 6 epochs of training it lies at" in said
+    )
     closing = found.closing.set_index("density")
     assert closing.change[level(18)] == pytest.approx(0.35, abs=0.01) and (closing.n == 3).all()
 
 
 def test_the_other_ways_the_break_even_density_can_go_are_said_as_the_plan_has_them():
     assert "Longer training makes up" in budgets(3, {2: 0.4, 18: 0.05}).break_even()
-    assert "one budget only" in budgets(3, {6: 0.1}).break_even()
+    assert "After 6 epochs of training a ticket breaks even" in budgets(3, {6: 0.1}).break_even()
     assert "one seed" in budgets(1, {2: 0.05, 18: 0.4}).break_even()
     nowhere = budgets(2, {2: 3.0, 6: 4.0})  # 3 m at 1.80 % is 0.002 m at 51.2 %, 0.037 m at 26.2 %
     assert all(level(6) < d < level(3) for d in nowhere.movement.density)
     lost = budgets(2, {2: 40.0, 6: 50.0})
-    assert "above 51.2 %, the densest level" in lost.break_even()
-    assert "below 1.8 %, the sparsest level" in budgets(2, {2: 0.0, 6: 0.0}).break_even()
+    assert "above 51.2 % of the weights, the densest level" in lost.break_even()
+    assert "below 1.8 % of the weights, the sparsest level" in budgets(2, {2: 0.0, 6: 0.0}).break_even()
 
 
 def test_a_budget_whose_gate_is_not_passed_has_no_break_even_density():
