@@ -23,8 +23,8 @@ from ..training.arms import lineage
 from . import pairs, provenance, site, tables
 from .study import SOURCED, Desk
 
-# Quiet about talking over TCP, which stays on this machine; and tqdm draws its bars as text for a terminal, not as
-# JupyterLab's widgets.
+# Quiet about talking over TCP, which stays on this machine; and tqdm draws its bars as text for a terminal,
+# not as JupyterLab's widgets.
 KERNEL = ["--log-level=50", "--IPKernelApp.exec_lines=import sys; sys.modules['tqdm.notebook'] = None"]
 CHAPTER = 2  # epochs of a quick run that running a notebook takes about as long as
 CHROMIUM = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
@@ -53,8 +53,8 @@ def build(profile, data=None, weights=None, device="auto", quiet=False, notebook
     out = notebooks.parent / "build" / profile
     if problems := pairs.check(notebooks):
         raise UserError(
-            f"{problems[0]} The .py is the source: `python -m lthdepth pairs --write` makes the .ipynb anew from "
-            "it (an edit made only in the .ipynb would be lost; saving it once in JupyterLab brings it over)."
+            f"{problems[0]} The .py is the source: `python -m lthdepth pairs --write` makes the .ipynb "
+            "anew from it (an edit made only in the .ipynb would be lost; saving it once in JupyterLab brings it over)."
         )
     sources = pairs.chapters(notebooks)
     if not sources:

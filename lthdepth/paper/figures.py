@@ -105,8 +105,8 @@ def show_table(desk, table, name, caption, sources=(), **more):
         caption = f"Quick run on {desk.frames.name}, not a result. {caption}"
     forms = {"csv": tables.as_csv(table), "tex": tables.as_latex(table, caption, name)}
     sidecar = _keep(desk, name, caption, [*sources, *(more.get("files") or ())], forms)
-    text = f"{_caption('tab', name, caption)}{_source(sidecar)}</figcaption>"
-    display(HTML(f'<figure id="tab-{name}">{text}{tables.as_html(table)}</figure>'))
+    text = f"{_caption('tab', name, caption)}</figcaption>{tables.as_html(table)}{_source(sidecar)}"
+    display(HTML(f'<figure id="tab-{name}">{text}</figure>'))
 
 
 def html(name, fragment, caption=""):

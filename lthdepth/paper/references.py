@@ -2,7 +2,7 @@
 
 What can be pointed at carries an id: `fig-NAME` and `tab-NAME` from `figures`, `eq-NAME` from a label in a
 displayed equation, `ref-surname-year` of the items under a heading "References". In the text a plain Markdown
-link such as `[the curves](#fig-curves)` is enough: it becomes "Figure 7", on whichever page that is; plain text
+link such as `[the curves](#fig-curves)` is enough: it becomes "Figure 7", on whichever page that is; text
 where there is no such figure. "Chen et al. (2021)" and "chapter 4" are linked as they stand.
 """
 

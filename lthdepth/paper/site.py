@@ -7,6 +7,7 @@ import base64
 import json
 import re
 import shutil
+from html import escape
 from pathlib import Path
 
 import yaml
@@ -14,8 +15,8 @@ from jinja2 import Environment, FileSystemLoader
 from nbconvert.filters import Highlight2HTML, ansi2html
 
 from ..errors import UserError
-from ..runs.run import ROOT
-from . import markdown, references
+from ..runs import run as runs
+from . import markdown, provenance, references
 
 HTML = Path(__file__).parent / "html"
 HIDDEN = {"parameters", "injected-parameters", "remove-cell"}
@@ -56,8 +57,11 @@ def render(notebooks, out, figures, banner="", footer=""):
     }
     for name, text in pages.items():
         (out / name).write_text(text, encoding="utf-8")
-    shown = json.dumps(references.previews(pages)).replace("<", "\\u003c")
-    (out / "previews.js").write_text(f"const PREVIEWS = {shown};\n", encoding="utf-8")
+    known, shown = runs.Store().records(), references.previews(pages)
+    for key in re.findall(r"\w+", " ".join(re.findall(r'data-runs="([^"]*)"', "".join(pages.values())))):
+        shown[key] = escape(provenance.line(known[key])) if key in known else key
+    data = json.dumps(shown).replace("<", "\\u003c")
+    (out / "previews.js").write_text(f"const PREVIEWS = {data};\n", encoding="utf-8")
     for name in ("style.css", "paper.js"):
         shutil.copy(HTML / name, out)
     return out / "index.html"
@@ -65,7 +69,7 @@ def render(notebooks, out, figures, banner="", footer=""):
 
 def citation():
     """What `CITATION.cff` says, with `bibtex` and `json` (JSON-LD) made from it: a dictionary."""
-    cff = yaml.safe_load((ROOT / "CITATION.cff").read_text(encoding="utf-8"))
+    cff = yaml.safe_load((runs.ROOT / "CITATION.cff").read_text(encoding="utf-8"))
     authors = [a.get("name") or f"{a['given-names']} {a['family-names']}" for a in cff["authors"]]
     date = str(cff.get("date-released", ""))
     fields = {"title": cff["title"], "author": " and ".join(f"{{{a}}}" for a in authors), "year": date[:4]}
@@ -132,7 +136,7 @@ def _files(text, figures, out):
 
 
 def whole(site):
-    """All pages of a site as one, for printing: the front page, the main parts of the others behind its own."""
+    """All pages of a site as one, for printing: the front page, then the main parts of the others."""
     files = [site / "index.html", *sorted(site.glob("[0-9]*.html"))]
     pages = {file.name: file.read_text(encoding="utf-8") for file in files}
     mains = [re.search(r"<main.*?</main>", text, re.DOTALL)[0] for text in pages.values()]

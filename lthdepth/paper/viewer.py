@@ -1,22 +1,20 @@
-"""The depth viewer: dense network, ticket and truth of the gallery's frames side by side, to drag between and to measure.
+"""The depth viewer: dense network, ticket and truth side by side, to drag between and to measure.
 
-One piece of HTML with its data, styles and script inside: it works in a page opened from disk and in JupyterLab, and
-stays hidden where scripts do not run. Depth is kept as 8-bit PNG between the least and the greatest depth of each map:
-rounding by no more than 2 cm over 10 m, which is what the half-resolution data are known to.
+Depth is kept as 8-bit PNG between the least and the greatest depth of each map: rounding by no more than 2 cm
+over 10 m, which is what the half-resolution data are known to.
 """
 
 import base64
-import html
 import io
 import json
 from pathlib import Path
 
 import matplotlib
 import numpy as np
-from IPython.display import HTML, display
 from PIL import Image
 
 from ..config import ARMS
+from . import figures
 
 HERE = Path(__file__).parent / "html"
 WIDTH = 160  # pixels of the widest map kept
@@ -26,53 +24,40 @@ def show(desk, found):
     """Display the viewer of the first study that has a dense network's depth maps; nothing where none has.
 
     Args:
-        desk: `desk.Desk`; found: `{study: records}`, the profile's own study first.
+        desk: whose gallery it is; found: `{study: records}`, the profile's own study first.
     """
     for study, records in found.items():
         maps = desk.predictions(records)
         if ARMS["dense"] in maps:
-            return display(HTML(fragment(desk.summary(), maps, f"{study} runs")))
+            caption = f"Depth viewer ({study} runs): the dense network, a ticket and the truth."
+            return figures.html("viewer", fragment(desk.summary(), maps), caption)
 
 
-def fragment(summary, predictions, title):
-    """The viewer as HTML.
+def fragment(summary, predictions):
+    """The viewer as HTML with its data, styles and script; it stays hidden where scripts do not run.
 
     Args:
         summary: `summary.Summary`: photos and true depth.
-        predictions: `{label: (8, h, w) metres}`, the dense network's among them; a single map stands for all frames.
-        title: whose predictions these are.
+        predictions: `{label: (8, h, w) metres}`, with the dense network's; one map stands for all frames.
     """
     dense = ARMS["dense"]
-    frames = [
-        {"name": f"{scene}, test frame {index}", "photo": _uri(Image.fromarray(rgb), "JPEG", quality=85)}
-        for scene, index, rgb in zip(summary.scene, summary.index.tolist(), summary.rgb, strict=True)
-    ]
-    layers = {
-        dense: predictions[dense],
-        **{k: v for k, v in predictions.items() if k != dense},
-        "truth": summary.depth,
-    }
-    top = float(np.percentile(summary.depth, 99.5))
+    layers = {dense: predictions[dense], **predictions, "truth": summary.depth}
     data = {
-        "frames": frames,
+        "frames": [
+            {"name": f"{scene}, test frame {index}", "photo": _uri(Image.fromarray(rgb), "JPEG", quality=85)}
+            for scene, index, rgb in zip(summary.scene, summary.index.tolist(), summary.rgb, strict=True)
+        ],
         "layers": {name: _sheet(maps) for name, maps in layers.items()},
-        "top": round(top, 1),
-        "depth": _colours("viridis"),
-        "error": _colours("PuOr"),
+        "top": round(float(np.percentile(summary.depth, 99.5)), 1),
+        "depth": matplotlib.colormaps["viridis"](np.arange(256), bytes=True)[:, :3].ravel().tolist(),
+        "error": matplotlib.colormaps["PuOr"](np.arange(256), bytes=True)[:, :3].ravel().tolist(),
     }
     page = (HERE / "viewer.html").read_text(encoding="utf-8")
-    for mark, text in (
-        ("STYLE", (HERE / "viewer.css").read_text(encoding="utf-8")),
-        ("DATA", json.dumps(data).replace("<", "\\u003c")),
-        ("SCRIPT", (HERE / "viewer.js").read_text(encoding="utf-8")),
-        ("TITLE", html.escape(title)),
-    ):
-        page = page.replace(f"<!--{mark}-->", text)
-    return page
+    return page.replace("{DATA}", json.dumps(data).replace("<", "\\u003c"))
 
 
 def _sheet(maps):
-    """Depth maps (n, h, w) as one grey picture of n frames, one below the other, with the depths that 0 and 255 mean."""
+    """Depth maps (n, h, w) as a grey picture, frames below each other, and the depths of 0 and 255."""
     maps = np.asarray(maps, np.float32)
     step = max(1, maps.shape[2] // WIDTH)
     maps = maps[:, ::step, ::step]
@@ -81,12 +66,6 @@ def _sheet(maps):
     n, height, width = codes.shape
     picture = _uri(Image.fromarray(codes.reshape(n * height, width)), "PNG", optimize=True)
     return {"n": n, "height": height, "width": width, "low": low, "high": high, "picture": picture}
-
-
-def _colours(name):
-    """A colour map of matplotlib as 256 RGB triples in base64."""
-    table = matplotlib.colormaps[name](np.arange(256), bytes=True)[:, :3]
-    return base64.b64encode(np.ascontiguousarray(table).tobytes()).decode()
 
 
 def _uri(image, kind, **how):

@@ -1,4 +1,4 @@
-"""A headless Chromium, driven over its DevTools protocol: pages from disk, seen and handled as a reader would."""
+"""A headless Chromium, driven over its DevTools protocol: pages from disk, seen as a reader would."""
 
 import base64
 import json
@@ -10,54 +10,46 @@ from pathlib import Path
 
 import websocket
 
-PROGRAMS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
-# A root's Chromium has no sandbox; the rest keeps it from asking the network for news of its own.
-FLAGS = [
-    "--headless",
-    "--no-sandbox",
-    "--disable-gpu",
-    "--disable-dev-shm-usage",
-    "--disable-quic",
-    "--no-first-run",
-    "--disable-sync",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--hide-scrollbars",
-    "--remote-debugging-port=0",
-]
+from lthdepth.paper.build import CHROMIUM, QUIET
+
+FLAGS = ["headless", "no-sandbox", "disable-gpu", "disable-dev-shm-usage", "hide-scrollbars", *QUIET]
 KEYS = {
     "ArrowLeft": 37,
     "ArrowUp": 38,
     "ArrowRight": 39,
-    "ArrowDown": 40,
     "Home": 36,
     "End": 35,
     "Tab": 9,
     "Enter": 13,
+    "Escape": 27,
 }
 
 
 def program():
     """Path of a Chromium or Chrome, or None."""
-    return next(filter(None, map(shutil.which, PROGRAMS)), None)
+    return next(filter(None, map(shutil.which, CHROMIUM)), None)
 
 
 class Chromium:
-    """One tab. `problems`: errors on the console, exceptions, and requests that go beyond the disk, since the last page."""
+    """One tab. `problems`: errors, exceptions, and requests that go beyond the disk, since the last page."""
 
     def __init__(self):
-        self.folder, self.number, self.events, self.problems = tempfile.mkdtemp(prefix="chromium-"), 0, [], []
-        command = [program(), *FLAGS, f"--user-data-dir={self.folder}", "about:blank"]
+        self.folder, self.number, self.problems, self.session = (
+            tempfile.mkdtemp(prefix="chromium-"),
+            0,
+            [],
+            None,
+        )
+        flags = [*FLAGS, "remote-debugging-port=0", f"user-data-dir={self.folder}"]
+        command = [program(), *(f"--{flag}" for flag in flags), "about:blank"]
         self.process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
         port = Path(self.folder, "DevToolsActivePort")
         until(
             lambda: port.exists() and len(port.read_text(encoding="utf-8").split()) == 2, "Chromium to start"
         )
         number, address = port.read_text(encoding="utf-8").split()
-        self.socket = websocket.create_connection(
-            f"ws://127.0.0.1:{number}{address}", suppress_origin=True, timeout=60
-        )
-        self.session = None
+        url = f"ws://127.0.0.1:{number}{address}"
+        self.socket = websocket.create_connection(url, suppress_origin=True, timeout=120)
         target = self.call("Target.createTarget", url="about:blank")["targetId"]
         self.session = self.call("Target.attachToTarget", targetId=target, flatten=True)["sessionId"]
         for domain in ("Page", "Runtime", "Log", "Network"):
@@ -72,24 +64,17 @@ class Chromium:
     def call(self, method, **arguments):
         """A command of the protocol; its result."""
         self.number += 1
-        wanted = self.number
-        self.socket.send(
-            json.dumps(
-                {"id": wanted, "method": method, "params": arguments}
-                | ({"sessionId": self.session} if self.session else {})
-            )
-        )
+        wanted, session = self.number, {"sessionId": self.session} if self.session else {}
+        self.socket.send(json.dumps({"id": wanted, "method": method, "params": arguments} | session))
         while True:
             message = json.loads(self.socket.recv())
             if message.get("id") == wanted:
                 if "error" in message:
                     raise RuntimeError(f"{method}: {message['error']['message']}")
                 return message["result"]
-            self._note(message)
+            self._note(message.get("method"), message.get("params", {}))
 
-    def _note(self, message):
-        method, said = message.get("method"), message.get("params", {})
-        self.events.append(method)
+    def _note(self, method, said):
         if method == "Runtime.exceptionThrown":
             self.problems.append(
                 said["exceptionDetails"].get("exception", {}).get("description", "exception")
@@ -98,26 +83,20 @@ class Chromium:
             self.problems.append(" ".join(str(a.get("value", a.get("description"))) for a in said["args"]))
         elif method == "Log.entryAdded" and said["entry"]["level"] == "error":
             self.problems.append(said["entry"]["text"])
-        elif method == "Network.requestWillBeSent" and not said["request"]["url"].startswith(
-            ("file:", "data:", "blob:", "about:")
-        ):
-            self.problems.append(f"requests {said['request']['url']}")
+        elif method == "Network.requestWillBeSent":
+            url = said["request"]["url"]
+            self.problems += (
+                [] if url.startswith(("file:", "data:", "blob:", "about:")) else [f"requests {url}"]
+            )
 
     def open(self, path, width=1280, height=900, dark=False):
         """Show a page from disk in a window of that size, light or dark; a narrow one is a phone's."""
-        self.problems, self.events, phone = [], [], width < 500
-        self.call(
-            "Emulation.setDeviceMetricsOverride",
-            width=width,
-            height=height,
-            deviceScaleFactor=1,
-            mobile=phone,
-        )
+        self.problems, phone = [], width < 500
+        size = {"width": width, "height": height, "deviceScaleFactor": 1, "mobile": phone}
+        self.call("Emulation.setDeviceMetricsOverride", **size)
         self.call("Emulation.setTouchEmulationEnabled", enabled=phone)
-        self.call(
-            "Emulation.setEmulatedMedia",
-            features=[{"name": "prefers-color-scheme", "value": "dark" if dark else "light"}],
-        )
+        scheme = {"name": "prefers-color-scheme", "value": "dark" if dark else "light"}
+        self.call("Emulation.setEmulatedMedia", features=[scheme])
         self.call("Page.navigate", url=Path(path).resolve().as_uri())
         until(lambda: self.run("document.readyState") == "complete", f"{path} to load")
         self.run(
@@ -136,38 +115,26 @@ class Chromium:
 
     def place(self, selector, x=0.5, y=0.5, index=0):
         """Where in the window a point of an element is, scrolled into view: `(x, y)` pixels."""
-        script = f"""(() => {{ const e = document.querySelectorAll({json.dumps(selector)})[{index}];
+        return self.run(f"""(() => {{ const e = document.querySelectorAll({json.dumps(selector)})[{index}];
             e.scrollIntoView({{block: "center", behavior: "instant"}});
-            const r = e.getBoundingClientRect(); return [r.left + {x} * r.width, r.top + {y} * r.height]; }})()"""
-        return self.run(script)
+            const r = e.getBoundingClientRect();
+            return [r.left + {x} * r.width, r.top + {y} * r.height]; }})()""")
 
     def mouse(self, *points, press=False):
         """Move the mouse through points; with `press` as a drag from the first to the last."""
+        button = {"button": "left", "clickCount": 1}
         for i, (x, y) in enumerate(points):
             held = {"button": "left", "buttons": 1} if press and i else {}
             self.call("Input.dispatchMouseEvent", type="mouseMoved", x=x, y=y, **held)
             if press and i == 0:
-                self.call(
-                    "Input.dispatchMouseEvent",
-                    type="mousePressed",
-                    x=x,
-                    y=y,
-                    button="left",
-                    buttons=1,
-                    clickCount=1,
-                )
+                self.call("Input.dispatchMouseEvent", type="mousePressed", x=x, y=y, buttons=1, **button)
         if press:
-            self.call("Input.dispatchMouseEvent", type="mouseReleased", x=x, y=y, button="left", clickCount=1)
+            self.call("Input.dispatchMouseEvent", type="mouseReleased", x=x, y=y, **button)
         self._painted()
 
-    def touch(self, *points):
-        """Put a finger on the first point, draw it through the others, lift it."""
-        for i, (x, y) in enumerate(points):
-            self.call(
-                "Input.dispatchTouchEvent",
-                type="touchMove" if i else "touchStart",
-                touchPoints=[{"x": x, "y": y}],
-            )
+    def tap(self, x, y):
+        """Touch a place as a finger does, with all that follows from it, a click too."""
+        self.call("Input.dispatchTouchEvent", type="touchStart", touchPoints=[{"x": x, "y": y}])
         self.call("Input.dispatchTouchEvent", type="touchEnd", touchPoints=[])
         self._painted()
 
@@ -176,15 +143,13 @@ class Chromium:
         for _ in range(times):
             for kind in ("keyDown", "keyUp"):
                 typed = {"text": "\r"} if name == "Enter" and kind == "keyDown" else {}
-                self.call(
-                    "Input.dispatchKeyEvent",
-                    type=kind,
-                    **typed,
-                    key=name,
-                    code=name,
-                    windowsVirtualKeyCode=KEYS[name],
-                    modifiers=8 * shift,
-                )
+                typed |= {
+                    "key": name,
+                    "code": name,
+                    "windowsVirtualKeyCode": KEYS[name],
+                    "modifiers": 8 * shift,
+                }
+                self.call("Input.dispatchKeyEvent", type=kind, **typed)
         self._painted()
 
     def _painted(self):
@@ -194,11 +159,6 @@ class Chromium:
 
     def screenshot(self, path):
         Path(path).write_bytes(base64.b64decode(self.call("Page.captureScreenshot")["data"]))
-
-    def pdf(self):
-        """The page as printed on A4: bytes of a PDF."""
-        printed = self.call("Page.printToPDF", paperWidth=8.27, paperHeight=11.69, printBackground=False)
-        return base64.b64decode(printed["data"])
 
 
 def until(true, what, seconds=60):

@@ -126,8 +126,8 @@ def test_saving_in_jupyterlab_keeps_a_pair_in_step(folder):
 DOT = "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mNk+M9QDwADhgGAWjR9awAAAABJRU5ErkJggg=="
 FIGURE = (
     f'<figure id="fig-{{0}}"><img src="data:image/png;base64,{DOT}" alt="a dot"><figcaption>'
-    '<b data-label="fig-{0}"></b>Words of {0}.<details class="source"><summary>S</summary><p class="files"></p>'
-    "</details></figcaption></figure>"
+    '<b data-label="fig-{0}"></b>Words of {0}.<details class="source"><summary>S</summary>'
+    '<p class="files"></p></details></figcaption></figure>'
 )
 
 
@@ -149,10 +149,13 @@ def html(tmp_path_factory):
     last = v4.new_code_cell("1")
     last.outputs = [v4.new_output("display_data", {"text/html": FIGURE.format("b")})]
     last.outputs += [v4.new_output("display_data", {"text/markdown": "It **holds**: [b](#fig-b)."})]
-    title = "# Title: long\nIn short, as Chen et al. (2021) and\nLi & Wu 2020 say: [x](#fig-b), [y](#fig-none), chapter 1."
-    text = "# One\nIn `code $x$ Chen et al. (2021)`, $a<b$ and\n\n$$\\frac{x^2}{2c} \\tag{1} \\label{eq-half}$$\n"
+    title = "# Title: long\nIn short, as Chen et al. (2021) and\nLi & Wu 2020 say: "
+    title += "[x](#fig-b), [y](#fig-none), chapter 1."
+    text = "# One\nIn `code $x$ Chen et al. (2021)`, $a<b$ and\n\n"
+    text += "$$\\frac{x^2}{2c} \\tag{1} \\label{eq-half}$$\n"
     items = "- Chen, Frankle: Tickets. CVPR 2021. arXiv 2012.06908\n- Li & Wu: X. 2020\n"
-    end = f"# Two\n## Same\n## Same\nSee [one](01_one.ipynb#same) and [it](#eq-half).\n\n## References\n\n{items}"
+    end = "# Two\n## Same\n## Same\nSee [one](01_one.ipynb#same) and [it](#eq-half).\n\n"
+    end += f"## References\n\n{items}"
     notebooks = {
         "00_front": v4.new_notebook(cells=[v4.new_markdown_cell(title)]),
         "01_one": v4.new_notebook(cells=[v4.new_markdown_cell(text), hidden, code]),
@@ -316,7 +319,7 @@ def test_progress_in_a_log_is_the_final_state_of_each_bar():
 
 
 def test_the_time_left_follows_from_the_speed_so_far(tmp_path, monkeypatch):
-    """Two runs of 4 and 2 epochs and a notebook, which counts as 2: after the first run half of the work is done."""
+    """Runs of 4 and 2 epochs and a notebook, which counts as 2: after the first half of the work is done."""
     now = [0.0]
     monkeypatch.setattr(build.time, "monotonic", lambda: now[0])
     progress = build.Progress(io.StringIO(), {tmp_path / "one": 4, tmp_path / "two": 2}, 1)

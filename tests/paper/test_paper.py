@@ -81,7 +81,7 @@ def test_readme_says_what_the_committed_records_say():
 
 
 def test_committed_figures_and_tables_follow_from_their_records():
-    """Every number that one can show, by its hash; and the files beside each sidecar are those it speaks of."""
+    """Every number that one can show, by its hash; the files are those that the sidecars speak of."""
     known, folder = RECORDED.records(), runs.ROOT / "figures"
     sidecars = sorted(folder.glob("*.json"))
     assert len(sidecars) > 10
@@ -299,7 +299,7 @@ def test_what_is_not_there_is_not_shown(shown):
 
 
 def test_latex_escapes_everything_that_it_would_take_for_a_command():
-    """By definition of the language: no special character outside of commands, braces that close, as many & as columns."""
+    """By definition of the language: no special character outside of commands, as many & as columns."""
     row = {"95 % over #1": "+0.3 ± 0.1", "δ1_a": "−2 × 10^3", "words": r"a & b {c} $d ~ \e <f"}
     text = tables.as_latex(pd.DataFrame([row]), "50 % of R&D_2, “δ1” ≥ 0.5", "tab_name")
     bare = re.sub(r"\$\\?[a-z<>-]+\$|\\[%&#_{}$]|\\text[a-z]+\{\}|\\label\{[^}]*\}", "", text)
