@@ -53,8 +53,8 @@ def build(profile, data=None, weights=None, device="auto", quiet=False, notebook
     out = notebooks.parent / "build" / profile
     if problems := pairs.check(notebooks):
         raise UserError(
-            f"{problems[0]} The .py is the source: `python -m lthdepth pairs --write` makes the .ipynb "
-            "anew from it (an edit made only in the .ipynb would be lost; saving it once in JupyterLab brings it over)."
+            f"{problems[0]} The .py is the source: `python -m lthdepth pairs --write` makes the .ipynb anew "
+            "from it. An edit made only in the .ipynb would be lost; saving it once in JupyterLab brings it over."
         )
     sources = pairs.chapters(notebooks)
     if not sources:
