@@ -54,7 +54,7 @@ def build(profile, data=None, weights=None, device="auto", quiet=False, notebook
     if problems := pairs.check(notebooks):
         raise UserError(
             f"{problems[0]} The .py is the source: `python -m lthdepth pairs --write` makes the .ipynb anew "
-            "from it. An edit made only in the .ipynb would be lost; saving it once in JupyterLab brings it over."
+            "from it. An edit of the .ipynb alone would be lost; saving it once in JupyterLab brings it over."
         )
     sources = pairs.chapters(notebooks)
     if not sources:
