@@ -1,4 +1,4 @@
-"""What several test files share. Real data lie beside the checkout, in ../shared; tests that need them skip without."""
+"""What several test files share. Real data lie in ../shared; tests that need them skip where they are absent."""
 
 import os
 from pathlib import Path
@@ -29,9 +29,7 @@ settings.load_profile("lthdepth")
 
 
 def pytest_addoption(parser):
-    parser.addoption(
-        "--site", metavar="FOLDER", help="also look at this built site in a browser (tests/test_browser.py)"
-    )
+    parser.addoption("--site", metavar="FOLDER", help="also look at this built site in a browser")
 
 
 SHARED = Path(__file__).resolve().parents[2] / "shared"
@@ -68,15 +66,12 @@ def nyu_depth(shared):
 
 
 def make_frames(n=20, height=40, width=56, seed=0, name="toy"):
-    """Frames whose depth follows from their brightness: 12 of 20 train, 4 validation, 4 test; some pixels invalid."""
+    """Frames whose depth follows from their brightness: of 20, 12 train, 4 validation, 4 test; with holes."""
     rng = np.random.default_rng(seed)
     brightness = rng.uniform(0.05, 0.95, n)
     x = np.linspace(-1, 1, width)
-    shade = (
-        brightness[:, None, None]
-        + 0.05 * x * rng.uniform(-1, 1, n)[:, None, None]
-        + np.zeros((n, height, width))
-    )
+    slope = 0.05 * x * rng.uniform(-1, 1, n)[:, None, None]
+    shade = brightness[:, None, None] + slope + np.zeros((n, height, width))
     rgb = np.repeat((255 * shade.clip(0, 1)).round().astype(np.uint8)[:, None], 3, axis=1)
     depth = (1 + 5 * shade.clip(0, 1)).astype(np.float32)
     depth[:, :3, :5] = 0

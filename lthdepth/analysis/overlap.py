@@ -8,7 +8,6 @@ import matplotlib.pyplot as plt
 import numpy as np
 
 from ..config import ARMS
-from ..mask import sample  # noqa: F401
 
 
 def iou(one, two):

@@ -5,7 +5,6 @@ import hashlib
 from contextlib import contextmanager, suppress
 
 from .. import mask, ticketfile
-from ..analysis import overlap
 from ..config import ARMS, SCIENCE_VERSION, WHOLE
 from ..data import photos
 from ..errors import UserError
@@ -156,7 +155,7 @@ def _make(record, config, frames, start, folder, options):
         record["ticket"] = {"fingerprint": ticket.fingerprint, "history": ticket.history, "layers": layers}
         record["densities"] = mask.densities(ticket, FCRN(config.backbone), config.height, config.width)
         if ticket.kept < ticket.size:
-            arrays["ticket"] = overlap.sample(ticket)
+            arrays["ticket"] = mask.sample(ticket)
     arrays |= {f"{split}/frames": train.rows_of(frames, config)[split] for split in ("validation", "test")}
     record |= results | environment(options.device) | {"status": "finished"}
     record = sealed(record)
