@@ -1,21 +1,15 @@
-"""Inputs that are a person's mistake, a damaged file or an attack: entrance, what is prepared, the command, what it must say.
+"""People's mistakes and bad files: for each a command, and words of the one sentence that answers it.
 
-Each must get one sentence, exit status 2 and no traceback, run nothing and overwrite nothing (test_bad_inputs.py).
+A row of `ROWS` is `command | words`. Files that a command names are those of `FILES`; TRAIN stands for a tiny run,
+FLAG is what a file that was executed would leave behind. Of `RECORDS` each is what `show` finds as records.
 """
 
 import io
 import json
 import lzma
-import os
-import pickle
-import subprocess
-import sys
-import zipfile
 import zlib
 from functools import cache, partial
 from pathlib import Path
-from types import SimpleNamespace
-from unittest import mock
 
 import h5py
 import numpy as np
@@ -24,28 +18,15 @@ import torchvision
 from conftest import Evil
 from PIL import Image
 
-ROOT = Path(__file__).resolve().parents[1]
 HTML = b"<!DOCTYPE html>\n<html><body>Sign in to continue</body></html>\n"
-TINY = ["backbone=resnet18", "height=32", "width=32", "batch=4", "epochs=1"]
-TRAIN = ["train", "--data", "rooms:24", "--device", "cpu", *TINY]
-FLAG = "ran"  # what a file that is executed would leave behind
-
-
-def write(name, content):
-    Path(name).parent.mkdir(parents=True, exist_ok=True)
-    Path(name).write_bytes(content if isinstance(content, bytes) else content.encode())
-
-
-# Files made ready
+TRAIN = "train --data rooms:24 --device cpu backbone=resnet18 height=32 width=32 batch=4 epochs=1"
+FLAG = "ran"
 
 
 @cache
 def resnet18():
-    """Bytes of a resnet18 state dict, all zeros: it packs to little."""
-    state = {
-        k: torch.zeros_like(v) for k, v in torchvision.models.resnet18(weights=None).state_dict().items()
-    }
-    return state
+    """A resnet18 state dict, all zeros: it packs to little."""
+    return {k: torch.zeros_like(v) for k, v in torchvision.models.resnet18().state_dict().items()}
 
 
 def saved(content):
@@ -54,55 +35,49 @@ def saved(content):
     return buffer.getvalue()
 
 
-def state(**change):
-    return saved({**resnet18(), **{k.replace("_", "."): v for k, v in change.items()}})
+def state(name="bn1.bias", value=None):
+    """Weights of which one tensor is another."""
+    return lambda: saved(resnet18() | {name: torch.zeros(64) if value is None else value})
 
 
-def masks(**change):
-    """Masks of a resnet18 in Chen's form; a change replaces one, None leaves it out."""
-    found = {
-        f"{k}_mask": torch.ones(v.shape) for k, v in resnet18().items() if v.ndim == 4 and k != "conv1.weight"
-    }
-    found |= {k.replace("__", "."): v for k, v in change.items()}
-    return {k: v for k, v in found.items() if v is not None}
+def masks(name="layer1.0.conv1.weight", value=None):
+    """Masks in Chen's form; one is another, None leaves it out."""
+
+    def make():
+        found = {k: torch.ones(v.shape) for k, v in resnet18().items() if v.ndim == 4 and k != "conv1.weight"}
+        found = {f"{k}_mask": v for k, v in (found | {name: value}).items() if v is not None}
+        return saved(found)
+
+    return make
 
 
-def mask_file(name="mask.pt", **change):
-    write(name, saved(masks(**change)))
+def arrays(**parts):
+    def make():
+        buffer = io.BytesIO()
+        np.savez(buffer, **parts)
+        return buffer.getvalue()
+
+    return make
 
 
-def ticket_file(name="t.npz", damage=None):
-    from lthdepth import mask, ticketfile, tickets
+def ticket(damage=None, **change):
+    """A ticket file whose `meta` says something else."""
 
-    ticketfile.save(tickets.magnitude(mask.prunable(resnet18()), 0.5), name, "resnet18", "abc")
-    if damage:
-        content = bytearray(Path(name).read_bytes())
-        Path(name).write_bytes(damage(content))
+    def make():
+        from lthdepth import mask, ticketfile, tickets
 
+        ticketfile.save(tickets.magnitude(mask.prunable(resnet18()), 0.5), "made.npz", "resnet18", "abc")
+        with np.load("made.npz") as file:
+            meta, bits = json.loads(file["meta"].tobytes()) | change, file["bits"]
+        content = arrays(meta=np.frombuffer(json.dumps(meta).encode(), np.uint8), bits=bits)()
+        Path("made.npz").unlink()
+        return damage(content) if damage else content
 
-def lying_ticket(**change):
-    ticket_file()
-    with np.load("t.npz") as file:
-        meta, bits = json.loads(file["meta"].tobytes()) | change, file["bits"]
-    np.savez("t.npz", meta=np.frombuffer(json.dumps(meta).encode(), np.uint8), bits=bits)
-
-
-def bomb(name, member, size=2**32 - 2**20):
-    """A small archive that says it unpacks to 4 GiB."""
-    with zipfile.ZipFile(name, "w", zipfile.ZIP_DEFLATED) as archive:
-        archive.writestr(member, bytes(2**16))
-    content = Path(name).read_bytes()
-    write(name, content.replace((2**16).to_bytes(4, "little"), size.to_bytes(4, "little")))
+    return make
 
 
-def greedy_xz(name):
-    """A packed file that asks for a dictionary of 4 GiB."""
-    packed = lzma.compress(b"small", preset=0)
-    size = (packed[12] + 1) * 4
-    header = bytearray(packed[12 : 12 + size])
-    header[header.index(b"\x21\x01") + 2] = 40  # of the filter LZMA2: 4 GiB - 1
-    header[-4:] = zlib.crc32(header[:-4]).to_bytes(4, "little")
-    write(name, packed[:12] + bytes(header) + packed[12 + size :])
+def half(make):
+    return lambda: (lambda content: content[: len(content) // 2])(make())
 
 
 def picture(width=12, height=8, mode="RGB"):
@@ -111,48 +86,32 @@ def picture(width=12, height=8, mode="RGB"):
     return np.frombuffer(file.getvalue(), np.uint8)
 
 
+def huge_picture():
+    """A small PNG that says it has 400 million pixels."""
+    content = bytearray(picture().tobytes())
+    content[16:24] = (20000).to_bytes(4, "big") * 2
+    content[29:33] = zlib.crc32(content[12:29]).to_bytes(4, "big")
+    return bytes(content)
+
+
 def cache_file(name="c.h5", **change):
     """A cache of ten small frames; a change replaces a dataset, or an attribute of depths; None leaves it out."""
-    parts = {
-        "images_png": [picture()] * 10,
-        "depths": np.full((10, 12, 8), 9000, np.uint16),
-        "trainNdxs": np.arange(6),
-        "testNdxs": np.arange(6, 10),
-        "scenes": [f"room_{i}" for i in range(10)],
-        "scale": 0.0002,
-        "offset": 0.0,
-    } | change
+    parts = {"images_png": [picture()] * 10, "depths": np.full((10, 12, 8), 9000, np.uint16)}
+    parts |= {"trainNdxs": np.arange(6), "testNdxs": np.arange(6, 10), "scale": 0.0002, "offset": 0.0}
+    parts |= {"scenes": [f"room_{i}" for i in range(10)]} | change
     with h5py.File(name, "w") as file:
         for key, value in parts.items():
-            if value is None:
+            if value is None or key in ("scale", "offset"):
                 continue
-            if key in ("scale", "offset"):
-                if "depths" in file:
-                    file["depths"].attrs[key] = value
-            elif key == "images_png":
+            if key == "images_png":
                 images = file.create_dataset(key, (len(value),), h5py.vlen_dtype(np.uint8))
                 for i, image in enumerate(value):
                     images[i] = image
-            elif callable(value):
-                value(file, key)
             else:
                 file[key] = value
-
-
-def endless(file, key):
-    """A dataset that claims 7 TB and holds nothing."""
-    file.create_dataset(key, (10**5, 10**4, 10**4), np.uint8, chunks=(1, 100, 100), compression="gzip")
-
-
-def twice(file, key):
-    """Two datasets that claim 2 GiB each."""
-    for i in range(2):
-        file.create_dataset(f"{key}{i}", (2**31,), np.uint8, chunks=(2**20,), compression="gzip")
-
-
-def outside(file, key):
-    write("secret", bytes(2 * 960))
-    file.create_dataset(key, (10, 12, 8), np.uint16, external=[("secret", 0, 1920)])
+        for key in ("scale", "offset"):
+            if "depths" in file and parts[key] is not None:
+                file["depths"].attrs[key] = parts[key]
 
 
 def mat_file(name="m.mat", **change):
@@ -169,637 +128,275 @@ def mat_file(name="m.mat", **change):
                 cells[0, i] = file[f"#{i}"].ref
 
 
-def split(content):
-    mat_file()
-    write("s.json", content)
+def h5(make, **change):
+    """Bytes of what `cache_file` or `mat_file` writes."""
+
+    def content():
+        make("made.h5", **change)
+        content = Path("made.h5").read_bytes()
+        Path("made.h5").unlink()
+        return content
+
+    return content
 
 
-def half(name, make):
-    make()
-    content = Path(name).read_bytes()
-    Path(name).write_bytes(content[: len(content) // 2])
+cached, matlab = partial(h5, cache_file), partial(h5, mat_file)
+CONV = "layer1.0.conv1.weight"
 
-
-def record_line(**change):
-    record = {
-        "key": "k",
-        "study": "own",
-        "arm": "dense",
-        "density": 1.0,
-        "seed": 0,
-        "config": {"height": 8, "width": 8},
-    }
-    record |= {"data": {}, "init": {}} | change
-    return json.dumps({k: v for k, v in record.items() if v is not None}) + "\n"
-
-
-def photo(name, size=(40, 30), keep=1.0):
-    """A picture file of one colour, of which only a part is kept."""
-    file = io.BytesIO()
-    Image.new("RGB", size, "teal").save(file, "JPEG" if name.endswith(".jpg") else "PNG")
-    write(name, file.getvalue()[: int(keep * len(file.getvalue()))])
-
-
-def huge_photo(name):
-    """A small PNG that says it has 400 million pixels."""
-    photo(name)
-    content = bytearray(Path(name).read_bytes())
-    content[16:24] = (20000).to_bytes(4, "big") * 2
-    content[29:33] = zlib.crc32(content[12:29]).to_bytes(4, "big")
-    write(name, bytes(content))
-
-
-def h5(name, fill, key="depths"):
-    """An HDF5 file of one dataset, as a function makes it."""
-    Path(name).parent.mkdir(parents=True, exist_ok=True)
-    with h5py.File(name, "w") as file:
-        fill(file, key)
-
-
-def store(method, *args):
-    """A question to the store of the folder."""
-    from lthdepth.runs import run as runs
-
-    return lambda: getattr(runs.Store("runs", "results"), method)(*args)
-
-
-def shell(*words, **environment):
-    """A command in a process of its own; what it says on its last line as `UserError`, as it would be here."""
-    from lthdepth.errors import UserError
-
-    def go():
-        done = subprocess.run(
-            words,
-            capture_output=True,
-            text=True,
-            env=os.environ | {"PYTHONPATH": str(ROOT)} | environment,
-            check=False,
-        )
-        lines = done.stderr.strip().splitlines()
-        if done.returncode == 2 and "Traceback" not in done.stderr and lines:
-            raise UserError(lines[-1].split(": ", 1)[1])
-        return done.returncode
-
-    return go
-
-
-def build_sh(**environment):
-    return shell("bash", str(ROOT / "build.sh"), "--profile", "quick", **environment)
-
-
-def lthdepth(*words, **environment):
-    return shell(sys.executable, "-m", "lthdepth", *words, **environment)
-
-
-def program(name):
-    """A program that says its name, whatever it is asked."""
-    write(name, f"#!/bin/sh\necho {name}\n")
-    Path(name).chmod(0o755)
-
-
-def pretrained(**environment):
-    def go():
-        from lthdepth.data import weights
-
-        with mock.patch.dict(os.environ, environment):
-            weights.load("IMAGENET1K_V1", "resnet18")
-
-    return go
-
-
-def download(**environment):
-    def go():
-        from lthdepth.data import download
-
-        with (
-            mock.patch.dict(os.environ, environment),
-            mock.patch("urllib.request._opener", None),
-        ):  # it is made anew
-            download.download("m.mat")
-
-    return go
-
-
-def cluster(**environment):
-    """A sweep on a Ray that refuses its address as Ray does."""
-
-    def go():
-        from lthdepth.runs import cluster
-
-        ray = SimpleNamespace(
-            init=mock.Mock(side_effect=ValueError("Malformed address: 'here'. Expected '<host>:<port>'."))
-        )
-        with mock.patch.dict(os.environ, environment), mock.patch.object(cluster, "ray", ray):
-            cluster.Ray(1, 0, None, None, "quick", 0)
-
-    return go
-
-
-def both(*makers):
-    for make in makers:
-        make()
-
-
-def desk(*args):
-    from lthdepth.paper.study import Desk
-
-    return partial(Desk, *args)
-
-
-WEIGHTS = ["train", "--data", "rooms:24", "--device", "cpu", *TINY, "--weights"]
-TICKET = [*TRAIN, "--ticket"]
-SPLIT = ["data", "m.mat", "--splits", "s.json", "--out", "o.h5"]
-CACHE = ["data", "c.h5"]
-PREDICT = ["predict", "--run", "abcdef"]
-COST = ["cost", "--device", "cpu"]
-
-# entrance: {what is wrong: (what makes it, the command or function, a word of the answer)}
-INPUTS = {
-    "command line": {
-        "no such data": (None, ["data", "absent.mat"], "absent.mat"),
-        "no such cache": (None, ["train", "--data", "absent.h5"], "absent.h5"),
-        "no such source": (None, ["train", "--data", "kitchen"], "kitchen"),
-        "a folder as data": (partial(Path("folder.h5").mkdir), ["data", "folder.h5"], "folder"),
-        "no source": (None, ["data"], "--download"),
-        "a source and a download": (None, ["data", "--download", "rooms"], "--download takes no source"),
-        "too few rooms": (None, ["data", "rooms:2"], "rooms:2"),
-        "rooms without a number": (None, ["data", "rooms:"], "rooms:"),
-        "minus rooms": (None, ["data", "rooms:-3"], "rooms:-3"),
-        "a cache of another name": (mat_file, ["data", "m.mat", "--out", "o.txt"], "o.txt"),
-        "a cache of rooms": (None, ["data", "rooms:24", "--out", "o.h5"], "--out"),
-        "a summary of rooms": (None, ["data", "rooms:24", "--record"], "--record"),
-        "an unknown device": (None, ["train", "--data", "rooms:24", "--device", "gpu"], "gpu"),
-        "a device that is absent": (None, ["train", "--data", "rooms:24", "--device", "cuda:99"], "cuda:99"),
-        "an unknown study": (None, ["sweep", "everything", "--data", "rooms:24"], "everything"),
-        "a negative budget": (None, ["sweep", "quick", "--data", "rooms:24", "--budget", "-5"], "--budget"),
-        "a budget that is no number": (
-            None,
-            ["sweep", "quick", "--data", "rooms:24", "--budget", "nan"],
-            "--budget",
-        ),
-        "a negative interval": (None, ["sweep", "quick", "--data", "rooms:24", "--every", "-1"], "--every"),
-        "an unknown run": (None, ["show", "abcdef"], "abcdef"),
-        "an unknown study to show": (None, ["show", "--study", "nope"], "nope"),
-        "photos for an arm without": (None, [*TRAIN, "--photos", "some"], "arm logits"),
-        "a part of the rooms": (None, [*TRAIN, "--frames", "4", "4"], "rooms:N"),
-        "the cost of nothing": (None, [*COST, "--repeats", "0"], "--repeats"),
-        "the cost of 0.8^99": (None, [*COST, "--levels", "99"], "--levels"),
-        "the cost at no size": (None, [*COST, "--size", "0", "64"], "--size"),
-        "the cost of no run": (None, [*COST, "--run", "abcdef"], "no run abcdef"),
-        "the cost of a run and a ticket": (None, [*COST, "--run", "abcdef", "--ticket", "t.npz"], "--run"),
-        "the cost of no ticket": (None, [*COST, "--ticket", "t.npz"], "t.npz"),
-        "the cost of no weights": (None, [*COST, "--weights", "w.pth"], "w.pth"),
-        "the cost of another network": (mask_file, [*COST, "--ticket", "mask.pt"], "another network"),
-        "the cost on no device": (None, ["cost", "--device", "tpu"], "tpu"),
-        "the cost in a file of another name": (None, [*COST, "--out", "cost.csv"], "cost.csv"),
-        "the cost in a file of brackets": (
-            partial(write, "cost.json", "[" * 10**5),
-            [*COST, "--out", "cost.json"],
-            "no file of measurements",
-        ),
-    },
-    "environment variables": {
-        "PYTHON that is not there": (
-            None,
-            build_sh(PYTHON="/no/such/python"),
-            "PYTHON=/no/such/python is no Python",
-        ),
-        "PYTHON that is a folder": (None, build_sh(PYTHON="/"), "PYTHON=/ is no Python"),
-        "PYTHON that is another program": (None, build_sh(PYTHON="/bin/true"), "no Python"),
-        "PYTHON that is too old": (
-            partial(program, "old"),
-            build_sh(PYTHON="./old"),
-            "no Python 3.11 or newer",
-        ),
-        "PYTHON without the packages": (
-            partial(program, "bare"),
-            build_sh(PYTHON="./bare"),
-            "no Python 3.11 or newer with the packages",
-        ),
-        "TQDM_MININTERVAL that is no number": (
-            None,
-            lthdepth("show", TQDM_MININTERVAL="often"),
-            "TQDM_MININTERVAL",
-        ),
-        "MPLBACKEND that is unknown": (None, lthdepth("show", MPLBACKEND="paper"), "MPLBACKEND"),
-        "a proxy that is no address": (None, download(http_proxy="http:/x", https_proxy="http:/x"), "proxy"),
-        "TORCH_HOME that is a file": (
-            partial(write, "home", b""),
-            pretrained(TORCH_HOME="home"),
-            "could not download",
-        ),
-        "RAY_ADDRESS that is none": (None, cluster(RAY_ADDRESS="here"), "RAY_ADDRESS"),
-    },
-    "settings": {
-        "an unknown setting": (None, [*TRAIN, "dropout=0.5"], "dropout"),
-        "no value": (None, [*TRAIN, "epochs"], "name=value"),
-        "no name": (None, [*TRAIN, "=3"], "unknown setting"),
-        "a word as a number": (None, [*TRAIN, "seed=one"], "seed"),
-        "a fraction as a whole number": (None, [*TRAIN, "seed=1.5"], "seed"),
-        "a negative seed": (None, [*TRAIN, "seed=-1"], "seed"),
-        "a maybe": (None, [*TRAIN, "flip=maybe"], "flip"),
-        "an unknown arm": (None, [*TRAIN, "arm=magic"], "arm"),
-        "density 0": (None, [*TRAIN, "arm=omp", "density=0"], "density"),
-        "density 1.5": (None, [*TRAIN, "arm=omp", "density=1.5"], "density"),
-        "density nan": (None, [*TRAIN, "arm=random", "density=nan"], "density"),
-        "density of a dense network": (None, [*TRAIN, "arm=dense", "density=0.5"], "density"),
-        "density that keeps nothing": (None, [*TRAIN, "arm=omp", "density=1e-12"], "keeps none"),
-        "density between two rounds": (None, [*TRAIN, "arm=imp", "density=0.5"], "0.8^k"),
-        "no epochs": (None, [*TRAIN, "epochs=0"], "epochs"),
-        "a batch of one": (None, [*TRAIN, "batch=1"], "batch"),
-        "too large a batch": (None, [*TRAIN, "batch=100"], "batch"),
-        "too small an input": (None, [*TRAIN, "height=16"], "height"),
-        "an endless learning rate": (None, [*TRAIN, "lr_encoder=inf"], "lr_encoder"),
-        "a negative learning rate": (None, [*TRAIN, "lr_decoder=-1"], "lr_decoder"),
-        "momentum 1": (None, [*TRAIN, "momentum=1"], "momentum"),
-        "an unknown loss": (None, [*TRAIN, "loss=huber"], "loss"),
-        "an unknown precision": (None, [*TRAIN, "precision=float8"], "precision"),
-        "patience without validation": (None, [*TRAIN, "holdout=false", "patience=2"], "patience"),
-        "a mask without its arm": (None, [*TRAIN, "arm=file"], "mask file"),
-        "a step that diverges": (None, [*TRAIN, "lr_encoder=1e30", "lr_decoder=1e30"], "diverged"),
-    },
-    "cache of frames": {
-        "empty": (partial(write, "c.h5", b""), CACHE, "is empty"),
-        "a web page": (partial(write, "c.h5", HTML), CACHE, "web page"),
-        "cut short": (partial(half, "c.h5", cache_file), CACHE, "c.h5"),
-        "another layout": (partial(write, "c.h5", b"\x89HDF\r\n\x1a\n" + bytes(2000)), CACHE, "c.h5"),
-        "no depths": (partial(cache_file, depths=None), CACHE, "depths"),
-        "depths as floats": (partial(cache_file, depths=np.ones((10, 12, 8), np.float32)), CACHE, "depths"),
-        "depths in the other byte order": (
-            partial(cache_file, depths=np.full((10, 12, 8), 9000, ">u2")),
-            CACHE,
-            "depths",
-        ),
-        "depths of other frames": (
-            partial(cache_file, depths=np.ones((9, 12, 8), np.uint16)),
-            CACHE,
-            "images",
-        ),
-        "a depth that is a group": (
-            partial(cache_file, depths=lambda f, k: f.create_group(k)),
-            CACHE,
-            "depths",
-        ),
-        "no scale": (partial(cache_file, scale=None), CACHE, "scale"),
-        "scale nan": (partial(cache_file, scale=float("nan")), CACHE, "scale"),
-        "scale 0": (partial(cache_file, scale=0.0), CACHE, "scale"),
-        "a negative scale": (partial(cache_file, scale=-0.1), CACHE, "scale"),
-        "a huge scale": (partial(cache_file, scale=1e30), CACHE, "scale"),
-        "no depth anywhere": (
-            partial(cache_file, depths=np.zeros((10, 12, 8), np.uint16)),
-            CACHE,
-            "no valid depth",
-        ),
-        "no train frames": (partial(cache_file, trainNdxs=np.empty(0, int)), CACHE, "trainNdxs"),
-        "a frame in both splits": (partial(cache_file, trainNdxs=np.arange(7)), CACHE, "exactly once"),
-        "a frame that is not there": (partial(cache_file, testNdxs=np.arange(7, 11)), CACHE, "frame 10"),
-        "images that are none": (
-            partial(cache_file, images_png=[np.zeros(9, np.uint8)] * 10),
-            CACHE,
-            "frame 0",
-        ),
-        "images of another size": (
-            partial(cache_file, images_png=[picture(10000, 10000)] * 10),
-            CACHE,
-            "10000 x 10000",
-        ),
-    },
-    ".mat and splits": {
-        "a web page": (partial(write, "m.mat", HTML), ["data", "m.mat"], "web page"),
-        "MATLAB 5": (partial(write, "m.mat", b"MATLAB 5.0 MAT-file"), ["data", "m.mat"], "MATLAB 5"),
-        "cut short": (partial(half, "m.mat", mat_file), ["data", "m.mat"], "m.mat"),
-        "no images": (partial(mat_file, images=None), ["data", "m.mat"], "images"),
-        "depths as whole numbers": (
-            partial(mat_file, depths=np.ones((10, 8, 6), np.int32)),
-            ["data", "m.mat"],
-            "depths",
-        ),
-        "axes in another order": (
-            partial(mat_file, images=np.zeros((6, 8, 3, 10), np.uint8)),
-            ["data", "m.mat"],
-            "images",
-        ),
-        "an odd width": (
-            partial(
-                mat_file, images=np.zeros((10, 3, 7, 6), np.uint8), depths=np.ones((10, 7, 6), np.float32)
-            ),
-            ["data", "m.mat"],
-            "even",
-        ),
-        "scenes that are numbers": (partial(mat_file, scenes=np.zeros((1, 10))), ["data", "m.mat"], "scenes"),
-        "another number of frames": (mat_file, ["data", "m.mat"], "official split does not fit"),
-        "depths in millimetres": (
-            partial(
-                both,
-                partial(mat_file, depths=np.full((10, 8, 6), 2500, np.float32)),
-                partial(write, "s.json", '{"train": [0,1,2,3,4], "test": [5,6,7,8,9]}'),
-            ),
-            SPLIT,
-            "metres",
-        ),
-        "no such split": (mat_file, SPLIT, "s.json"),
-        "a split that is no JSON": (partial(split, "{train"), SPLIT, "s.json"),
-        "a split of fractions": (partial(split, '{"train": [0.5], "test": [1]}'), SPLIT, "whole numbers"),
-        "an empty split": (partial(split, '{"train": [], "test": [0,1,2,3,4,5,6,7,8,9]}'), SPLIT, "0 train"),
-        "a split counted from 1": (
-            partial(split, '{"train": [1,2,3,4,5], "test": [6,7,8,9,10]}'),
-            SPLIT,
-            "frame 10",
-        ),
-        "a split of a million brackets": (partial(split, "[" * 10**6), SPLIT, "s.json"),
-    },
-    "weights": {
-        "no such file": (None, [*WEIGHTS, "absent.pth"], "absent.pth"),
-        "a folder": (partial(Path("w.pth").mkdir), [*WEIGHTS, "w.pth"], "w.pth"),
-        "empty": (partial(write, "w.pth", b""), [*WEIGHTS, "w.pth"], "w.pth"),
-        "a web page": (partial(write, "w.pth", HTML), [*WEIGHTS, "w.pth"], "web page"),
-        "a web page, packed": (
-            partial(write, "w.pth.xz", lzma.compress(HTML)),
-            [*WEIGHTS, "w.pth.xz"],
-            "w.pth.xz",
-        ),
-        "cut short": (partial(half, "w.pth", lambda: write("w.pth", state())), [*WEIGHTS, "w.pth"], "w.pth"),
-        "packed, cut short": (
-            lambda: write("w.pth.xz", lzma.compress(state(), preset=0)[:-500]),
-            [*WEIGHTS, "w.pth.xz"],
-            "w.pth.xz",
-        ),
-        "a command in a zip": (
-            lambda: write("w.pth", saved({"conv1.weight": Evil(FLAG)})),
-            [*WEIGHTS, "w.pth"],
-            "nothing in it was run",
-        ),
-        "a command in a plain pickle": (
-            lambda: write("w.pth", pickle.dumps(Evil(FLAG))),
-            [*WEIGHTS, "w.pth"],
-            "w.pth",
-        ),
-        "a command, packed": (
-            lambda: write("w.pth.xz", lzma.compress(saved(Evil(FLAG)))),
-            [*WEIGHTS, "w.pth.xz"],
-            "nothing in it was run",
-        ),
-        "an archive of 4 GiB": (
-            partial(bomb, "w.pth", "archive/data.pkl"),
-            [*WEIGHTS, "w.pth"],
-            "unpacks to more",
-        ),
-        "a classifier that claims 4 TiB": (
-            lambda: write("w.pth", state(fc_weight=torch.zeros(1, 1).expand(2**20, 2**20))),
-            [*WEIGHTS, "w.pth"],
-            "unpacks to more",
-        ),
-        "a packed file that wants 4 GiB": (
-            partial(greedy_xz, "w.pth.xz"),
-            [*WEIGHTS, "w.pth.xz"],
-            "w.pth.xz",
-        ),
-        "safetensors with a header of 2^60": (
-            partial(write, "w.safetensors", (2**60).to_bytes(8, "little") + b"{}"),
-            [*WEIGHTS, "w.safetensors"],
-            "w.safetensors",
-        ),
-        "another network": (
-            lambda: write("w.pth", saved({"conv1.weight": torch.zeros(2)})),
-            [*WEIGHTS, "w.pth"],
-            "does not fit",
-        ),
-        "one layer of another shape": (
-            lambda: write("w.pth", state(bn1_bias=torch.zeros(3))),
-            [*WEIGHTS, "w.pth"],
-            "does not fit",
-        ),
-        "another depth of network": (
-            lambda: write("w.pth", state()),
-            [*WEIGHTS, "w.pth", "backbone=resnet50"],
-            "resnet18",
-        ),
-        "nan": (
-            lambda: write("w.pth", state(bn1_bias=torch.full((64,), float("nan")))),
-            [*WEIGHTS, "w.pth"],
-            "not finite",
-        ),
-        "a list": (lambda: write("w.pth", saved([1, 2])), [*WEIGHTS, "w.pth"], "in a list"),
-        "an unknown name": (None, [*WEIGHTS, "IMAGENET1K_V9"], "IMAGENET1K_V9"),
-    },
-    "tickets and masks": {
-        "no such mask": (None, [*TICKET, "absent.pt"], "absent.pt"),
-        "empty": (partial(write, "t.npz", b""), [*TICKET, "t.npz"], "t.npz"),
-        "a web page": (partial(write, "t.npz", HTML), [*TICKET, "t.npz"], "t.npz"),
-        "cut short": (partial(ticket_file, damage=lambda c: c[: len(c) // 2]), [*TICKET, "t.npz"], "t.npz"),
-        "a flipped bit": (
-            partial(ticket_file, damage=lambda c: c[:300] + bytes([c[300] ^ 1]) + c[301:]),
-            [*TICKET, "t.npz"],
-            "t.npz",
-        ),
-        "a later format": (
-            partial(lying_ticket, format="lthdepth ticket 9"),
-            ["ticket", "show", "t.npz"],
-            "this version reads",
-        ),
-        "layers that are not in it": (
-            partial(lying_ticket, layers={"a": [2, 2, 1, 1]}),
-            ["ticket", "show", "t.npz"],
-            "damaged",
-        ),
-        "a claim of 10^12 weights": (
-            partial(lying_ticket, layers={"a": [10**6, 10**6]}),
-            ["ticket", "show", "t.npz"],
-            "damaged",
-        ),
-        "a command in a .pt": (
-            lambda: mask_file(layer1__0__conv1__weight_mask=Evil(FLAG)),
-            [*TICKET, "mask.pt"],
-            "nothing in it was run",
-        ),
-        "a command in a .npz": (
-            lambda: np.savez("t.npz", a=np.array([Evil(FLAG)], object)),
-            [*TICKET, "t.npz"],
-            "t.npz",
-        ),
-        "an archive of 4 GiB": (
-            partial(bomb, "t.npz", "meta.npy"),
-            ["ticket", "show", "t.npz"],
-            "unpacks to more",
-        ),
-        "a layer of endless size": (
-            partial(lying_ticket, layers={"a": [float("inf")]}),
-            ["ticket", "show", "t.npz"],
-            "damaged",
-        ),
-        "a header of brackets": (
-            lambda: np.savez("t.npz", meta=np.frombuffer(b"[" * 10**5, np.uint8), bits=np.zeros(1, np.uint8)),
-            ["ticket", "show", "t.npz"],
-            "damaged",
-        ),
-        "masks in the other byte order": (
-            lambda: np.savez("m.npz", **{"a.weight_mask": np.ones((2, 2), ">f4")}),
-            [*TICKET, "m.npz"],
-            "m.npz",
-        ),
-        "a layer is missing": (
-            lambda: mask_file(layer1__0__conv1__weight_mask=None),
-            [*TICKET, "mask.pt"],
-            "no mask for",
-        ),
-        "another layer": (
-            lambda: mask_file(layer9__0__conv1__weight_mask=torch.ones(2)),
-            [*TICKET, "mask.pt"],
-            "layer9",
-        ),
-        "another shape": (
-            lambda: mask_file(layer1__0__conv1__weight_mask=torch.ones(1, 2, 3, 4)),
-            [*TICKET, "mask.pt"],
-            "(1, 2, 3, 4)",
-        ),
-        "values of one half": (
-            lambda: mask_file(layer1__0__conv1__weight_mask=torch.full((64, 64, 3, 3), 0.5)),
-            [*TICKET, "mask.pt"],
-            "other than 0 and 1",
-        ),
-        "a ticket of an arm that trains": (None, ["ticket", "draw", "n.npz", "--arm", "imp"], "imp"),
-        "a ticket over another file": (
-            partial(write, "notes.npz", b"notes"),
-            ["ticket", "draw", "notes.npz"],
-            "notes.npz",
-        ),
-        "a ticket without its name": (None, ["ticket", "draw", "n.txt"], "n.txt"),
-        "a conversion into nothing": (mask_file, ["ticket", "convert", "mask.pt"], "--out"),
-        "a picture of no kind": (ticket_file, ["ticket", "show", "t.npz", "--picture", "p.nope"], "p.nope"),
-    },
-    "photos": {
-        "no such photo": (None, [*PREDICT, "p.jpg"], "p.jpg"),
-        "a folder": (partial(Path("p.jpg").mkdir), [*PREDICT, "p.jpg"], "p.jpg"),
-        "a web page": (partial(write, "p.jpg", HTML), [*PREDICT, "p.jpg"], "cannot be decoded"),
-        "cut short": (partial(photo, "p.jpg", keep=0.6), [*PREDICT, "p.jpg"], "cannot be decoded"),
-        "400 million pixels": (partial(huge_photo, "p.png"), [*PREDICT, "p.png"], "million pixels"),
-        "a panorama": (partial(photo, "p.jpg", (400, 30)), [*PREDICT, "p.jpg"], "400×30"),
-        "an unknown run": (partial(photo, "p.jpg"), [*PREDICT, "p.jpg"], "no run abcdef"),
-    },
-    "records": {
-        "a line that is no JSON": (partial(write, "results/runs.jsonl", "not json\n"), ["show"], "line 1"),
-        "a line that is no text": (
-            partial(write, "results/runs.jsonl", b"\xff\xfe\x00{\n"),
-            ["show"],
-            "line 1",
-        ),
-        "a line of brackets": (partial(write, "results/runs.jsonl", "[" * 10**5), ["show"], "line 1"),
-        "a record without a seed": (
-            lambda: write("results/runs.jsonl", record_line(seed=None)),
-            ["show"],
-            "line 1",
-        ),
-        "a density that is text": (
-            lambda: write("results/runs.jsonl", record_line(density="all")),
-            ["show"],
-            "line 1",
-        ),
-        "a record that was changed": (
-            lambda: write("results/runs.jsonl", record_line(sha256="0" * 64)),
-            ["show"],
-            "was changed",
-        ),
-        "an arm of the future": (
-            lambda: write("results/runs.jsonl", record_line(arm="quantum")),
-            ["show"],
-            "later version",
-        ),
-        "science of the future": (
-            lambda: write("results/runs.jsonl", record_line(science_version=99)),
-            ["show"],
-            "later version",
-        ),
-        "science of no number": (
-            lambda: write("results/runs.jsonl", record_line(science_version="new")),
-            ["show"],
-            "line 1",
-        ),
-        "a record without its size": (
-            lambda: write("results/runs.jsonl", record_line(config={})),
-            ["show"],
-            "line 1",
-        ),
-        "scores that are text": (
-            lambda: write("results/runs.jsonl", record_line(test={"full": "good"})),
-            ["show"],
-            "line 1",
-        ),
-        "a score that is text": (
-            lambda: write(
-                "results/runs.jsonl",
-                record_line(test={"full": {"pooled": {"rel": 1, "rms": 1, "delta1": 1, "rmse": "1"}}}),
-            ),
-            ["show"],
-            "finite number",
-        ),
-        "a failed run among the results": (
-            lambda: write("results/runs.jsonl", record_line(status="failed")),
-            ["show"],
-            "failed, not finished",
-        ),
-        "a result among the failed runs": (
-            lambda: write("results/failed.jsonl", record_line(status="finished")),
-            ["show"],
-            "finished, not failed",
-        ),
-        "a key that leads out of the folder": (
-            lambda: write("far/runs.jsonl", record_line(key="../../x")),
-            ["merge", "far"],
-            "line 1",
-        ),
-        "a label that is markup": (
-            lambda: write("results/runs.jsonl", record_line(init={"name": "<script>"})),
-            ["show"],
-            "line 1",
-        ),
-        "arrays that claim 7 TB": (
-            lambda: h5("results/arrays/k.h5", endless),
-            store("arrays", "k"),
-            "unpacks to more",
-        ),
-        "arrays of 2 GiB, twice": (
-            lambda: h5("results/arrays/k.h5", twice),
-            store("arrays", "k"),
-            "unpacks to more",
-        ),
-        "arrays kept in another file": (
-            lambda: h5("results/arrays/k.h5", outside),
-            store("arrays", "k"),
-            "another file",
-        ),
-        "half a record": (partial(write, "runs/abc/record.json", '{"key": "abc", '), ["show"], "record.json"),
-        "half a failed record": (
-            partial(write, "runs/abc/failed.json", '{"key": "abc", '),
-            ["show"],
-            "failed.json",
-        ),
-        "a figure without a sidecar": (partial(write, "a.png", b"png"), ["show", "a.png"], "sidecar"),
-        "a sidecar that is no JSON": (
-            partial(both, partial(write, "a.png", b"png"), partial(write, "a.json", "{")),
-            ["show", "a.png"],
-            "a.json",
-        ),
-        "a sidecar that is no text": (
-            partial(both, partial(write, "a.png", b"png"), partial(write, "a.json", b"\xff")),
-            ["show", "a.png"],
-            "a.json",
-        ),
-        "no such figure": (None, ["show", "absent.png"], "absent.png"),
-        "a store that is a file": (partial(write, "runs", b""), [*TRAIN, "arm=floor"], "cannot write"),
-    },
-    "notebooks and builds": {
-        "an unknown profile": (None, desk("poster"), "poster"),
-        "data that are not there": (None, desk("quick", "absent.h5"), "absent.h5"),
-        "weights without data": (None, desk("paper", None, "w.pth"), "weights without data"),
-        "a device that is none": (None, desk("quick", "rooms:24", None, "tpu"), "tpu"),
-        "a build from no data": (None, ["build", "--data", "absent.h5"], "absent.h5"),
-        "a build from a web page": (
-            partial(write, "page.h5", HTML),
-            ["build", "--data", "page.h5"],
-            "web page",
-        ),
-        "a build from no weights": (None, ["build", "--weights", "absent.pth"], "absent.pth"),
-    },
+FILES = {  # by name: content, what gives it, or None for a folder
+    "folder.h5": None,
+    "empty.h5": b"",
+    "page.h5": HTML,
+    "cut.h5": half(cached()),
+    "layout.h5": b"\x89HDF\r\n\x1a\n" + bytes(2000),
+    "depthless.h5": cached(depths=None),
+    "floats.h5": cached(depths=np.ones((10, 12, 8), np.float32)),
+    "bytes.h5": cached(depths=np.full((10, 12, 8), 9000, ">u2")),
+    "fewer.h5": cached(depths=np.ones((9, 12, 8), np.uint16)),
+    "unscaled.h5": cached(scale=None),
+    "scalenan.h5": cached(scale=float("nan")),
+    "scale0.h5": cached(scale=0.0),
+    "negative.h5": cached(scale=-0.1),
+    "kilometres.h5": cached(scale=1e30),
+    "black.h5": cached(depths=np.zeros((10, 12, 8), np.uint16)),
+    "untrained.h5": cached(trainNdxs=np.empty(0, int)),
+    "twice.h5": cached(trainNdxs=np.arange(7)),
+    "beyond.h5": cached(testNdxs=np.arange(7, 11)),
+    "images.h5": cached(images_png=[np.zeros(9, np.uint8)] * 10),
+    "large.h5": cached(images_png=[picture(3000, 2000)] * 10),
+    "whole.mat": matlab(),
+    "page.mat": HTML,
+    "five.mat": b"MATLAB 5.0 MAT-file",
+    "cut.mat": half(matlab()),
+    "imageless.mat": matlab(images=None),
+    "ints.mat": matlab(depths=np.ones((10, 8, 6), np.int32)),
+    "axes.mat": matlab(images=np.zeros((6, 8, 3, 10), np.uint8)),
+    "odd.mat": matlab(images=np.zeros((10, 3, 7, 6), np.uint8), depths=np.ones((10, 7, 6), np.float32)),
+    "scenes.mat": matlab(scenes=np.zeros((1, 10))),
+    "millimetres.mat": matlab(depths=np.full((10, 8, 6), 2500, np.float32)),
+    "good.json": b'{"train": [0, 1, 2, 3, 4], "test": [5, 6, 7, 8, 9]}',
+    "brace.json": b"{train",
+    "fractions.json": b'{"train": [0.5], "test": [1]}',
+    "untrained.json": b'{"train": [], "test": [0, 1, 2, 3, 4, 5, 6, 7, 8, 9]}',
+    "from1.json": b'{"train": [1, 2, 3, 4, 5], "test": [6, 7, 8, 9, 10]}',
+    "brackets.json": b"[" * 10**6,
+    "folder.pth": None,
+    "empty.pth": b"",
+    "page.pth": HTML,
+    "page.pth.xz": lzma.compress(HTML),
+    "cut.pth": half(state()),
+    "cut.pth.xz": lambda: lzma.compress(state()(), preset=0)[:-500],
+    "evil.pth": state(value=Evil(FLAG)),
+    "evil.pth.xz": lambda: lzma.compress(state(value=Evil(FLAG))()),
+    "header.safetensors": (2**60).to_bytes(8, "little") + b"{}",
+    "claims.pth": state("fc.weight", torch.zeros(1, 1).expand(2**20, 2**20)),
+    "one.pth": lambda: saved({"conv1.weight": torch.zeros(2)}),
+    "shape.pth": state(value=torch.zeros(3)),
+    "r18.pth": state(),
+    "nan.pth": state(value=torch.full((64,), float("nan"))),
+    "int8.pth": state(CONV, torch.zeros(64, 64, 3, 3, dtype=torch.int8)),
+    "list.pth": lambda: saved([1, 2]),
+    "named.pth": lambda: saved({"net": {"weight": torch.ones(2), "bias": torch.ones(2)}}),
+    "ones.pt": masks(value=torch.ones(64, 64, 3, 3)),
+    "missing.pt": masks(),
+    "another.pt": masks("layer9.0.conv1.weight", torch.ones(2)),
+    "shape.pt": masks(value=torch.ones(1, 2, 3, 4)),
+    "halves.pt": masks(value=torch.full((64, 64, 3, 3), 0.5)),
+    "evil.pt": masks(value=Evil(FLAG)),
+    "weights.pt": state(CONV, torch.full((64, 64, 3, 3), 0.3)),
+    "empty.npz": b"",
+    "page.npz": HTML,
+    "notes.npz": b"notes",
+    "t.npz": ticket(),
+    "cut.npz": half(ticket()),
+    "flipped.npz": ticket(lambda c: c[:900] + bytes([c[900] ^ 1]) + c[901:]),
+    "later.npz": ticket(format="lthdepth ticket 9"),
+    "layers.npz": ticket(layers={"a": [2, 2, 1, 1]}),
+    "claims.npz": ticket(layers={"a": [10**6, 10**6]}),
+    "endless.npz": ticket(layers={"a": [float("inf")]}),
+    "brackets.npz": arrays(meta=np.frombuffer(b"[" * 10**5, np.uint8), bits=np.zeros(1, np.uint8)),
+    "evil.npz": lambda: arrays(a=np.array([Evil(FLAG)], object))(),
+    "order.npz": arrays(**{f"{CONV}_mask": np.ones((2, 2), ">f4")}),
+    "folder.jpg": None,
+    "page.jpg": HTML,
+    "cut.png": half(lambda: picture(400, 300).tobytes()),
+    "huge.png": huge_picture,
+    "long.png": lambda: picture(400, 30).tobytes(),
+    "photo.png": lambda: picture().tobytes(),
+    "a.png": b"png",
+    "a.json": b"{",
+    "b.png": b"png",
+    "cost.json": b"[" * 10**5,
 }
 
-CASES = [(entrance, name) for entrance, inputs in INPUTS.items() for name in inputs]
+ROWS = """
+data | --download
+data absent.mat | absent.mat
+data folder.h5 | folder.h5
+data rooms:2 | rooms:2
+data rooms: | rooms:
+data rooms:-3 | rooms:-3
+data whole.mat --out o.txt | o.txt
+data rooms:24 --out o.h5 | --out
+train --data absent.h5 | absent.h5
+train --data kitchen | kitchen
+train --data rooms:24 --device gpu | gpu
+train --data rooms:24 --device cuda:99 | cuda:99
+sweep everything --data rooms:24 | everything
+sweep quick --data rooms:24 --budget -5 | --budget
+sweep quick --data rooms:24 --budget nan | --budget
+show abcdef | abcdef
+show --study nope | nope
+show absent.png | absent.png
+show b.png | sidecar
+show a.png a.json | a.json
+cost --device cpu --run abcdef | no run abcdef
+cost --device cpu --ticket absent.npz | absent.npz
+cost --device cpu --weights absent.pth | absent.pth
+cost --device cpu --ticket ones.pt | another network
+cost --device cpu --out cost.json | no file of measurements
+TRAIN dropout=0.5 | dropout
+TRAIN epochs | name=value
+TRAIN =3 | unknown setting
+TRAIN seed=one | seed
+TRAIN seed=1.5 | seed
+TRAIN seed=-1 | seed
+TRAIN flip=maybe | flip
+TRAIN arm=magic | arm
+TRAIN arm=omp density=0 | density
+TRAIN arm=omp density=1.5 | density
+TRAIN arm=random density=nan | density
+TRAIN arm=dense density=0.5 | density
+TRAIN arm=omp density=1e-12 | keeps none
+TRAIN arm=imp density=0.5 | 0.8^k
+TRAIN epochs=0 | epochs
+TRAIN batch=1 | batch
+TRAIN batch=100 | batch
+TRAIN height=16 | height
+TRAIN lr_encoder=inf | lr_encoder
+TRAIN lr_decoder=-1 | lr_decoder
+TRAIN momentum=1 | momentum
+TRAIN loss=huber | loss
+TRAIN precision=float8 | precision
+TRAIN holdout=false patience=2 | patience
+TRAIN arm=file | mask file
+TRAIN --photos some | arm logits
+TRAIN --frames 4 4 | rooms:N
+TRAIN lr_encoder=1e30 lr_decoder=1e30 | diverged
+data empty.h5 | is empty
+data page.h5 | web page
+data cut.h5 | cut.h5
+data layout.h5 | layout.h5
+data depthless.h5 | depths
+data floats.h5 | depths
+data bytes.h5 | depths
+data fewer.h5 | images
+data unscaled.h5 | scale
+data scalenan.h5 | scale
+data scale0.h5 | scale
+data negative.h5 | scale
+data kilometres.h5 | scale
+data black.h5 | no valid depth
+data untrained.h5 | trainNdxs
+data twice.h5 | exactly once
+data beyond.h5 | frame 10
+data images.h5 | frame 0
+data large.h5 | frame 0
+data page.mat | web page
+data five.mat | MATLAB 5
+data cut.mat | cut.mat
+data imageless.mat | images
+data ints.mat | depths
+data axes.mat | images
+data odd.mat | even
+data scenes.mat | scenes
+data whole.mat | official split does not fit
+data millimetres.mat --splits good.json --out o.h5 | metres
+data whole.mat --splits absent.json --out o.h5 | absent.json
+data whole.mat --splits brace.json --out o.h5 | brace.json
+data whole.mat --splits fractions.json --out o.h5 | whole numbers
+data whole.mat --splits untrained.json --out o.h5 | 0 train
+data whole.mat --splits from1.json --out o.h5 | frame 10
+data whole.mat --splits brackets.json --out o.h5 | brackets.json
+TRAIN --weights absent.pth | no weights file absent.pth
+TRAIN --weights folder.pth | folder.pth
+TRAIN --weights empty.pth | empty.pth cannot be read
+TRAIN --weights page.pth | web page
+TRAIN --weights page.pth.xz | web page
+TRAIN --weights cut.pth | cut.pth
+TRAIN --weights cut.pth.xz | cut short
+TRAIN --weights evil.pth | nothing in it was run
+TRAIN --weights evil.pth.xz | nothing in it was run
+TRAIN --weights header.safetensors | header too large
+TRAIN --weights claims.pth | unpacks to more
+TRAIN --weights one.pth | does not fit
+TRAIN --weights shape.pth | bn1.bias is (3,) there, and (64,)
+TRAIN --weights r18.pth backbone=resnet50 | holds a resnet18
+TRAIN --weights nan.pth | not finite
+TRAIN --weights int8.pth | layer1.0.conv1.weight as int8
+TRAIN --weights list.pth | in a list
+TRAIN --weights named.pth | named weight, bias
+TRAIN --weights IMAGENET1K_V9 | IMAGENET1K_V9
+TRAIN --ticket absent.pt | no ticket or mask file absent.pt
+TRAIN --ticket missing.pt | has no mask for layer1.0.conv1.weight
+TRAIN --ticket another.pt | layer9
+TRAIN --ticket shape.pt | (1, 2, 3, 4)
+TRAIN --ticket halves.pt | other than 0 and 1
+TRAIN --ticket evil.pt | nothing in it was run
+TRAIN --ticket weights.pt | holds no masks
+TRAIN --ticket list.pth | holds no masks
+TRAIN --ticket empty.npz | empty.npz
+TRAIN --ticket page.npz | page.npz
+TRAIN --ticket cut.npz | cut.npz
+TRAIN --ticket flipped.npz | flipped.npz
+TRAIN --ticket evil.npz | evil.npz
+TRAIN --ticket order.npz | order.npz
+ticket show later.npz | this version reads
+ticket show layers.npz | damaged
+ticket show claims.npz | damaged
+ticket show endless.npz | damaged
+ticket show brackets.npz | damaged
+ticket show t.npz --picture p.nope | p.nope
+ticket draw n.npz --arm imp | imp
+ticket draw notes.npz | notes.npz
+ticket draw n.txt | n.txt
+ticket convert ones.pt | --out
+predict --run abcdef absent.jpg | absent.jpg
+predict --run abcdef folder.jpg | folder.jpg
+predict --run abcdef page.jpg | cannot be decoded
+predict --run abcdef cut.png | cannot be decoded
+predict --run abcdef huge.png | million pixels
+predict --run abcdef long.png | 400×30
+predict --run abcdef photo.png | no run abcdef
+build --data absent.h5 | absent.h5
+build --data page.h5 | web page
+build --weights absent.pth | absent.pth
+"""
+ROWS = [row.split(" | ") for row in ROWS.strip().splitlines()]
+
+
+def line(**change):
+    record = {"key": "k", "study": "own", "arm": "dense", "density": 1.0, "seed": 0, "data": {}, "init": {}}
+    record |= {"config": {"height": 8, "width": 8}} | change
+    return (json.dumps({k: v for k, v in record.items() if v is not None}) + "\n").encode()
+
+
+RECORDS = [  # file, content, words
+    ("results/runs.jsonl", b"not json\n", "line 1"),
+    ("results/runs.jsonl", b"\xff\xfe\x00{\n", "line 1"),
+    ("results/runs.jsonl", b"[" * 10**5, "line 1"),
+    ("results/runs.jsonl", line(seed=None), "line 1"),
+    ("results/runs.jsonl", line(density="all"), "line 1"),
+    ("results/runs.jsonl", line(config={}), "line 1"),
+    ("results/runs.jsonl", line(test={"full": "good"}), "line 1"),
+    ("results/runs.jsonl", line(science_version="new"), "line 1"),
+    ("results/runs.jsonl", line(init={"name": "<script>"}), "line 1"),
+    ("results/runs.jsonl", line(key="../../x"), "line 1"),
+    ("results/runs.jsonl", line(sha256="0" * 64), "was changed"),
+    ("results/runs.jsonl", line(arm="quantum"), "later version"),
+    ("results/runs.jsonl", line(science_version=99), "later version"),
+    ("results/runs.jsonl", line(status="failed"), "failed, not finished"),
+    ("results/failed.jsonl", line(status="finished"), "finished, not failed"),
+    ("runs/abc/record.json", b'{"key": "abc", ', "record.json"),
+    ("runs/abc/failed.json", b'{"key": "abc", ', "failed.json"),
+]

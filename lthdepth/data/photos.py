@@ -1,4 +1,4 @@
-"""Pictures as people see them, and sets of unlabelled photos, on which the pre-training function is matched."""
+"""Pictures as people see them, and sets of unlabelled photos, on which logits are matched."""
 
 import hashlib
 import io
@@ -78,13 +78,14 @@ def load(source, side=SIDE, progress=True):
     """Read photos; their central squares, resized.
 
     Args:
-        source: a folder, searched with its subfolders for .jpg, .jpeg and .png, or an HDF5 file with one image file a row
-            in `images_jpeg` or `images_png`. Of more than `MOST`, evenly spaced ones are taken.
+        source: a folder, searched with its subfolders for .jpg, .jpeg and .png, or an HDF5 file with one image file
+            a row in `images_jpeg` or `images_png`. Of more than `MOST`, evenly spaced ones are taken.
         side: of the squares, pixels.
         progress: show a bar.
 
     Raises:
-        UserError: no photo there, one that does not decode, or a data set of frames, whose test frames must not be used.
+        UserError: no photo there, one that does not decode, or a data set of frames, whose test frames must not be
+            used.
     """
     path = Path(source)
     if path.is_dir():

@@ -15,8 +15,8 @@ from ..files import read_tensors, unwrap
 KNOWN = {
     "a0191640fee0f955": (
         "pqf",
-        "ResNet-50, ImageNet-1k supervised, quantised by Permute-Quantize-Finetune and decoded (Martinez et al. 2021); "
-        "72.2 % top-1",
+        "ResNet-50, ImageNet-1k supervised, quantised by Permute-Quantize-Finetune and decoded (Martinez et al. "
+        "2021); 72.2 % top-1",
     ),
     "4e7ffe9d48255ab9": (
         "ktb",
@@ -27,7 +27,7 @@ KNOWN = {
 NAMED = re.compile(r"DEFAULT|IMAGENET\w*")  # names of torchvision's weights
 BACKBONES = ("resnet50", "resnet34", "resnet18")
 COUNTER = "num_batches_tracked"  # of batch norm: nothing that is computed depends on it
-RESNET = re.compile(r"(conv|bn|layer)\d|fc\.")  # what else is behind the same prefix is another head
+RESNET = re.compile(r"(conv|bn|layer)\d|fc\.")  # not heads beside it
 
 
 @dataclass(frozen=True, eq=False)
@@ -36,7 +36,8 @@ class Initial:
 
     state: torchvision state dict without `fc`, float32, or None for a random encoder drawn from the run's seed.
     classifier: `{"fc.weight", "fc.bias"}` of the same network, or None where the source has none.
-    name, description: what they are; fingerprint: hash of names, shapes and values of `state`, independent of the file format.
+    name, description: what they are.
+    fingerprint: hash of names, shapes and values of `state`, independent of the file format.
     """
 
     state: dict | None
@@ -69,13 +70,13 @@ def load(source, backbone=None):
 
     Args:
         source: None or "none"; a name of torchvision's weights enum such as "IMAGENET1K_V1" (downloaded by torchvision
-            on first use); or a file of a ResNet with torchvision's or Hugging Face's names, in whatever `files.unwrap`
-            takes away: `.pth`, `.pt`, `.ckpt`, `.safetensors`, packed by xz or not.
+            on first use); or a file of a ResNet with torchvision's or Hugging Face's names, in whatever
+            `files.unwrap` takes away: `.pth`, `.pt`, `.ckpt`, `.safetensors`, packed by xz or not.
         backbone: architecture the weights must have; None takes the one they fit.
 
     Raises:
-        UserError: no such file, no ResNet, another architecture, values that are not finite floating-point numbers, a
-            failed download.
+        UserError: no such file, no ResNet, another architecture, values that are not finite floating-point
+            numbers, a failed download.
     """
     check(source)
     if source in (None, "none"):
@@ -85,9 +86,8 @@ def load(source, backbone=None):
     path = Path(source)
     state, where = _network(path)
     if odd := [k for k, v in state.items() if not (v.is_floating_point() or k.endswith(COUNTER))]:
-        raise UserError(
-            f"{path} holds {odd[0]} as {_type(state[odd[0]])}: give weights as floating-point numbers, not quantised."
-        )
+        kind = _type(state[odd[0]])
+        raise UserError(f"{path} holds {odd[0]} as {kind}: give floating-point numbers, not quantised.")
     found = _architecture(state, path)
     if backbone and found != backbone:
         raise UserError(f"{path} holds a {found}, but the backbone is {backbone}; change one of the two.")
@@ -158,7 +158,8 @@ def _torchvision(name, backbone):
         state = enum.get_state_dict(progress=True, check_hash=True)
     except (OSError, RuntimeError) as error:  # a RuntimeError where the file is not what it should be
         raise UserError(
-            f"could not download torchvision's {name} for {backbone} ({error}); get {enum.url} by hand and give the file."
+            f"could not download torchvision's {name} for {backbone} ({error}); "
+            f"get {enum.url} by hand and give the file."
         ) from None
     state, classifier = _parts(state)
     state = {k: state[k] for k in _expected(backbone)}

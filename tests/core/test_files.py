@@ -1,4 +1,4 @@
-"""Files are whole or absent, damage is told, locks end with their process, and what wraps a network is taken away."""
+"""Files are whole or absent, damage is told, locks end with their process, a network is taken out of its wraps."""
 
 import errno
 import os
