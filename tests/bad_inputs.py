@@ -301,7 +301,7 @@ data untrained.h5 | trainNdxs
 data twice.h5 | exactly once
 data beyond.h5 | frame 10
 data images.h5 | frame 0
-data large.h5 | frame 0
+data large.h5 | 3000 x 2000
 data page.mat | web page
 data five.mat | MATLAB 5
 data cut.mat | cut.mat
