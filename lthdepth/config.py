@@ -15,12 +15,15 @@ ARMS = {
     "random": "random",  # as many, drawn uniformly
     "imp": "IMP",  # iterative magnitude pruning on the task, rewound to the pre-trained weights
     "lrr": "IMP, rate rewinding",  # the same, but only the schedule starts anew
-    "gradual": "gradual magnitude",  # pruned within the one run, by the weights as they train (Zhu & Gupta 2017)
+    # pruned within the one run, by the weights as they train (Zhu & Gupta 2017)
+    "gradual": "gradual magnitude",
     "fisher": "Fisher",  # the largest w² times squared gradient in the trained dense run, rewound
     "lamp": "LAMP",  # the largest layer-adaptive magnitudes of the pre-trained encoder (Lee et al. 2021)
-    "distilled": "one-shot, distilled",  # one-shot magnitude, learning from the dense run of the same seed too
+    # one-shot magnitude, learning from the dense run of the same seed too
+    "distilled": "one-shot, distilled",
     "shuffled": "layer-shuffled",  # as many a layer as one-shot magnitude, at random places
-    "uniform": "uniform",  # the same density in every layer, as Gale et al. (2019), the largest weights of each
+    # the same density in every layer, as Gale et al. (2019), the largest weights of each
+    "uniform": "uniform",
     "erk": "ERK",  # Erdős–Rényi-kernel densities, the largest weights of each layer
     "reinit": "re-initialised",  # the one-shot magnitude ticket over a random encoder
     "permuted": "permuted values",  # the one-shot magnitude ticket, its values in another order
@@ -64,8 +67,9 @@ def _of(default, names, help):
 class Config:
     """One run. Data, initial weights and a ticket file are no part of it; their fingerprints join the key.
 
-    The defaults are frozen: a key is the hash of the fields that differ from them (`runs.key`), so a new field whose
-    default means "as before" leaves every recorded run findable, and an old default must never change.
+    The defaults are frozen: a key is the hash of the fields that differ from them (`runs.key`), so a new
+    field whose default means "as before" leaves every recorded run findable, and an old default must never
+    change.
 
     Raises:
         UserError: a field is outside its range.
@@ -190,7 +194,9 @@ class Config:
                 raise UserError(f"{name} must be {wanted}; got {getattr(self, name)!r}.")
 
     def canonical(self):
-        """JSON text of the fields that differ from their defaults, sorted by name: what a run's key is made from."""
+        """JSON text of the fields that differ from their defaults, sorted by name: what a run's key is made
+        from.
+        """
         given = {
             f.name: getattr(self, f.name)
             for f in dataclasses.fields(self)
@@ -223,7 +229,8 @@ class Config:
         """Change a configuration by texts such as `["epochs=5", "flip=false"]`.
 
         Raises:
-            UserError: no `=`, an unknown setting, a value that does not read as the setting's type, or out of range.
+            UserError: no `=`, an unknown setting, a value that does not read as the setting's type, or out of
+            range.
         """
         config, changes = start or cls(), {}
         for text in settings:
@@ -260,7 +267,8 @@ def rounds(density):
     return k
 
 
-# The published setting: Laina's network as the paper under test says it was trained (its code had defects too).
+# The published setting: Laina's network as the paper under test says it was trained (its code had defects
+# too).
 PUBLISHED = Config(
     optimiser="sgd", lr_encoder=1e-4, lr_decoder=2e-3, momentum=0.9, weight_decay=0.01, batch=50, epochs=10
 )

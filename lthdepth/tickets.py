@@ -1,7 +1,7 @@
 """Drawing tickets: which weights to keep. Every function goes from weights, or a ticket, to a ticket.
 
-Counts are exact: a density d of n weights keeps round(d n). Among equal magnitudes at a threshold the first in network
-order are kept.
+Counts are exact: a density d of n weights keeps round(d n). Among equal magnitudes at a threshold the first
+in network order are kept.
 """
 
 import numpy as np
@@ -42,7 +42,8 @@ def random(weights, density, seed):
 
 
 def iterate(ticket, weights, density, after="training"):
-    """One round of iterative magnitude pruning: the survivors of `ticket` with the largest trained |w| (Frankle & Carbin 2019).
+    """One round of iterative magnitude pruning: the survivors of `ticket` with the largest trained |w|
+    (Frankle & Carbin 2019).
 
     Args:
         ticket: of the round before.
@@ -79,8 +80,9 @@ def shuffled(ticket, seed):
 def uniform(weights, density):
     """The same density in every layer, the largest magnitudes of each.
 
-    This is also the layer-wise profile of the ResNet-50s that Gale et al. (2019) pruned while they trained on ImageNet: the
-    published masks keep the same share of each of the 52 layers, to a weight or two in a thousand.
+    This is also the layer-wise profile of the ResNet-50s that Gale et al. (2019) pruned while they trained on
+    ImageNet: the published masks keep the same share of each of the 52 layers, to a weight or two in a
+    thousand.
     """
     shares = {k: 1.0 for k in weights}
     return _layerwise(
@@ -89,9 +91,11 @@ def uniform(weights, density):
 
 
 def erk(weights, density):
-    """Erdős–Rényi-kernel densities (Evci et al. 2020): proportional to (inputs + outputs + kernel sides) / (their product).
+    """Erdős–Rényi-kernel densities (Evci et al. 2020): proportional to (inputs + outputs + kernel sides) /
+    (their product).
 
-    Small layers stay denser; a layer whose share would exceed 1 is kept whole. The largest magnitudes of each layer.
+    Small layers stay denser; a layer whose share would exceed 1 is kept whole. The largest magnitudes of each
+    layer.
     """
     shares = {k: sum(v.shape) / v.numel() for k, v in weights.items()}
     return _layerwise(weights, _allocate(weights, shares, density), [{"drawn": "ERK", "density": density}])
@@ -100,8 +104,8 @@ def erk(weights, density):
 def lamp(weights, density):
     """Layer-adaptive magnitude ticket (Lee et al. 2021, eq. 1): the largest of a global score.
 
-    The score of a weight is its square over the sum of the squares of its layer that are at least as large, so that
-    the largest of every layer scores 1 and no layer is lost.
+    The score of a weight is its square over the sum of the squares of its layer that are at least as large,
+    so that the largest of every layer scores 1 and no layer is lost.
     """
     scores = []
     for v in weights.values():
@@ -115,10 +119,12 @@ def lamp(weights, density):
 
 
 def fisher(weights, squares, density):
-    """The largest w² E[g²]: what the loss would rise by without each weight, to second order (Theis et al. 2018, eq. 5).
+    """The largest w² E[g²]: what the loss would rise by without each weight, to second order (Theis et al.
+    2018, eq. 5).
 
     Args:
-        weights: `{name: tensor}` of a trained network; squares: `{name: tensor}` of mean squared gradients there.
+        weights: `{name: tensor}` of a trained network; squares: `{name: tensor}` of mean squared gradients
+            there.
         density: kept fraction of all of them, in (0, 1].
     """
     scores = np.concatenate([_magnitudes(v) ** 2 * _magnitudes(squares[k]) for k, v in weights.items()])
@@ -129,8 +135,8 @@ def fisher(weights, squares, density):
 def gradual(density, step, steps):
     """Density at which gradual pruning prunes before a step, or None where it does not.
 
-    It falls from 1 to `density` along the cubic of Zhu & Gupta (2017, eq. 1), d + (1 - d) (1 - t)³, in at most 40 stages
-    over the first two thirds of the steps; in the last third the ticket stays.
+    It falls from 1 to `density` along the cubic of Zhu & Gupta (2017, eq. 1), d + (1 - d) (1 - t)³, in at
+    most 40 stages over the first two thirds of the steps; in the last third the ticket stays.
     """
     last = min(max(1, 2 * steps // 3), steps - 1)
     if step == last:
@@ -142,7 +148,9 @@ def gradual(density, step, steps):
 
 
 def _allocate(weights, shares, density):
-    """Counts of weights a layer, in proportion to `shares`, none above its size, with the exact total of `density`."""
+    """Counts of weights a layer, in proportion to `shares`, none above its size, with the exact total of
+    `density`.
+    """
     sizes = np.array([v.numel() for v in weights.values()])
     wanted = np.array([shares[k] for k in weights])
     total = count(density, sizes.sum())

@@ -10,7 +10,7 @@ weights = None  # none, IMAGENET1K_V1 ..., or a file with a ResNet state dict
 device = "auto"  # auto, cpu or cuda
 
 # %%
-from lthdepth.analysis import verdict as plan
+from lthdepth.analysis import budget as plan
 from lthdepth.config import ARMS, PUBLISHED_FLOOR
 from lthdepth.inference import predict
 from lthdepth.paper import curves, figures, findings, plots, tables, viewer

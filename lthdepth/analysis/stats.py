@@ -1,7 +1,7 @@
 """The statistics of a verdict: is a ticket worse than the dense network by more than a margin?
 
-Everything works from records and their per-image error sums; differences are ticket minus dense of one seed, in metres
-of rms, so that positive is worse.
+Everything works from records and their per-image error sums; differences are ticket minus dense of one seed,
+in metres of rms, so that positive is worse.
 """
 
 from dataclasses import dataclass
@@ -18,7 +18,8 @@ RESAMPLES = 9999
 class Test:
     """Outcome of a one-sided test of non-inferiority.
 
-    mean, sd: of the paired differences; upper: their one-sided 95 % confidence bound; p: of "worse by the margin or more".
+    mean, sd: of the paired differences; upper: their one-sided 95 % confidence bound; p: of "worse by the
+        margin or more".
     """
 
     n: int
@@ -57,13 +58,15 @@ def pair(table, arm, density, metric="rms", against="dense"):
         )
     if not (np.isfinite(one).all() and np.isfinite(two).all()):
         raise ValueError(
-            f"a {metric} of {arm} or {against} is not finite: leaving out its seed would be a choice by result"
+            f"a {metric} of {arm} or {against} is not finite: leaving out its seed would be a choice by "
+            f"result"
         )
     return (one - two).dropna().sort_index()
 
 
 def non_inferiority(differences, margin=MARGIN):
-    """One-sided paired t test of "the mean difference is `margin` or more" (Schuirmann 1987, one half of TOST).
+    """One-sided paired t test of "the mean difference is `margin` or more" (Schuirmann 1987, one half of
+    TOST).
 
     Raises:
         ValueError: fewer than two pairs: one run has no spread, and no test can be made.
@@ -95,7 +98,9 @@ def sign_flip(differences):
 
 
 def chen(ticket, dense):
-    """The rule of Chen et al. (2021): a ticket wins if its mean error is within one standard deviation of dense."""
+    """The rule of Chen et al. (2021): a ticket wins if its mean error is within one standard deviation of
+    dense.
+    """
     return bool(np.mean(ticket) <= np.mean(dense) + np.std(dense, ddof=1))
 
 
@@ -109,7 +114,8 @@ def interval(differences, level=0.95):
 
 
 def bca(differences, level=0.95):
-    """BCa bootstrap interval (Efron 1987) of the mean difference over seeds: `(low, high)`; nan for fewer than three.
+    """BCa bootstrap interval (Efron 1987) of the mean difference over seeds: `(low, high)`; nan for fewer
+    than three.
 
     With a handful of seeds it is too narrow: see its coverage in `benchmarks/statistics.csv`.
     """
@@ -123,8 +129,8 @@ def bca(differences, level=0.95):
 def over_scenes(ticket, dense, scene, level=0.95):
     """BCa bootstrap interval of the mean difference in pooled rms when the test scenes were others.
 
-    Frames of one scene resemble each other, so whole scenes are drawn, not frames. The networks stay the same: it says
-    nothing of other seeds.
+    Frames of one scene resemble each other, so whole scenes are drawn, not frames. The networks stay the
+    same: it says nothing of other seeds.
 
     Args:
         ticket, dense: error sums `(seeds, N, 7)` of `metrics.error_sums`, paired by seed.
@@ -170,7 +176,8 @@ def holm(p):
 
 
 def crossing(densities, differences, margin=MARGIN):
-    """Smallest density before a curve of losses first exceeds the margin on the way down, interpolated on log density.
+    """Smallest density before a curve of losses first exceeds the margin on the way down, interpolated on log
+    density.
 
     The curve starts at the dense network: density 1, loss 0.
 
@@ -191,14 +198,15 @@ def crossing(densities, differences, margin=MARGIN):
 
 
 def break_even(densities, differences, margin=MARGIN, level=0.95):
-    """Break-even density with a confidence interval: `(density, low, high)`; 0 stands for "below the smallest level".
+    """Break-even density with a confidence interval: `(density, low, high)`; 0 stands for "below the smallest
+    level".
 
-    The interval holds the densities at which the t interval of the mean loss holds the margin: from `high` upwards the
-    loss is shown to be below the margin, and below `low` to be above it.
+    The interval holds the densities at which the t interval of the mean loss holds the margin: from `high`
+    upwards the loss is shown to be below the margin, and below `low` to be above it.
 
     Args:
-        densities: `(K,)`; differences: K arrays of paired differences, a value a seed; their lengths may differ. A
-            level with one seed shows nothing.
+        densities: `(K,)`; differences: K arrays of paired differences, a value a seed; their lengths may
+            differ. A level with one seed shows nothing.
     """
     bounds = [interval(d, level) if len(d) > 1 else (-np.inf, np.inf) for d in differences]
     curves = [np.mean(d) for d in differences], [low for low, _ in bounds], [high for _, high in bounds]

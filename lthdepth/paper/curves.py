@@ -27,24 +27,31 @@ OTHERS = {  # line styles of the published tasks: classification grey
     "VOC 2012 segmentation": {"color": "#C51B7D", "ls": "--"},
 }
 TRANSFER = (
-    "Dots are runs, lines their mean over seeds, bands one standard deviation where there are two or more; diamonds mark the "
+    "Dots are runs, lines their mean over seeds, bands one standard deviation where there are two or more; "
+    "diamonds mark the "
     "break-even density, squares other networks that are not pruned."
 )
 BESIDE = (
-    "Change relative to each task's dense network; dashed: published, read off the figures of Chen et al. (2021), means of three "
-    "runs of accuracy, AP and mIoU. Left: tickets that follow from the pre-training; right: tickets found on the task itself, and "
-    "single results of other studies (violet: depth, grey: classification; triangles IMP and LTH, squares LTH-T, cross random)."
+    "Change relative to each task's dense network; dashed: published, read off the figures of Chen et al. "
+    "(2021), means of three "
+    "runs of accuracy, AP and mIoU. Left: tickets that follow from the pre-training; right: tickets found on "
+    "the task itself, and "
+    "single results of other studies (violet: depth, grey: classification; triangles IMP and LTH, squares "
+    "LTH-T, cross random)."
 )
 DIFFERENCES = (
-    "Dots: single seeds; bars: 95 % t interval of the mean over seeds, where there are two or more; pale bars: 95 % interval over "
+    "Dots: single seeds; bars: 95 % t interval of the mean over seeds, where there are two or more; pale "
+    "bars: 95 % interval over "
     "test scenes; dashed: the margin. The axis is linear around zero and logarithmic outside the grey band."
 )
 
 
 BUDGETS = {2: "#9ECAE1", 6: "#3182BD", 18: "#08306B", 24: "#756BB1", 100: "#54278F"}  # the longer, the darker
 HEADLINE = (
-    "Left: test rms of the one-shot magnitude ticket minus that of the dense network of the same seed and budget, in "
-    "metres; dots are seeds, lines their mean, dashed the margin. Diamonds: where the mean first exceeds the margin. "
+    "Left: test rms of the one-shot magnitude ticket minus that of the dense network of the same seed and "
+    "budget, in "
+    "metres; dots are seeds, lines their mean, dashed the margin. Diamonds: where the mean first exceeds the "
+    "margin. "
 )
 
 
@@ -52,7 +59,8 @@ def budgets(verdict):
     """The headline: what a ticket loses at every budget, and the break-even density against the budget.
 
     Args:
-        verdict: `verdict.Verdict`. Left, the loss of `verdict.CURVE` against the weights kept, a line a budget; right,
+        verdict: `verdict.Verdict`. Left, the loss of `verdict.CURVE` against the weights kept, a line a
+            budget; right,
         where at least two budgets are known, the break-even density of each with its interval and every seed.
     """
     rows = verdict.movement
@@ -96,7 +104,9 @@ def budgets(verdict):
 
 
 def _against_budget(ax, rows):
-    """Break-even density against the budget: seeds as dots that lines join, the mean as a diamond with its interval."""
+    """Break-even density against the budget: seeds as dots that lines join, the mean as a diamond with its
+    interval.
+    """
     for seed in sorted(set().union(*rows.by_seed)):
         points = [
             (r.epochs, 100 * (r.by_seed[seed] or r.smallest)) for r in rows.itertuples() if seed in r.by_seed
@@ -119,7 +129,9 @@ def _against_budget(ax, rows):
 
 
 def cost(records, frames=795):
-    """Test rms against all training images that a run costs, earlier rounds included: a marker an arm, at 1.80 %."""
+    """Test rms against all training images that a run costs, earlier rounds included: a marker an arm, at
+    1.80 %.
+    """
     rows = [r for r in records if r and r.get("test") and (r["density"] == 1 or r["density"] < 0.02)]
     if len({r["arm"] for r in rows}) < 3:
         return None
@@ -149,7 +161,8 @@ def cost(records, frames=795):
 
 
 def transfer(records, metric="rms", average="pooled", analysis=None):
-    """A test metric against the remaining weights: a line an arm (mean over seeds, band of one sd, a dot a run).
+    """A test metric against the remaining weights: a line an arm (mean over seeds, band of one sd, a dot a
+    run).
 
     Args:
         records: of one study; metric, average: as in `metrics`.
@@ -223,10 +236,11 @@ def others():
 
 
 def beside_published(records, metric="rms"):
-    """What pruning costs here and in other tasks, as change relative to each task's dense network, positive is worse.
+    """What pruning costs here and in other tasks, as change relative to each task's dense network, positive
+    is worse.
 
-    Left: tickets that come from the pre-training, right: tickets found on the task itself. Of `metric` a rise is worse, of
-    the published ones (accuracy, AP, mIoU) a fall. None without a ticket of ours.
+    Left: tickets that come from the pre-training, right: tickets found on the task itself. Of `metric` a rise
+    is worse, of the published ones (accuracy, AP, mIoU) a fall. None without a ticket of ours.
     """
     table = scores(records)
     if table.empty or not set(table.arm) & {"omp", "logits", "imp"}:

@@ -3,21 +3,26 @@
 import pandas as pd
 
 from ..analysis import stats
-from ..analysis import verdict as plan
+from ..analysis import budget as plan
 from ..analysis.verdict import broke
 from ..config import ARMS
 from ..runs.run import ROOT, label
 from . import curves, tables
 
 TICKETS = (
-    "Mean ± sd of the paired differences; 95 % intervals over seeds by Student's t and by the BCa bootstrap, and over test scenes "
-    f"(bootstrap of whole scenes); p of non-inferiority with a margin of {stats.MARGIN:.3f} m, adjusted by Holm over the arms of a "
-    "density except for the primary endpoint; p of equivalence within the margin; p of the sign-flip test of no difference; "
+    "Mean ± sd of the paired differences; 95 % intervals over seeds by Student's t and by the BCa bootstrap, "
+    "and over test scenes "
+    f"(bootstrap of whole scenes); p of non-inferiority with a margin of {stats.MARGIN:.3f} m, adjusted by "
+    f"Holm over the arms of a "
+    "density except for the primary endpoint; p of equivalence within the margin; p of the sign-flip test of "
+    "no difference; "
     "whether the mean is within one standard deviation of dense (Chen et al. 2021)."
 )
 BREAK_EVEN = (
-    f"The density at which the mean loss first exceeds {stats.MARGIN:.3f} m on the way down, interpolated on log density; the interval "
-    "holds the densities at which the 95 % t interval of the mean loss holds the margin. Last column: the test passes at every "
+    f"The density at which the mean loss first exceeds {stats.MARGIN:.3f} m on the way down, interpolated on "
+    f"log density; the interval "
+    "holds the densities at which the 95 % t interval of the mean loss holds the margin. Last column: the "
+    "test passes at every "
     "level down to it."
 )
 SIMULATED = (
@@ -30,7 +35,8 @@ def abstract(desk):
     if desk.profile == "quick":
         data = tables.DATA.get(desk.frames.name, desk.frames.name)
         return (
-            f"This is a quick build on {data}, trained just now: a demonstration, which says nothing about the question. "
+            f"This is a quick build on {data}, trained just now: a demonstration, which says nothing about "
+            f"the question. "
             f"What it would say of these few runs: {desk.verdict.break_even()}"
         )
     keys = " ".join(r["key"] for r in desk.shown if r)
@@ -39,15 +45,20 @@ def abstract(desk):
         records = desk.records("paper")
         done = sum(r is not None for r in records)
         answer += (
-            f" These are small runs from before the analysis plan; of the plan's {len(records)} runs {done} are recorded, and they "
+            f" These are small runs from before the analysis plan; of the plan's {len(records)} runs {done} "
+            f"are recorded, and they "
             "take this place as soon as they show a curve."
         )
     return (
         f"{answer} "
-        "Networks that estimate depth from one photo start from an encoder trained to classify ImageNet. We prune that encoder, "
-        "train what is left on NYU Depth V2 and compare it with the dense network of the same seed and the same training, "
-        "against a margin fixed beforehand. A study before us asked the question at 1.8 % and called its result inconclusive: "
-        "neither of its networks was clearly better than predicting the mean depth map, and at that floor nothing can be "
+        "Networks that estimate depth from one photo start from an encoder trained to classify ImageNet. We "
+        "prune that encoder, "
+        "train what is left on NYU Depth V2 and compare it with the dense network of the same seed and the "
+        "same training, "
+        "against a margin fixed beforehand. A study before us asked the question at 1.8 % and called its "
+        "result inconclusive: "
+        "neither of its networks was clearly better than predicting the mean depth map, and at that floor "
+        "nothing can be "
         "seen of pruning (chapter 5)."
     )
 
@@ -94,7 +105,8 @@ def made(desk):
     return (
         f"The {done} runs shown {plan}; settings were chosen on validation scenes, nothing on test frames. "
         "Runs of one seed share the decoder's start, the order of the frames and the "
-        "augmentation, so that tickets and dense networks are compared in pairs. Every number and figure here is rendered from "
+        "augmentation, so that tickets and dense networks are compared in pairs. Every number and figure "
+        "here is rendered from "
         "recorded runs: each says which below it, and `./build.sh` makes all of it again."
     )
 
@@ -264,7 +276,8 @@ def protocols(found):
 
 
 def simulated(path=ROOT / "benchmarks" / "statistics.csv"):
-    """The simulated coverage, size and power of the statistics: what `benchmarks/simulate.py` wrote, ready to print.
+    """The simulated coverage, size and power of the statistics: what `benchmarks/simulate.py` wrote, ready to
+    print.
 
     Of the seeds, those of the primary endpoint; the file has more, and the power of equivalence.
     """

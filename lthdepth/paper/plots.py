@@ -1,4 +1,6 @@
-"""The pictures of the paper. Every function takes records or arrays and returns a matplotlib figure, or None for nothing."""
+"""The pictures of the paper. Every function takes records or arrays and returns a matplotlib figure, or None
+for nothing.
+"""
 
 import math
 
@@ -53,7 +55,8 @@ def frames(summary, columns=4):
 def histograms(description):
     """Distribution of depth in each split, as shares of its pixels in 0.2 m bins.
 
-    Not in the 0.1 m of the description: depth of 8 bits comes in steps of 4 cm, two or three of which fall into such a bin.
+    Not in the 0.1 m of the description: depth of 8 bits comes in steps of 4 cm, two or three of which fall
+    into such a bin.
     """
     figure, ax = plt.subplots(figsize=(5.6, 3.1))
     for split, colour in zip(("train", "validation", "test"), ("black", "#009E73", "#0072B2"), strict=True):

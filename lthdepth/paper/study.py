@@ -23,7 +23,8 @@ CHECKPOINT = (
     60.0  # least seconds between two checkpoints: shorter epochs are quicker trained again than written
 )
 
-# `pretraining.fingerprint` of the recorded runs of the arm "logits": pqf's classifier and one ImageNet photo of each class.
+# `pretraining.fingerprint` of the recorded runs of the arm "logits": pqf's classifier and one ImageNet photo
+# of each class.
 LOGITS = "db099977a78df6ab"
 
 
@@ -31,14 +32,15 @@ class Desk:
     """Where a notebook asks for records: the data, weights, device and store of one profile.
 
     Args:
-        profile: "quick" (small, trained here, by default on built-in rooms without pre-training) or "paper" (looked up
-            in the records; what is missing is trained only where data are given).
+        profile: "quick" (small, trained here, by default on built-in rooms without pre-training) or "paper"
+            (looked up in the records; what is missing is trained only where data are given).
         data: source of frames as `data.load`; None: rooms for quick, nothing for paper.
         weights: source of encoder weights as `weights.load`.
         device: "auto", "cpu", "cuda".
 
     Attributes:
-        frames: `frames.Frames`, or None where a paper build has no data; initial: `weights.Initial` or None alike.
+        frames: `frames.Frames`, or None where a paper build has no data; initial: `weights.Initial` or None
+            alike.
 
     Raises:
         UserError: an unknown profile, or data or weights that cannot be read.
@@ -155,13 +157,15 @@ class Desk:
         return self.store.failed()
 
     def basis(self, name):
-        """The data and initial weights behind a study's recorded and failed runs, since a run's key depends on both.
+        """The data and initial weights behind a study's recorded and failed runs, since a run's key depends
+        on both.
 
-        Where runs with several sets are recorded, the set with the most runs counts; where the study has none yet, the
-        set with the most runs of all studies made for the paper.
+        Where runs with several sets are recorded, the set with the most runs counts; where the study has none
+        yet, the set with the most runs of all studies made for the paper.
 
         Returns:
-            `(data, init, others)`: fingerprints, None where nothing is recorded; number of the study's runs with others.
+            `(data, init, others)`: fingerprints, None where nothing is recorded; number of the study's runs
+            with others.
         """
         made = (self._known | self._failed).values()
         trained = [r for r in made if r["arm"] != "floor" and r["study"] not in ("quick", "own")]
@@ -186,7 +190,9 @@ class Desk:
         return recorded if same else summary.summarise(self.frames)
 
     def predictions(self, records):
-        """Depth maps of the gallery by column title `{label: (8, h, w)}`, one a record that has them for these frames."""
+        """Depth maps of the gallery by column title `{label: (8, h, w)}`, one a record that has them for
+        these frames.
+        """
         found = {}
         for r in records:
             if r and r["data"]["name"] == self.summary().description["name"]:
@@ -196,7 +202,9 @@ class Desk:
         return found
 
     def rounds(self, records):
-        """The dense run and every round behind the smallest IMP ticket of the lowest seed, as far as they are recorded."""
+        """The dense run and every round behind the smallest IMP ticket of the lowest seed, as far as they are
+        recorded.
+        """
         last = min(
             (r for r in records if r and r["arm"] == "imp"),
             key=lambda r: (r["seed"], r["density"]),
@@ -221,7 +229,9 @@ class Desk:
         return verdict.analyse(name, records, self.store.arrays, self.scenes(done), main)
 
     def scenes(self, records):
-        """Scene of every frame of the data set behind some records, by frame index; None where it is not known."""
+        """Scene of every frame of the data set behind some records, by frame index; None where it is not
+        known.
+        """
         used = {r["data"]["fingerprint"] for r in records if r}
         if self.frames is not None and used == {self.frames.fingerprint}:
             return self.frames.scene
@@ -229,7 +239,9 @@ class Desk:
         return nyu_table()[1] if used == {nyu} else None
 
     def find(self, config, name=None):
-        """The recorded run of a configuration on the data and weights of a study (default: the profile's own), or None."""
+        """The recorded run of a configuration on the data and weights of a study (default: the profile's
+        own), or None.
+        """
         data_mark, init_mark, _ = self.basis(name or self.study.name)
         if config.arm in SMALL:
             same = (r for r in self._known.values() if r["arm"] == config.arm and config_of(r) == config)
@@ -240,7 +252,9 @@ class Desk:
 
 
 def _made_of(record, data, init):
-    """Whether a run was made on some data and weights, by fingerprint; small networks have weights of their own."""
+    """Whether a run was made on some data and weights, by fingerprint; small networks have weights of their
+    own.
+    """
     return record["data"]["fingerprint"] == data and (
         record["arm"] in SMALL or record["init"]["fingerprint"] == init
     )

@@ -9,9 +9,9 @@ from . import defects
 # Only mirroring: for runs of a few hundred steps, too short to profit from more.
 LIGHT = {"scale": 1.0, "rotation": 0.0, "colour": 0.0}
 
-# Metres, about the mean depth of the rooms and of NYU. So short a training of an encoder that was not pre-trained must not
-# spend its first steps on the mean: they teach the whole encoder to ignore the picture, and a ticket that is drawn then, or an
-# encoder that goes on from there, may stay at the mean depth map.
+# Metres, about the mean depth of the rooms and of NYU. So short a training of an encoder that was not
+# pre-trained must not spend its first steps on the mean: they teach the whole encoder to ignore the picture,
+# and a ticket that is drawn then, or an encoder that goes on from there, may stay at the mean depth map.
 MIDDLE = 2.8
 
 # The paper's own size, which two CPU cores can finish; budgets in epochs, the middle one is the main one.
@@ -23,7 +23,8 @@ FULL = {"epochs": 100, "precision": "bfloat16"}
 FULL_BUDGETS = (6, 24)  # epochs, beside the 100
 
 
-# Encoder learning rate by density class, chosen on the validation scenes (study "recipe"): from this density upwards.
+# Encoder learning rate by density class, chosen on the validation scenes (study "recipe"): from this density
+# upwards.
 RATES = ((level(4), 3e-4), (0.0, 3e-4))
 
 

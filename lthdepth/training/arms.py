@@ -1,4 +1,6 @@
-"""What the arms of the study start from: a ticket, the encoder weights under it, and the runs that these follow from."""
+"""What the arms of the study start from: a ticket, the encoder weights under it, and the runs that these
+follow from.
+"""
 
 from typing import NamedTuple
 
@@ -21,7 +23,8 @@ FISHER_FRAMES = 400  # training frames over which squared gradients are averaged
 class Start(NamedTuple):
     """Where a run starts.
 
-    ticket: `mask.Ticket`; state: a torchvision state dict without `fc`, or one of a whole FCRN (lrr, finetuned), in
+    ticket: `mask.Ticket`; state: a torchvision state dict without `fc`, or one of a whole FCRN (lrr,
+        finetuned), in
     which pruned weights are not zeroed; teacher: state dict of the trained FCRN that is distilled, or None.
     """
 
@@ -34,9 +37,9 @@ def parents(config):
     """The runs that a run follows from, by what they give it.
 
     Returns:
-        `{role: Config}`: "trained" gives the weights a ticket is drawn from (the round before, or the dense run);
-        "origin" the encoder after epoch `config.rewind`, batch-norm statistics included, to which imp rewinds; "teacher"
-        the network that is distilled.
+        `{role: Config}`: "trained" gives the weights a ticket is drawn from (the round before, or the dense
+        run); "origin" the encoder after epoch `config.rewind`, batch-norm statistics included, to which imp
+        rewinds; "teacher" the network that is distilled.
 
     Raises:
         UserError: the density is not one that rounds of `config.stride` levels reach.
@@ -134,7 +137,8 @@ def draw(config, weights):
 
 
 def squared_gradients(state, frames, config, device):
-    """Squared gradients of the loss in a trained FCRN, averaged over batches of plain training frames, evenly spaced.
+    """Squared gradients of the loss in a trained FCRN, averaged over batches of plain training frames, evenly
+    spaced.
 
     Batch norm uses its running statistics. Returns `{name: tensor}` of the prunable weights.
     """

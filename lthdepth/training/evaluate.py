@@ -13,7 +13,9 @@ from .step import autocast
 
 
 def rows_of(frames, config):
-    """Frame indices by use: `{"fit", "validation", "test"}`. Raises UserError where one that is needed is empty."""
+    """Frame indices by use: `{"fit", "validation", "test"}`. Raises UserError where one that is needed is
+    empty.
+    """
     fit = ("train",) if config.holdout else ("train", "validation")
     n, split = len(frames.split), frames.split
     if config.split == "index":
@@ -32,7 +34,8 @@ def rows_of(frames, config):
     for name, wanted in (("validation", config.holdout), ("test", config.test)):
         if wanted and not len(rows[name]):
             raise UserError(
-                f"the data set {frames.name} has no {name} frames under split={config.split}, and the configuration "
+                f"the data set {frames.name} has no {name} frames under split={config.split}, and the "
+                f"configuration "
                 "asks for them."
             )
     return rows
@@ -60,8 +63,8 @@ def evaluate(model, views, index, config):
 def recalibrate(model, views, index, config):
     """Take batch-norm statistics anew: their mean over batches of `config.recalibrate` plain training frames.
 
-    Running averages lag behind the weights, most of all after pruning. Nothing is done where the setting is 0, nor to
-    the encoder of the arm frozen.
+    Running averages lag behind the weights, most of all after pruning. Nothing is done where the setting is
+    0, nor to the encoder of the arm frozen.
     """
     if not config.recalibrate:
         return
@@ -100,7 +103,8 @@ def summaries(sums_of, rows):
 def floor(config, frames):
     """Score the mean depth map of the training frames, the prediction that never looks at the picture.
 
-    Returns `(results, arrays)`: the measured part of a record, and its arrays with the map as "gallery" `(1, h, w)`.
+    Returns `(results, arrays)`: the measured part of a record, and its arrays with the map as "gallery" `(1,
+    h, w)`.
     """
     rows = rows_of(frames, config)
     truth = augment.cropped(frames.depth) if config.crop else frames.depth

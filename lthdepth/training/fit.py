@@ -33,11 +33,13 @@ class Diverged(UserError):
 class Options:
     """How a run is made; nothing here changes its result.
 
-    device: of torch; deadline: `time.monotonic()` before which to stop, after a checkpoint (None: never; the first
-    epoch is always done); every: least seconds between checkpoints, which are written after epochs; progress: show a
-    bar, or a function called after every epoch with `(epochs done, epochs, mean loss)`; keep: make a run again where
-    only its record is here, and not its trained weights; snapshot: the same for the encoder after this epoch, which is
-    then written to `epoch-<snapshot>.pt` (0: none); wait: wait where another process is making the run.
+    device: of torch; deadline: `time.monotonic()` before which to stop, after a checkpoint (None: never; the
+        first
+    epoch is always done); every: least seconds between checkpoints, which are written after epochs; progress:
+    show a bar, or a function called after every epoch with `(epochs done, epochs, mean loss)`; keep: make a
+    run again where only its record is here, and not its trained weights; snapshot: the same for the encoder
+    after this epoch, which is then written to `epoch-<snapshot>.pt` (0: none); wait: wait where another
+    process is making the run.
     """
 
     device: torch.device | str = "cpu"
@@ -75,8 +77,9 @@ def fit(config, frames, start, folder, options=Options()):  # noqa: B008  (it is
         options: `Options`.
 
     Returns:
-        `(results, arrays, ticket)`: the measured part of a record; `{"test/full": (N, 7), ..., "gallery": (8, h, w)}`;
-        the `mask.Ticket` at the end (None of the floor), not the one at the start for the arm gradual alone.
+        `(results, arrays, ticket)`: the measured part of a record; `{"test/full": (N, 7), ..., "gallery": (8,
+        h, w)}`; the `mask.Ticket` at the end (None of the floor), not the one at the start for the arm
+        gradual alone.
 
     Raises:
         Stopped: at the deadline.
@@ -184,7 +187,9 @@ class Training:
         self.masking.replace(ticket, self.optimiser)
 
     def validate(self):
-        """Score the validation frames, where there are any, and keep the best weights where the run is to end with them."""
+        """Score the validation frames, where there are any, and keep the best weights where the run is to end
+        with them.
+        """
         if not len(self.rows["validation"]):
             return
         recalibrate(self.model, self.views, self.rows["fit"], self.config)

@@ -11,7 +11,7 @@ import pytest
 from scipy import stats as scipy_stats
 
 from lthdepth import files, metrics
-from lthdepth.analysis import scores, stats, verdict
+from lthdepth.analysis import budget, scores, stats, verdict
 from lthdepth.config import level
 from lthdepth.errors import UserError
 from lthdepth.paper import curves, findings
@@ -124,13 +124,13 @@ def test_a_diverged_ticket_counts_as_the_floor_and_a_diverged_dense_run_loses_it
     found = verdict.analyse("paper", every, arrays, made_up.SCENES)
     row, other = (t.set_index("arm").loc["imp"] for t in (found.main.tickets, found.main.protocols))
     assert row.scene_low < row.difference < row.scene_high  # the floor's frames are scored like any others
-    keep = made_up.SCENES[made_up.TEST] != verdict.SHOP
+    keep = made_up.SCENES[made_up.TEST] != budget.SHOP
     rms = {
         k: metrics.summarise(arrays(k)["test/full"][keep])["pooled"]["rms"]
         for k in ("floor-1.0000-0", "dense-1.0000-0", "dense-1.0000-1")
     }
     floor, *dense = rms.values()
-    assert other[f"pooled, without {verdict.SHOP}"] == pytest.approx(floor - np.mean(dense))
+    assert other[f"pooled, without {budget.SHOP}"] == pytest.approx(floor - np.mean(dense))
 
 
 def recorded(store, *configs, init="i", **change):
@@ -220,7 +220,7 @@ def test_holm_spares_the_primary_endpoint_and_corrects_the_other_arms_of_a_densi
 def test_protocols_are_those_of_the_records_and_of_the_sums_without_the_shop():
     records, arrays = made_up.study(2, LOSSES)
     found = verdict.analyse("paper", records, arrays, made_up.SCENES).main.protocols.set_index("arm")
-    keep = made_up.SCENES[made_up.TEST] != verdict.SHOP
+    keep = made_up.SCENES[made_up.TEST] != budget.SHOP
     assert keep.sum() == 54
 
     def rms(arm, seed):
@@ -228,7 +228,7 @@ def test_protocols_are_those_of_the_records_and_of_the_sums_without_the_shop():
         return metrics.summarise(arrays(key)["test/full"][keep])["pooled"]["rms"]
 
     expected = np.mean([rms("omp", s) - rms("dense", s) for s in (0, 1)])
-    assert found.loc["omp", f"pooled, without {verdict.SHOP}"] == pytest.approx(expected)
+    assert found.loc["omp", f"pooled, without {budget.SHOP}"] == pytest.approx(expected)
     scores = {(r["arm"], r["seed"]): r["test"]["full"]["per_image"]["rms"] for r in records}
     expected = np.mean([scores["omp", s] - scores["dense", s] for s in (0, 1)])
     assert found.loc["omp", "full frame, per image"] == pytest.approx(expected)

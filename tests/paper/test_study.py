@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from test_paper import RECORDED, record
 
-from lthdepth.analysis import verdict
+from lthdepth.analysis import budget
 from lthdepth.data import nyu as data
 from lthdepth.data import summary
 from lthdepth.errors import UserError
@@ -35,7 +35,7 @@ def test_no_run_of_the_recipe_search_looks_at_test_frames():
 
 @pytest.mark.parametrize(("dense", "passed"), [(0.95, True), (0.97, False), (1.3, False)])
 def test_gate_asks_the_dense_network_to_be_a_fifth_below_the_floor(dense, passed):
-    found = verdict.gate([record("floor", rms=1.2), record(rms=dense)])
+    found = budget.gate([record("floor", rms=1.2), record(rms=dense)])
     assert found[0] is passed
     assert ("No conclusion" in found[1]) is not passed
 
