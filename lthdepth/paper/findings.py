@@ -2,10 +2,10 @@
 
 import pandas as pd
 
-from ..analysis import stats
 from ..analysis import budget as plan
+from ..analysis import stats
 from ..analysis.verdict import broke
-from ..config import ARMS
+from ..config import ARMS, PUBLISHED_FLOOR
 from ..runs.run import ROOT, label
 from . import curves, tables
 
@@ -40,15 +40,7 @@ def abstract(desk):
             f"What it would say of these few runs: {desk.verdict.break_even()}"
         )
     keys = " ".join(r["key"] for r in desk.shown if r)
-    answer = f'<span data-runs="{keys}">{desk.verdict.break_even()}</span> {_smallest(desk)}'
-    if desk.front != "paper":
-        records = desk.records("paper")
-        done = sum(r is not None for r in records)
-        answer += (
-            f" These are small runs from before the analysis plan; of the plan's {len(records)} runs {done} "
-            f"are recorded, and they "
-            "take this place as soon as they show a curve."
-        )
+    answer = f'<span data-runs="{keys}">{desk.verdict.break_even()}</span> {_smallest(desk)}{_early(desk)}'
     return (
         f"{answer} "
         "Networks that estimate depth from one photo start from an encoder trained to classify ImageNet. We "
@@ -60,6 +52,18 @@ def abstract(desk):
         "neither of its networks was clearly better than predicting the mean depth map, and at that floor "
         "nothing can be "
         "seen of pruning (chapter 5)."
+    )
+
+
+def _early(desk):
+    """That the runs shown are not the plan's, where they are not."""
+    if desk.front == "paper":
+        return ""
+    records = desk.records("paper")
+    done = sum(r is not None for r in records)
+    return (
+        f" These are small runs from before the analysis plan; of the plan's {len(records)} runs {done} are "
+        "recorded, and they take this place as soon as they show a curve."
     )
 
 
@@ -109,6 +113,14 @@ def made(desk):
         "here is rendered from "
         "recorded runs: each says which below it, and `./build.sh` makes all of it again."
     )
+
+
+def readme(desk):
+    """The README's texts by their marks: the finding with its figure, and the front page's table."""
+    text = f"{desk.verdict.break_even()} {_smallest(desk)}{_early(desk)}"
+    table = front(desk, desk.find(PUBLISHED_FLOOR))
+    progress = tables.progress(desk.front, desk.shown)
+    return {"finding": text, "results": f"{progress}\n\n{tables.markdown(table)}"}
 
 
 def left(desk):

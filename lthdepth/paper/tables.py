@@ -11,7 +11,6 @@ from pathlib import Path
 
 import pandas as pd
 
-from ..config import PUBLISHED_FLOOR
 from ..runs.run import label
 from ..runs.studies import study
 from . import plots
@@ -167,12 +166,6 @@ def basis(desk, name, records):
         weights = init["description"]
     text = f"Made on {data} (fingerprint {r['data']['fingerprint']}). Initial weights: {weights}."
     return f"{text} Left out: {others} of its runs on other data or weights." if others else text
-
-
-def results(desk):
-    """The README's account of the results, Markdown, rendered from the recorded runs."""
-    head = progress(desk.front, desk.shown)
-    return f"{head}\n\n{markdown(comparison(desk.main, desk.find(PUBLISHED_FLOOR)))}"
 
 
 def markdown(table):

@@ -16,7 +16,7 @@ def arguments(p):
 
 def run(args):
     from ..files import write_atomic
-    from ..paper import figures, tables
+    from ..paper import figures, findings, tables
     from ..paper.build import build as build_paper
     from ..paper.build import to_pdf
     from ..paper.study import Desk
@@ -31,7 +31,7 @@ def run(args):
         figures.drop_older(desk, started - 2)  # some file systems keep whole seconds only
         speed = tables.speed(runs.ROOT / "benchmarks")
         for name, mark, fresh in (
-            ("README.md", "results", tables.results(desk)),
+            *(("README.md", mark, text) for mark, text in findings.readme(desk).items()),
             ("docs/speed.md", "speed", speed),
         ):
             page = runs.ROOT / name

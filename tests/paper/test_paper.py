@@ -18,7 +18,7 @@ from PIL import Image
 from lthdepth.analysis import postmortem
 from lthdepth.config import PUBLISHED_FLOOR
 from lthdepth.errors import UserError
-from lthdepth.paper import curves, figures, plots, provenance, tables
+from lthdepth.paper import curves, figures, findings, plots, provenance, tables
 from lthdepth.paper import postmortem as report
 from lthdepth.paper.study import Desk
 from lthdepth.runs import run as runs
@@ -75,7 +75,8 @@ def shown(desk, tmp_path, monkeypatch):
 
 def test_readme_says_what_the_committed_records_say():
     readme = (runs.ROOT / "README.md").read_text(encoding="utf-8")
-    assert tables.refresh(readme, tables.results(Desk("paper", store=RECORDED))) == readme
+    for mark, text in findings.readme(Desk("paper", store=RECORDED)).items():
+        assert tables.refresh(readme, text, mark) == readme
     speed = (runs.ROOT / "docs" / "speed.md").read_text(encoding="utf-8")
     assert tables.refresh(speed, tables.speed(runs.ROOT / "benchmarks"), "speed") == speed
 
