@@ -139,7 +139,7 @@ def read_arrays(path, then=ANEW):
 
 
 def _check_zip(file):
-    """Raises ValueError for an archive that unpacks to more than `LARGEST`, or of which a part has another CRC-32."""
+    """Raises ValueError for an archive that unpacks to more than `LARGEST`, or with a wrong CRC-32."""
     with zipfile.ZipFile(file) as archive:
         if sum(member.file_size for member in archive.infolist()) > LARGEST:
             raise ValueError(f"it unpacks to more than {LARGEST >> 20} MiB")
@@ -154,17 +154,17 @@ def looks_like_html(head):
 
 
 def unwrap(content, names):
-    """The tensors that have some names, out of the containers and from behind the prefixes that a file wraps them in.
+    """The tensors of some names, out of the containers and prefixes that a file wraps them in.
 
-    Containers are dictionaries in dictionaries, such as "state_dict" or "model"; prefixes end with a dot, such as
-    "module." or "encoder_q.". Of several networks the one with most of the names is taken, of equals not one of `RIVALS`.
+    Containers are dictionaries in dictionaries, as "state_dict"; prefixes end with a dot, as "module.". Of
+    several networks the one with most of the names is taken, of equals not one of `RIVALS`.
 
     Args:
         content: what `read_tensors` or `read_arrays` gave; names: set of the names to look for.
 
     Returns:
-        `(tensors, where)`: `{name: tensor}` with everything else behind the same prefix, its sparse tensors dense, and
-        words for where they were, "" for a plain file. `({}, names that are there)` where there is none of the names.
+        `(tensors, where)`: `{name: tensor}` with all else behind the same prefix, sparse tensors dense, and
+        words for where they were, "" for a plain file. `({}, names that are there)` where none is there.
 
     Raises:
         ValueError: the tensors have no values, or claim more memory than `LARGEST`.
@@ -225,7 +225,7 @@ def digest(arrays):
 def locked(path, wait=True, deadline=None):
     """Holds a file or folder for this process alone until the block, or the process, ends, however it ends.
 
-    The lock is a file in `.locks` beside it. What a killed process left half-written of it, or in it, is removed.
+    The lock is a file in `.locks` beside it. What a killed process left half-written is removed.
 
     Args:
         path: what to hold; need not exist.

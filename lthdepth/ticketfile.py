@@ -1,8 +1,8 @@
 """Tickets on disk: our own format, and mask files of others. Nothing in a file is ever executed.
 
-Our format is a compressed `.npz` of two arrays: `meta`, JSON that says what the ticket is of (backbone, layers, how
-it was drawn, from which weights, its fingerprint), and `bits`, all masks one after the other, eight to a byte; at most
-3 MB for a ResNet-50. The fingerprint tells damage.
+Our format is a compressed `.npz` of two arrays: `meta`, JSON that says what the ticket is of (backbone,
+layers, how it was drawn, from which weights, its fingerprint), and `bits`, all masks one after the other, eight to
+a byte; at most 3 MB for a ResNet-50. The fingerprint tells damage.
 """
 
 import io
@@ -51,18 +51,18 @@ def load(path):
 
 
 def read(path, weights):
-    """Read masks for given weights: a ticket file, or masks of others, in a `.npz` or as `torch.save` writes them.
+    """Read masks for given weights: a ticket file, or masks of others in a `.npz` or of `torch.save`.
 
-    Those have a mask of 0 and 1 for every layer, named `<layer>.weight_mask` (Chen et al. 2021; torch's own pruning) or
-    as the weights, in whatever `files.unwrap` takes away; in a `.npz` they may be bit-packed (`np.packbits` beside
-    `shape:<key>`). Masks of `fc` and of `conv1` are left out.
+    Those have a mask of 0 and 1 for every layer, named `<layer>.weight_mask` (Chen et al. 2021; torch's own
+    pruning) or as the weights, in whatever `files.unwrap` takes away; in a `.npz` they may be bit-packed
+    (`np.packbits` beside `shape:<key>`). Masks of `fc` and of `conv1` are left out.
 
     Args:
         path: the file.
         weights: `{name: tensor}` that the masks must fit.
 
     Raises:
-        UserError: no such file, unreadable, no masks, other layers or shapes, values other than 0 and 1, nothing kept.
+        UserError: no such file, unreadable, no masks, other layers, shapes or values, nothing kept.
     """
     content, history, where = _arrays_or_tensors(path), [{"drawn": "file", "file": Path(path).name}], ""
     if isinstance(content, dict) and "meta" in content:
@@ -98,7 +98,7 @@ def read(path, weights):
 
 
 def origin(path):
-    """Fingerprint of the weights that a ticket was drawn from; "" for a mask file, which does not say. Raises as `load`."""
+    """Fingerprint of the weights that a ticket was drawn from, "" for a mask file. Raises as `load`."""
     content = _arrays_or_tensors(path) if Path(path).suffix.lower() == ".npz" else {}
     return _ticket(path, content)[1]["init"] if "meta" in content else ""
 

@@ -1,7 +1,7 @@
 """People's mistakes and bad files: for each a command, and words of the one sentence that answers it.
 
-A row of `ROWS` is `command | words`. Files that a command names are those of `FILES`; TRAIN stands for a tiny run,
-FLAG is what a file that was executed would leave behind. Of `RECORDS` each is what `show` finds as records.
+A row of `ROWS` is `command | words`. Files that a command names are those of `FILES`; TRAIN stands for a tiny
+run, FLAG is what an executed file would leave behind. Of `RECORDS` each is what `show` finds as records.
 """
 
 import io
@@ -95,7 +95,7 @@ def huge_picture():
 
 
 def cache_file(name="c.h5", **change):
-    """A cache of ten small frames; a change replaces a dataset, or an attribute of depths; None leaves it out."""
+    """A cache of ten small frames; a change replaces a part of it; None leaves it out."""
     parts = {"images_png": [picture()] * 10, "depths": np.full((10, 12, 8), 9000, np.uint16)}
     parts |= {"trainNdxs": np.arange(6), "testNdxs": np.arange(6, 10), "scale": 0.0002, "offset": 0.0}
     parts |= {"scenes": [f"room_{i}" for i in range(10)]} | change

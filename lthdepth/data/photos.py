@@ -78,14 +78,13 @@ def load(source, side=SIDE, progress=True):
     """Read photos; their central squares, resized.
 
     Args:
-        source: a folder, searched with its subfolders for .jpg, .jpeg and .png, or an HDF5 file with one image file
-            a row in `images_jpeg` or `images_png`. Of more than `MOST`, evenly spaced ones are taken.
+        source: a folder, searched with its subfolders for .jpg, .jpeg and .png, or an HDF5 file with one
+            image file a row in `images_jpeg` or `images_png`. Of more than `MOST`, some, evenly spaced, are taken.
         side: of the squares, pixels.
         progress: show a bar.
 
     Raises:
-        UserError: no photo there, one that does not decode, or a data set of frames, whose test frames must not be
-            used.
+        UserError: no photo there, one that does not decode, or a data set with test frames.
     """
     path = Path(source)
     if path.is_dir():
@@ -94,7 +93,7 @@ def load(source, side=SIDE, progress=True):
     with open_h5(path) as file:
         if "testNdxs" in file:
             raise UserError(
-                f"{path} is a data set with test frames; without photos the arm logits takes its training frames."
+                f"{path} is a data set with test frames; without photos, logits takes its training frames."
             )
         images = dataset(file, "images_png" if "images_png" in file else "images_jpeg", (None,), "object")
         rows = _some(range(len(images)))

@@ -15,13 +15,13 @@ from ..files import read_tensors, unwrap
 KNOWN = {
     "a0191640fee0f955": (
         "pqf",
-        "ResNet-50, ImageNet-1k supervised, quantised by Permute-Quantize-Finetune and decoded (Martinez et al. "
-        "2021); 72.2 % top-1",
+        "ResNet-50, ImageNet-1k supervised, quantised by Permute-Quantize-Finetune and decoded "
+        "(Martinez et al. 2021); 72.2 % top-1",
     ),
     "4e7ffe9d48255ab9": (
         "ktb",
-        "ResNet-50, ImageNet-1k supervised, quantised by And-the-Bit-Goes-Down and decoded (Stock et al. 2020); "
-        "68.2 % top-1",
+        "ResNet-50, ImageNet-1k supervised, quantised by And-the-Bit-Goes-Down and decoded "
+        "(Stock et al. 2020); 68.2 % top-1",
     ),
 }
 NAMED = re.compile(r"DEFAULT|IMAGENET\w*")  # names of torchvision's weights
@@ -34,7 +34,7 @@ RESNET = re.compile(r"(conv|bn|layer)\d|fc\.")  # not heads beside it
 class Initial:
     """Initial weights of an encoder.
 
-    state: torchvision state dict without `fc`, float32, or None for a random encoder drawn from the run's seed.
+    state: torchvision state dict without `fc`, float32, or None: a random encoder, drawn from the seed.
     classifier: `{"fc.weight", "fc.bias"}` of the same network, or None where the source has none.
     name, description: what they are.
     fingerprint: hash of names, shapes and values of `state`, independent of the file format.
@@ -69,8 +69,8 @@ def load(source, backbone=None):
     """Read initial encoder weights.
 
     Args:
-        source: None or "none"; a name of torchvision's weights enum such as "IMAGENET1K_V1" (downloaded by torchvision
-            on first use); or a file of a ResNet with torchvision's or Hugging Face's names, in whatever
+        source: None or "none"; a name of torchvision's weights enum such as "IMAGENET1K_V1" (downloaded on
+            first use); or a file of a ResNet with torchvision's or Hugging Face's names, in whatever
             `files.unwrap` takes away: `.pth`, `.pt`, `.ckpt`, `.safetensors`, packed by xz or not.
         backbone: architecture the weights must have; None takes the one they fit.
 
@@ -138,7 +138,7 @@ def _network(path):
 
 
 def _parts(state):
-    """A ResNet's encoder, float32, its counters 0; and its classifier, None where there is none that is whole."""
+    """A ResNet's encoder, float32, its counters 0; and its classifier, None where none is whole."""
     encoder = {k: v.float() for k, v in state.items() if not k.startswith("fc.") and not k.endswith(COUNTER)}
     norms = [k.removesuffix("running_mean") for k in encoder if k.endswith("running_mean")]
     encoder |= {f"{k}{COUNTER}": torch.tensor(0) for k in norms}
@@ -176,7 +176,7 @@ def _expected(backbone):
 
 
 def _architecture(state, path):
-    """The torchvision ResNet that a state dict fits exactly. Raises UserError with the first thing that does not."""
+    """The torchvision ResNet that a state dict fits exactly. Raises UserError with what does not."""
 
     def comparable(shapes):
         return {(k, s) for k, s in shapes.items() if not k.endswith(COUNTER) and not k.startswith("fc.")}

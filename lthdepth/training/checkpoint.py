@@ -51,9 +51,7 @@ def load(folder, model, optimiser, device, latest):
 
 
 def clear(folder):
-    """Remove the checkpoint of a finished run; one younger than the record is of a run that is made again,
-    and stays.
-    """
+    """Remove the checkpoint of a finished run, unless it is younger: of a run that is made again."""
     record, path = folder / "record.json", folder / NAME
     if record.exists() and path.exists() and path.stat().st_mtime_ns <= record.stat().st_mtime_ns:
         path.unlink()

@@ -1,4 +1,4 @@
-"""Files are whole or absent, damage is told, locks end with their process, a network is taken out of its wraps."""
+"""Files are whole or absent, locks end with their process, a network is taken out of its wraps."""
 
 import errno
 import os
@@ -30,7 +30,7 @@ def test_tensors_come_back_and_torch_itself_reads_them(tmp_path):
 
 @given(st.data())
 def test_a_damaged_file_of_tensors_is_never_taken_for_whole(tmp_path_factory, data):
-    """Cut short anywhere or one bit flipped: a sentence, or (where zip does not care for the bit) the same values."""
+    """Cut short or one bit flipped: a sentence, or (where zip does not care for the bit) the same values."""
     path = tmp_path_factory.mktemp("damaged") / "a.pt"
     files.write_atomic(path, {"w": torch.arange(500.0)})
     content = bytearray(path.read_bytes())

@@ -41,7 +41,7 @@ def test_a_resnet50_ticket_takes_at_most_3_mb(density, tmp_path):
 
 @given(data=st.data())
 def test_a_damaged_file_is_refused_or_says_the_same(data, tmp_path_factory):
-    """Truncated anywhere or one bit flipped: a sentence, or (where zip does not care for the bit) the same ticket."""
+    """Cut short or one bit flipped: a sentence, or (where zip does not care for the bit) the same ticket."""
     path = tmp_path_factory.mktemp("damaged") / "t.npz"
     ticket = tickets.random(
         {"a.weight": torch.zeros(3, 5, 3, 3), "b.weight": torch.zeros(7, 3, 1, 1)}, 0.3, 1

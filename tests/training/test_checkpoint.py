@@ -1,4 +1,4 @@
-"""A run that is stopped, damaged or short of disk comes to the same bits; one that leaves the finite numbers to none."""
+"""A run that is stopped, damaged or short of disk comes to the same bits; one that diverges to none."""
 
 import errno
 import os
