@@ -18,6 +18,8 @@ import torchvision
 from conftest import Evil
 from PIL import Image
 
+from lthdepth.runs.record import sealed
+
 HTML = b"<!DOCTYPE html>\n<html><body>Sign in to continue</body></html>\n"
 TRAIN = "train --data rooms:24 --device cpu backbone=resnet18 height=32 width=32 batch=4 epochs=1"
 FLAG = "ran"
@@ -378,7 +380,8 @@ ROWS = [row.split(" | ") for row in ROWS.strip().splitlines()]
 def line(**change):
     record = {"key": "k", "study": "own", "arm": "dense", "density": 1.0, "seed": 0, "data": {}, "init": {}}
     record |= {"config": {"height": 8, "width": 8}} | change
-    return (json.dumps({k: v for k, v in record.items() if v is not None}) + "\n").encode()
+    record = {k: v for k, v in record.items() if v is not None}
+    return (json.dumps(record if "sha256" in record else sealed(record)) + "\n").encode()
 
 
 RECORDS = [  # file, content, words
@@ -390,7 +393,7 @@ RECORDS = [  # file, content, words
     ("results/runs.jsonl", line(config={}), "line 1"),
     ("results/runs.jsonl", line(test={"full": "good"}), "line 1"),
     ("results/runs.jsonl", line(science_version="new"), "line 1"),
-    ("results/runs.jsonl", line(init={"name": "<script>"}), "line 1"),
+    ("results/runs.jsonl", line(init={"name": "<script>"}, sha256=""), "line 1"),
     ("results/runs.jsonl", line(key="../../x"), "line 1"),
     ("results/runs.jsonl", line(sha256="0" * 64), "was changed"),
     ("results/runs.jsonl", line(arm="quantum"), "later version"),

@@ -10,7 +10,7 @@ from scipy.stats import ttest_1samp
 
 from .. import metrics
 from ..config import WHOLE, level
-from ..runs.run import label
+from ..runs.record import label
 from . import stats
 from .scores import budget, scores
 

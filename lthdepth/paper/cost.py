@@ -8,7 +8,7 @@ from matplotlib.patches import Patch
 from ..config import ARMS
 from ..inference.measure import PRUNED, add, environment, load, pruned, study
 from ..runs import studies
-from ..runs.run import label
+from ..runs.record import label
 from .plots import COLOURS
 
 WAYS = {

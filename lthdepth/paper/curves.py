@@ -13,8 +13,7 @@ from ..analysis import stats
 from ..analysis.scores import images, scores
 from ..analysis.verdict import CURVE
 from ..config import ARMS, WHOLE
-from ..runs.record import config_of
-from ..runs.run import label
+from ..runs.record import Record, label
 from .plots import COLOURS
 
 NAMES = {"rms": "rms (m)", "rel": "rel", "delta1": "δ1"}
@@ -147,7 +146,7 @@ def cost(records, frames=795):
             continue
         name = ARMS[r["arm"]] if r["arm"] not in done else None
         done.add(r["arm"])
-        x, y = images(config_of(r), frames) / 1000, r["test"]["full"]["pooled"]["rms"]
+        x, y = images(Record(r).config, frames) / 1000, r["test"]["full"]["pooled"]["rms"]
         ax.plot(
             x, y, "s" if r["density"] == 1 else "o", color=COLOURS[r["arm"]], ms=6, label=name, alpha=0.85
         )

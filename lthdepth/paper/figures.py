@@ -14,7 +14,7 @@ from matplotlib.collections import PathCollection
 from matplotlib.patches import Rectangle
 
 from ..files import write_atomic
-from ..runs.record import config_of
+from ..runs.record import Record
 from ..runs.run import ROOT
 from . import provenance, tables
 
@@ -145,7 +145,7 @@ def drawn(figure):
 def counted(caption, sources):
     """The caption with the number of runs behind each configuration, unless it says so itself."""
     rows = [s for s in sources if isinstance(s, dict) and s["arm"] != "floor"]
-    sizes = Counter((r["arm"], r["density"], config_of(r).replace(seed=0)) for r in rows).values()
+    sizes = Counter((r["arm"], r["density"], Record(r).config.replace(seed=0)) for r in rows).values()
     if not sizes or "n = " in caption or "first seed" in caption:
         return caption
     low, high = min(sizes), max(sizes)

@@ -6,7 +6,8 @@ from ..analysis import budget as plan
 from ..analysis import stats
 from ..analysis.verdict import broke
 from ..config import ARMS, PUBLISHED_FLOOR
-from ..runs.run import ROOT, label
+from ..runs.record import label
+from ..runs.store import ROOT
 from . import curves, tables
 
 TICKETS = (

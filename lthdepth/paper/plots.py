@@ -9,7 +9,7 @@ import numpy as np
 
 from ..analysis.scores import scores as tidy
 from ..config import ARMS
-from ..runs.run import label
+from ..runs.record import label
 
 COLOURS = {
     "floor": "0.45",

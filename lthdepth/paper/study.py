@@ -12,7 +12,7 @@ from ..data.nyu import nyu_table
 from ..errors import UserError, warn
 from ..runs import run as runs
 from ..runs import studies as experiments
-from ..runs.record import config_of
+from ..runs.record import Record
 from ..training import arms
 from ..training.fit import Diverged, pick_device
 
@@ -74,7 +74,11 @@ class Desk:
             return self.find(config)
         try:
             return runs.run(
-                config, self.frames, self.initial, self.store, self.device, self.study.name, every=CHECKPOINT
+                config,
+                runs.Inputs(self.frames, self.initial),
+                self.store,
+                runs.Options(device=self.device, every=CHECKPOINT),
+                study=self.study.name,
             )
         except Diverged as error:  # no result, and no reason to lose the others
             return warn(error)
@@ -106,7 +110,7 @@ class Desk:
         """
         own = self.live and name == self.study.name
         marks = (self.frames.fingerprint, self.initial.fingerprint) if own else self.basis(name)[:2]
-        failed = {config_of(r): r for r in self._failed.values() if _made_of(r, *marks)}
+        failed = {r.config: r for r in self._failed.values() if _made_of(r, *marks)}
         found = []
         for config in self.study.configs if own else experiments.study(name).configs:
             if first := next((c for c in arms.lineage(config) if c in failed), None):
@@ -213,7 +217,7 @@ class Desk:
         if last is None:
             return []
         marks, known = (last["data"]["fingerprint"], last["init"]["fingerprint"]), self.store.records()
-        chain = [known.get(runs.key(config, *marks)) for config in arms.lineage(config_of(last))]
+        chain = [known.get(runs.key(config, *marks)) for config in arms.lineage(Record(last).config)]
         return [r for r in reversed(chain) if r]
 
     def analyse(self, name, records):
@@ -244,7 +248,7 @@ class Desk:
         """
         data_mark, init_mark, _ = self.basis(name or self.study.name)
         if config.arm in SMALL:
-            same = (r for r in self._known.values() if r["arm"] == config.arm and config_of(r) == config)
+            same = (r for r in self._known.values() if r["arm"] == config.arm and r.config == config)
             return next((r for r in same if _made_of(r, data_mark, init_mark)), None)
         return data_mark and self._known.get(
             runs.key(config, data_mark, init_mark, LOGITS if config.arm == "logits" else "")

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from ..runs.run import label
+from ..runs.record import label
 from ..runs.studies import study
 from . import plots
 

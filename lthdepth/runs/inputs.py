@@ -1,66 +1,87 @@
-"""What the runs of a study are made from: frames, initial weights and photos, named and in memory."""
+"""What runs are made from: frames, initial weights, photos and a ticket file, in memory; and the key of a run."""
 
 import functools
+import hashlib
 from dataclasses import dataclass
 
-from ..data import nyu as data
-from ..data import photos, weights
-from ..training.fit import rows_of
-from . import run as runs
-from . import studies as experiments
+from ..config import SCIENCE_VERSION
+from ..data import photos as photo_files
+from ..data.frames import Frames
+from ..data.photos import Photos
+from ..data.weights import Initial
+from ..errors import UserError
+from ..mask import Ticket
+from ..training import logits
+from ..training.evaluate import rows_of
 
 
-@dataclass(frozen=True)
-class Sources:
-    """Where the runs of a study take their frames, weights and photos from; small, for sending to a worker."""
+def key(config, data, init, ticket=""):
+    """Name of a run: the first 16 hex digits of a SHA-256.
 
-    study: str
-    data: str
-    weights: tuple = (None,)
-    photos: str | None = None
-
-    def load(self):
-        """`Inputs`. Raises UserError for what cannot be read."""
-        frames, main = data.load(self.data), weights.load(self.weights[0])
-        if self.study == "quick" and frames.name != "rooms":
-            frames = frames.subset(*experiments.QUICK_FRAMES)
-        return Inputs(frames, main, self.weights, photos.load(self.photos) if self.photos else None)
+    Args:
+        config: `Config`; data, init: fingerprints of the frames and of the initial weights.
+        ticket: fingerprint of what a ticket follows from beside these: the file's, or `logits.fingerprint`.
+    """
+    if config.arm == "floor":  # it knows neither network nor optimiser: only the protocol and the data count
+        config, init = config.floor(), "none"
+    parts = [config.canonical(), data, init, ticket, str(SCIENCE_VERSION)]
+    return hashlib.sha256("\n".join(parts).encode()).hexdigest()[:16]
 
 
+@dataclass(frozen=True, eq=False)
 class Inputs:
-    """Frames, weights and photos in memory."""
+    """What one run, or all runs of a study, are made from.
 
-    def __init__(self, frames, main, sources, unlabelled):
-        self.frames, self.main, self.sources, self.given = frames, main, sources, unlabelled
-        self.loaded = {main.backbone: main} if main.backbone else {}
+    initial: `weights.Initial`, or several where a study has networks of several backbones; photos: `photos.Photos` of
+    the arm logits (None: the training frames); ticket: `mask.Ticket` of the arm file.
+    """
 
-    def initial(self, config):
-        """The `weights.Initial` of a configuration; None where none fits."""
-        if config.arm == "floor" or self.main.backbone is None and len(self.sources) == 1:
-            return self.main
-        if config.backbone not in self.loaded:
-            self.loaded[config.backbone] = weights.fitting(self.sources, config.backbone)
-        return self.loaded[config.backbone]
+    frames: Frames
+    initial: Initial | tuple[Initial, ...]
+    photos: Photos | None = None
+    ticket: Ticket | None = None
+
+    def weights(self, config):
+        """The `weights.Initial` of a configuration; None where none has its backbone."""
+        several = self.initial if isinstance(self.initial, tuple) else (self.initial,)
+        if config.arm == "floor":
+            return several[0]
+        return next((w for w in several if w.backbone in (None, config.backbone)), None)
 
     def unlabelled(self, config):
-        """The `photos.Photos` of a configuration; None for every arm but logits."""
-        if config.arm != "logits":
-            return None
-        return self.given or self._training(tuple(rows_of(self.frames, config)["fit"].tolist()))
-
-    @functools.lru_cache(2)  # noqa: B019  (one for the whole process)
-    def _training(self, rows):
-        return photos.of_frames(self.frames, list(rows))
+        """The `photos.Photos` of the arm logits."""
+        return self.photos or _training_photos(
+            self.frames, tuple(rows_of(self.frames, config)["fit"].tolist())
+        )
 
     def key(self, config):
-        """The name of a configuration's run."""
-        return runs.key_of(config, self.frames, self.initial(config), None, self.unlabelled(config))
+        """The name of a configuration's run. Raises UserError as `check`, and for weights without a classifier."""
+        self.check(config)
+        mark = self.ticket.fingerprint if self.ticket else ""
+        if config.arm == "logits":
+            mark = logits.fingerprint(self.weights(config), self.unlabelled(config))
+        return key(config, self.frames.fingerprint, self.weights(config).fingerprint, mark)
 
     def lacks(self, config):
         """What a configuration needs and was not given, in words; "" where all is there."""
-        initial = self.initial(config)
+        initial = self.weights(config)
         if initial is None:
             return f"weights of a {config.backbone}"
-        return "ImageNet weights with their classifier (fc)" * (
-            config.arm == "logits" and initial.classifier is None
-        )
+        if config.arm == "logits" and initial.classifier is None:
+            return "ImageNet weights with their classifier (fc)"
+        return ""
+
+    def check(self, config):
+        """Raises UserError: the weights are of another backbone; the arm file without a ticket, or the reverse."""
+        if self.weights(config) is None:
+            given = self.initial[0] if isinstance(self.initial, tuple) else self.initial
+            raise UserError(
+                f"the weights {given.name} are of a {given.backbone}, the backbone is {config.backbone}."
+            )
+        if (config.arm == "file") != (self.ticket is not None):
+            raise UserError("the arm file needs a mask file, and only that arm takes one.")
+
+
+@functools.lru_cache(2)
+def _training_photos(frames, rows):
+    return photo_files.of_frames(frames, list(rows))

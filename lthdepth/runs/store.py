@@ -1,26 +1,23 @@
 """The store of runs: their records, arrays and failures, where they were made and where they are published.
 
-A record is a plain dictionary, `runs/<key>/record.json` where it was made and one line of `results/runs.jsonl` once it
-is published. Per-image error sums and a few predicted depth maps lie beside it (`arrays.npz`; `results/arrays/<key>.h5`).
-A run that diverged leaves `runs/<key>/failed.json`, a line of `results/failed.jsonl` once it is published, and no record.
+A record is `runs/<key>/record.json` where it was made and one line of `results/runs.jsonl` once it is published.
+Per-image error sums and a few predicted depth maps lie beside it (`arrays.npz`; `results/arrays/<key>.npz`). A run that
+diverged leaves `runs/<key>/failed.json`, a line of `results/failed.jsonl` once it is published, and no record.
 """
 
 import json
+import shutil
 from pathlib import Path
 
-import h5py
 import numpy as np
 
-from ..data.hdf5 import open_h5, whole, writing
 from ..errors import UserError
-from ..files import digest, locked, read_arrays, replacing, write_atomic
-from .record import parse
+from ..files import locked, read_arrays, replacing, write_atomic
+from .record import Record, parse
 
 ROOT = Path(__file__).resolve().parents[2]
-FILES = {
-    "finished": ("runs.jsonl", "record.json"),
-    "failed": ("failed.jsonl", "failed.json"),
-}  # by status: published, made here
+# By status: where it is published, and where it is when made here.
+FILES = {"finished": ("runs.jsonl", "record.json"), "failed": ("failed.jsonl", "failed.json")}
 
 
 class Store:
@@ -38,7 +35,7 @@ class Store:
         return self._read("finished")
 
     def failed(self):
-        """Runs that diverged and were never finished, by key: what they were and the `reason`. They are no results."""
+        """Runs that diverged and were never finished, by key: what they were and the `reason`; no results."""
         failed, finished = self._read("failed"), self.records()
         return {k: r for k, r in failed.items() if k not in finished}
 
@@ -47,10 +44,11 @@ class Store:
         found, lines = {}, self.recorded / lines
         for number, line in enumerate(_bytes(lines).splitlines(), 1):
             record = parse(line, f"{lines}, line {number}", status)
-            found[record["key"]] = record
+            found[record.key] = record
         for path in sorted(self.local.glob(f"*/{file}")):
             record = parse(_bytes(path), path, status)
-            found[record["key"]] = record | {"study": found.get(record["key"], record)["study"]}
+            record["study"] = found.get(record.key, record)["study"]
+            found[record.key] = record
         return found
 
     def get(self, name):
@@ -61,66 +59,87 @@ class Store:
         return found[0] if found else None
 
     def arrays(self, name):
-        """Arrays of a finished run: error sums `(N, 7)` under "test/full" ..., predictions under "gallery"."""
-        path = self.local / name / "arrays.npz"
-        if path.exists():
-            return read_arrays(path)
-        own, early = (
-            self.recorded / "arrays" / f"{name}.h5",
-            self.recorded / "arrays.h5",
-        )  # one file of all runs, once
-        for path, group in ((own, "/"), (early, name)):
+        """Arrays of a finished run: error sums (N, 7) under "test/full" ..., predictions under "gallery"."""
+        for path in (self.local / name / "arrays.npz", self.recorded / "arrays" / f"{name}.npz"):
             if path.exists():
-                with open_h5(path) as file:
-                    if group in file:
-                        return _arrays_of(file[group], path)
+                return read_arrays(path, "copy it again, or remove it and make the run again")
         return {}
 
     def publish(self, names, study):
-        """Copy runs made here, finished or failed, into `recorded`, as part of a study. A key that is there is replaced.
+        """Copy runs made here, finished or failed, into `recorded`, as part of a study, in place of what is there.
 
         Error sums are stored as float32, depth maps as float16 and of seed 0 only.
         """
-        with (
-            locked(self.recorded / "runs.jsonl"),
-            locked(self.recorded / "failed.jsonl"),
-            locked(self.recorded / "arrays"),
-        ):
-            published = Store(self.recorded / "nothing", self.recorded)
-            made, lines = self.records(), published.records()
-            lost, before = self.failed(), published.failed()
-            for name in names:
-                if not any((self.local / name / file).exists() for _, file in FILES.values()):
-                    raise UserError(
-                        f"no finished run {name} in {self.local}; `python -m lthdepth show` lists them."
-                    )
-                if name in made:
-                    lines[name] = made[name] | {"study": study}
-                else:
-                    before[name] = lost[name] | {"study": study}
-            for name in lines.keys() & set(names):
-                arrays = self.arrays(name)
-                if made[name]["seed"]:
-                    arrays.pop("gallery", None)
-                self._publish_arrays(name, arrays)
-            self._write("finished", lines)
-            self._write("failed", {k: r for k, r in before.items() if k not in lines})
+        published = Store(self.recorded / "nothing", self.recorded)
+        with locked(self.recorded / "runs.jsonl"), locked(self.recorded / "failed.jsonl"):
+            with locked(self.recorded / "arrays"):
+                made, lines = self.records(), published.records()
+                lost, before = self.failed(), published.failed()
+                for name in names:
+                    if not self.has(name):
+                        raise UserError(
+                            f"no finished run {name} in {self.local}; `python -m lthdepth show` lists them."
+                        )
+                    if name in made:
+                        lines[name] = Record(made[name], study=study)
+                        self._publish_arrays(name, keep_maps=not made[name]["seed"])
+                    else:
+                        before[name] = Record(lost[name], study=study)
+                self._write("finished", lines)
+                self._write("failed", {k: r for k, r in before.items() if k not in lines})
+
+    def has(self, name):
+        """Whether a run was made here, finished or failed."""
+        return any((self.local / name / file).exists() for _, file in FILES.values())
+
+    def merge(self, folder):
+        """Copy the finished runs of a folder into `local`, each once, and the records of failed ones.
+
+        Args:
+            folder: of runs as a store's `local`, or with `runs.jsonl` and `arrays/` as its `recorded`, or both.
+
+        Returns:
+            `(added, same, other)`: numbers of finished runs that were copied and that were there already; keys of the
+            latter whose scores differ.
+
+        Raises:
+            UserError: the folder holds no runs, or one that does not read.
+        """
+        source, known, other = Store(folder, folder), self.records(), []
+        found, failed = source.records(), source.failed()
+        if not found and not failed:
+            raise UserError(f"{folder} holds no finished runs: name a folder that `sweep --out` wrote.")
+        for key, record in found.items():
+            if key in known and known[key]["test"] != record["test"]:
+                other.append(key)
+            with locked(self.local / key):
+                if key not in known:
+                    write_arrays(self.local / key / "arrays.npz", source.arrays(key))
+                    for path in (*(folder / key).glob("*.pt"), *(folder / key).glob("ticket.npz")):
+                        if not path.name.startswith("checkpoint"):
+                            with replacing(self.local / key / path.name) as part:
+                                shutil.copyfile(path, part)
+                    # Last, for a run is finished when its record is there.
+                    write_atomic(self.local / key / "record.json", record)
+        for key in failed.keys() - known.keys() - found.keys() - self.failed().keys():
+            with locked(self.local / key):
+                write_atomic(self.local / key / "failed.json", failed[key])
+        same = len(found.keys() & known.keys())
+        return len(found) - same, same, other
 
     def _write(self, status, records):
         path = self.recorded / FILES[status][0]
         if records or path.exists():
             write_atomic(path, "".join(json.dumps(r) + "\n" for r in sorted(records.values(), key=order)))
 
-    def _publish_arrays(self, name, arrays):
-        kinds = {
-            k: {"gallery": np.float16}.get(k, np.float32) if v.dtype.kind == "f" else v.dtype
-            for k, v in arrays.items()
-        }
-        arrays = {k: arrays[k].astype(kinds[k]) for k in sorted(arrays)}
-        with writing(self.recorded / "arrays" / f"{name}.h5") as file:
-            for k, v in arrays.items():
-                file.create_dataset(k, data=v, compression="gzip", shuffle=True, fletcher32=True)
-            file.attrs["sha256"] = digest(arrays)
+    def _publish_arrays(self, name, keep_maps):
+        arrays = self.arrays(name)
+        if not keep_maps:
+            arrays.pop("gallery", None)
+        for k, v in arrays.items():
+            if v.dtype.kind == "f":
+                arrays[k] = v.astype(np.float16 if k == "gallery" else np.float32)
+        write_arrays(self.recorded / "arrays" / f"{name}.npz", arrays)
 
 
 def order(record):
@@ -131,20 +150,7 @@ def order(record):
 def write_arrays(path, arrays):
     """Write the arrays of a run to a `.npz`, whole or not at all."""
     with replacing(path) as part, open(part, "wb") as file:
-        np.savez_compressed(file, **arrays)
-
-
-def _arrays_of(group, path):
-    """The arrays in an HDF5 group, and that they are those that were written; the first have no checksum."""
-    parts = {}
-    try:
-        group.visititems(lambda k, v: parts.update({k: v}) if isinstance(v, h5py.Dataset) else None)
-        found = whole(parts, path)
-        if group.attrs.get("sha256", digest(found)) != digest(found):
-            raise ValueError
-    except (AttributeError, KeyError, MemoryError, TypeError, ValueError):
-        raise UserError(f"{path} is damaged: copy it again, or publish the run again.") from None
-    return found
+        np.savez_compressed(file, **{k: arrays[k] for k in sorted(arrays)})
 
 
 def _bytes(path):

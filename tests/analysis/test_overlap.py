@@ -54,7 +54,7 @@ def test_the_picture_shows_every_ticket_once_and_needs_two():
 
 def test_a_run_records_a_sample_of_its_ticket(frames, store):
     config = Config(backbone="resnet18", height=32, width=32, batch=4, epochs=1, arm="omp", density=0.1)
-    record = runs.run(config, frames, weights.NONE, store, progress=False)
+    record = runs.run(config, runs.Inputs(frames, weights.NONE), store, runs.Options(progress=False))
     store.publish([record["key"]], "toy")
     published = runs.Store(store.local / "nothing", store.recorded)
     found = published.arrays(record["key"])["ticket"]

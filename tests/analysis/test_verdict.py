@@ -18,7 +18,7 @@ from lthdepth.paper import curves, findings
 from lthdepth.paper.study import Desk
 from lthdepth.runs import run as runs
 from lthdepth.runs import studies as experiments
-from lthdepth.runs.record import parse
+from lthdepth.runs.record import parse, sealed
 
 LOSSES = {
     ("imp", level(18)): 0.003,
@@ -160,7 +160,7 @@ def test_a_run_that_diverges_takes_with_it_all_that_follow_from_it_and_nothing_e
     seventh = imp[9, 1].replace(density=level(7))  # a round on the way, no run of the study
     files.write_atomic(
         store.recorded / "runs.jsonl",
-        "".join(json.dumps(r) + "\n" for r in recorded(store, configs[0], dense[0], dense[1])),
+        "".join(json.dumps(sealed(r)) + "\n" for r in recorded(store, configs[0], dense[0], dense[1])),
     )
     lost = recorded(store, seventh, status="failed", test=None, reason="it diverged.")
     lost += recorded(
@@ -169,7 +169,7 @@ def test_a_run_that_diverges_takes_with_it_all_that_follow_from_it_and_nothing_e
     lost += recorded(store, imp[3, 2], init="other", status="failed", test=None, reason="other weights.")
     shutil.copy(runs.ROOT / "results" / "nyu_summary.h5", store.recorded)
     for r in lost:
-        files.write_atomic(store.local / r["key"] / "failed.json", r)
+        files.write_atomic(store.local / r["key"] / "failed.json", sealed(r))
     desk = Desk("paper", store=store)
     found = desk.lost("full")
     assert [(r["density"], r["seed"], r["arm"]) for r in found] == [
@@ -186,7 +186,7 @@ def test_a_small_network_is_found_whatever_its_weights_are(tmp_path):
     configs = experiments.study("full").configs
     small = next(c for c in configs if c.arm == "resnet34" and c.seed == 1)
     made = recorded(store, *configs[:3]) + recorded(store, small, init="of its own")
-    files.write_atomic(store.recorded / "runs.jsonl", "".join(json.dumps(r) + "\n" for r in made))
+    files.write_atomic(store.recorded / "runs.jsonl", "".join(json.dumps(sealed(r)) + "\n" for r in made))
     desk = Desk("paper", store=store)
     assert [r["arm"] for r in desk.records("full") if r] == [c.arm for c in configs[:3]] + ["resnet34"]
     assert (
@@ -201,7 +201,7 @@ def test_every_arm_of_the_study_is_named_in_the_plan_and_the_reverse():
 
 
 def test_a_record_with_a_score_that_is_no_number_is_refused(tmp_path):
-    record = recorded(runs.Store(), experiments.study("full").configs[0])[0]
+    record = sealed(recorded(runs.Store(), experiments.study("full").configs[0])[0])
     text = json.dumps(record)
     assert parse(text.encode(), "here") == record
     for bad in ("NaN", "Infinity"):

@@ -28,8 +28,8 @@ def made(tmp_path_factory):
     """A store with a trained run and the floor under the same protocol; the frames."""
     folder = tmp_path_factory.mktemp("store")
     store, frames = runs.Store(folder / "runs", folder / "results"), make_frames(height=40, width=56)
-    record = runs.run(SHAPE, frames, weights.NONE, store, progress=False)
-    floor = runs.run(SHAPE.floor(), frames, weights.NONE, store)
+    record = runs.run(SHAPE, runs.Inputs(frames, weights.NONE), store, runs.Options(progress=False))
+    floor = runs.run(SHAPE.floor(), runs.Inputs(frames, weights.NONE), store)
     return store, frames, record, floor
 
 
@@ -155,7 +155,12 @@ def test_the_network_nearest_to_a_density_shows_itself(made, tmp_path, monkeypat
     store, frames, record, _ = made
     shown = []
     monkeypatch.setattr(predict, "display", lambda *things: shown.append(things))
-    sparse = runs.run(SHAPE.replace(arm="random", density=0.1), frames, weights.NONE, store, progress=False)
+    sparse = runs.run(
+        SHAPE.replace(arm="random", density=0.1),
+        runs.Inputs(frames, weights.NONE),
+        store,
+        runs.Options(progress=False),
+    )
     assert predict.nearest(store, 0.9) == record["key"] and predict.nearest(store, 0.02) == sparse["key"]
     desk = Desk(store, summarise(frames))
     predict.show(desk, 0.02)

@@ -15,7 +15,7 @@ from lthdepth.paper import tables
 from lthdepth.paper.study import Desk
 from lthdepth.runs import run as runs
 from lthdepth.runs import studies as experiments
-from lthdepth.runs.record import command
+from lthdepth.runs.record import command, sealed
 
 
 def test_every_study_has_distinct_runs_and_a_floor_that_all_share():
@@ -106,7 +106,7 @@ def test_runs_on_other_data_show_once_they_are_the_most(tmp_path):
                 )
                 lines[-1]["init"] = {"name": "w", "description": "", "fingerprint": f"{mark}-weights"}
     store.recorded.mkdir()
-    (store.recorded / "runs.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
+    (store.recorded / "runs.jsonl").write_text("".join(json.dumps(sealed(line)) + "\n" for line in lines))
     desk = Desk("paper", store=store)
     assert desk.basis("pilot") == ("mine", "mine-weights", 1)
     assert [bool(r) for r in desk.records("pilot")][:4] == [True, True, True, False]

@@ -32,7 +32,7 @@ def saved(store, record, file="weights.pt"):
 
 def test_imp_rewinds_to_the_encoder_after_the_named_epoch_of_its_dense_run(frames, initial, store):
     config = TINY.replace(arm="imp", density=level(1), rewind=1, epochs=2, test=False, holdout=False)
-    record = runs.run(config, frames, initial, store, **QUIET)
+    record = runs.run(config, runs.Inputs(frames, initial), store, runs.Options(**QUIET))
     dense = next(r for r in store.records().values() if r["arm"] == "dense")
     assert dense["config"]["rewind"] == 0 and store.get(dense["key"]) and len(store.records()) == 2
     folder = store.local / dense["key"]
@@ -45,7 +45,10 @@ def test_imp_rewinds_to_the_encoder_after_the_named_epoch_of_its_dense_run(frame
     assert not torch.equal(early["layer4.1.conv2.weight"], last["encoder.layer4.1.conv2.weight"])
     # The epoch is that of the dense run itself: one that stops there under the same schedule has the same encoder.
     alone = runs.run(
-        config.replace(arm="dense", density=1.0, rewind=0, epochs=1), frames, initial, store, **QUIET
+        config.replace(arm="dense", density=1.0, rewind=0, epochs=1),
+        runs.Inputs(frames, initial),
+        store,
+        runs.Options(**QUIET),
     )
     stopped = saved(store, alone)  # constant schedule, no warm-up: an epoch is an epoch
     assert all(torch.equal(early[k], stopped[f"encoder.{k}"]) for k in early)
@@ -54,9 +57,9 @@ def test_imp_rewinds_to_the_encoder_after_the_named_epoch_of_its_dense_run(frame
 def test_a_checkpoint_past_the_epoch_that_is_wanted_is_not_continued(frames, initial, store):
     dense = TINY.replace(epochs=2, test=False, holdout=False)
     with pytest.raises(train.Stopped):
-        runs.run(dense, frames, initial, store, deadline=0, **QUIET)
+        runs.run(dense, runs.Inputs(frames, initial), store, runs.Options(deadline=0, **QUIET))
     with pytest.raises(train.Stopped):
-        runs.run(dense, frames, initial, store, deadline=0, snapshot=1, **QUIET)
+        runs.run(dense, runs.Inputs(frames, initial), store, runs.Options(deadline=0, snapshot=1, **QUIET))
     assert list(store.local.glob("*/epoch-1.pt"))
 
 
@@ -64,7 +67,7 @@ def test_pruning_after_fine_tuning_keeps_the_largest_trained_weights_and_goes_on
     frames, initial, store
 ):
     config = TINY.replace(arm="finetuned", density=0.1, epochs=1, test=False, holdout=False)
-    record = runs.run(config, frames, initial, store, **QUIET)
+    record = runs.run(config, runs.Inputs(frames, initial), store, runs.Options(**QUIET))
     dense = next(r for r in store.records().values() if r["arm"] == "dense")
     trained = saved(store, dense)
     encoder = {k.removeprefix("encoder."): v for k, v in trained.items() if k.startswith("encoder.")}
@@ -81,7 +84,7 @@ def test_a_frozen_encoder_keeps_every_weight_and_statistic_while_the_decoder_lea
         config = TINY.replace(
             arm="frozen", optimiser=optimiser, weight_decay=0.1, epochs=2, test=False, recalibrate=8
         )
-        record = runs.run(config, frames, initial, store, **QUIET)
+        record = runs.run(config, runs.Inputs(frames, initial), store, runs.Options(**QUIET))
         after = saved(store, record)
         for name, value in initial.state.items():
             assert torch.equal(after[f"encoder.{name}"], value), name
@@ -93,8 +96,8 @@ def test_a_frozen_encoder_keeps_every_weight_and_statistic_while_the_decoder_lea
 
 def test_small_networks_are_dense_runs_under_their_own_name(frames, initial, store):
     config = TINY.replace(arm="resnet18", epochs=1, test=False, holdout=False)
-    small = runs.run(config, frames, initial, store, **QUIET)
-    dense = runs.run(config.replace(arm="dense"), frames, initial, store, **QUIET)
+    small = runs.run(config, runs.Inputs(frames, initial), store, runs.Options(**QUIET))
+    dense = runs.run(config.replace(arm="dense"), runs.Inputs(frames, initial), store, runs.Options(**QUIET))
     assert small["key"] != dense["key"] and small["curves"] == dense["curves"]
     assert runs.label(small) == "small dense ResNet-18"
     for wrong in ({"backbone": "resnet50"}, {"density": 0.5}):
@@ -128,7 +131,10 @@ def test_batch_norm_taken_anew_has_the_statistics_of_the_training_frames(frames)
 
 def test_taking_batch_norm_anew_changes_the_scores_and_not_the_training(frames, initial, store):
     plain = TINY.replace(epochs=2)
-    one, two = (runs.run(c, frames, initial, store, **QUIET) for c in (plain, plain.replace(recalibrate=12)))
+    one, two = (
+        runs.run(c, runs.Inputs(frames, initial), store, runs.Options(**QUIET))
+        for c in (plain, plain.replace(recalibrate=12))
+    )
     assert one["curves"]["train_loss"] == two["curves"]["train_loss"]
     assert one["validation"]["full"]["pooled"]["rms"] != two["validation"]["full"]["pooled"]["rms"]
     a, b = saved(store, one), saved(store, two)

@@ -148,8 +148,8 @@ def test_the_published_code_runs_with_all_its_defects(store, narrow):
     config = PUBLISHED_CODE.replace(
         backbone="resnet18", height=32, width=32, batch=16, epochs=2, last_batch=4
     )
-    record = runs.run(config, frames, weights.NONE, store, progress=False)
-    floor = runs.run(config.floor(), frames, weights.NONE, store)
+    record = runs.run(config, runs.Inputs(frames, weights.NONE), store, runs.Options(progress=False))
+    floor = runs.run(config.floor(), runs.Inputs(frames, weights.NONE), store)
     assert record["fit_frames"] == 33 and record["test"]["frames"] == 4
     one, two = (store.arrays(r["key"]) for r in (record, floor))
     assert one["test/frames"].tolist() == two["test/frames"].tolist() == [36, 37, 38, 39]

@@ -127,7 +127,10 @@ def test_weights_without_a_classifier_and_other_densities_are_refused(initial, s
 def test_a_run_of_the_arm_takes_photos_or_the_training_frames(initial, some, store):
     config = TINY.replace(arm="logits", density=level(1), round_epochs=1, epochs=1)
     frames = make_frames()
-    records = [runs.run(config, frames, initial, store, progress=False, unlabelled=u) for u in (some, None)]
+    records = [
+        runs.run(config, runs.Inputs(frames, initial, photos=u), store, runs.Options(progress=False))
+        for u in (some, None)
+    ]
     assert records[0]["key"] != records[1]["key"]
     assert [r["ticket"]["history"][1]["photos"] for r in records] == ["colours", "toy"]
     masks = sorted(store.local.glob("logits-*/mask-1.npz"))

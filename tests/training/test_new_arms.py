@@ -33,22 +33,22 @@ def masks_of(store, record):
 
 def test_gradual_pruning_ends_at_its_density_and_a_killed_run_ends_at_the_same_bits(store, tmp_path):
     frames, config = make_frames(), TINY.replace(arm="gradual", density=0.1)
-    whole = runs.run(config, frames, weights.NONE, store, **QUIET)
+    whole = runs.run(config, runs.Inputs(frames, weights.NONE), store, runs.Options(**QUIET))
     assert whole["densities"]["prunable"] == pytest.approx(0.1, abs=1e-5)
     state, masks = saved(store, whole), masks_of(store, whole)
     assert all(torch.equal(state[f"encoder.{k}"] != 0, m) for k, m in masks.items() if m.any())
     other = runs.Store(tmp_path / "again", tmp_path / "results")
     for _ in range(2):
         with pytest.raises(train.Stopped):
-            runs.run(config, frames, weights.NONE, other, deadline=0, **QUIET)
-    again = runs.run(config, frames, weights.NONE, other, **QUIET)
+            runs.run(config, runs.Inputs(frames, weights.NONE), other, runs.Options(deadline=0, **QUIET))
+    again = runs.run(config, runs.Inputs(frames, weights.NONE), other, runs.Options(**QUIET))
     assert again["ticket"] == whole["ticket"]
     assert all(torch.equal(v, state[k]) for k, v in saved(other, again).items())
 
 
 def test_rounds_of_three_levels_pass_through_every_third_and_their_first_is_dense(store):
     config = TINY.replace(arm="imp", density=level(6), stride=3, epochs=2, round_epochs=1)
-    runs.run(config, make_frames(), weights.NONE, store, **QUIET)
+    runs.run(config, runs.Inputs(make_frames(), weights.NONE), store, runs.Options(**QUIET))
     made = {(r["arm"], r["density"]): r["epochs_run"] for r in store.records().values()}
     assert made == {("dense", 1.0): 1, ("imp", level(3)): 1, ("imp", level(6)): 2}
     with pytest.raises(UserError, match="multiple"):
@@ -58,7 +58,7 @@ def test_rounds_of_three_levels_pass_through_every_third_and_their_first_is_dens
 def test_rate_rewinding_goes_on_from_the_trained_network_where_imp_rewinds(store):
     frames = make_frames()
     config = TINY.replace(arm="lrr", density=level(3), stride=3, epochs=1)
-    record = runs.run(config, frames, weights.NONE, store, **QUIET)
+    record = runs.run(config, runs.Inputs(frames, weights.NONE), store, runs.Options(**QUIET))
     dense = next(r for r in store.records().values() if r["arm"] == "dense")
     folder, trained = store.local / dense["key"], saved(store, dense)
     start = arms.start(config, weights.NONE, folders={"trained": folder})
@@ -70,7 +70,7 @@ def test_rate_rewinding_goes_on_from_the_trained_network_where_imp_rewinds(store
 
 def test_fisher_gradients_are_those_of_the_mean_loss(store):
     frames, config = make_frames(), TINY.replace(arm="fisher", density=0.2, loss="l1", epochs=1)
-    record = runs.run(config, frames, weights.NONE, store, **QUIET)
+    record = runs.run(config, runs.Inputs(frames, weights.NONE), store, runs.Options(**QUIET))
     dense = next(r for r in store.records().values() if r["arm"] == "dense")
     trained = saved(store, dense)
     squares = arms.squared_gradients(trained, frames, config, "cpu")
@@ -100,7 +100,7 @@ def test_fisher_gradients_are_those_of_the_mean_loss(store):
 def test_distilling_all_the_way_learns_the_dense_run_and_not_the_truth(store):
     frames = make_frames()
     config = TINY.replace(arm="distilled", density=0.5, epochs=2, distil=1.0)
-    record = runs.run(config, frames, weights.NONE, store, **QUIET)
+    record = runs.run(config, runs.Inputs(frames, weights.NONE), store, runs.Options(**QUIET))
     blind = make_frames()
     blind.depth[:] = 1.0  # the truth does not matter to a run that only listens to the same teacher
     dense = next(r for r in store.records().values() if r["arm"] == "dense")
@@ -110,7 +110,7 @@ def test_distilling_all_the_way_learns_the_dense_run_and_not_the_truth(store):
     train.fit(config, blind, start, folder, train.Options(progress=False))
     two = torch.load(folder / "weights.pt", weights_only=True)
     assert all(torch.equal(v, two[k]) for k, v in saved(store, record).items())
-    plain = runs.run(config.replace(arm="omp"), frames, weights.NONE, store, **QUIET)
+    plain = runs.run(config.replace(arm="omp"), runs.Inputs(frames, weights.NONE), store, runs.Options(**QUIET))
     assert not torch.equal(saved(store, plain)["predict.weight"], two["predict.weight"])
 
 

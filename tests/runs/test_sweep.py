@@ -1,0 +1,225 @@
+"""Sweeps: what is missing and in which order, what fails or is busy, several workers, bringing runs together."""
+
+import json
+import math
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from dataclasses import replace
+
+import pytest
+import torch
+from conftest import TINY
+
+from lthdepth import files, mask
+from lthdepth.__main__ import main
+from lthdepth.config import level
+from lthdepth.data import weights
+from lthdepth.errors import UserError
+from lthdepth.model import FCRN
+from lthdepth.runs import operations, record, sweep
+from lthdepth.runs import run as runs
+from lthdepth.training import arms
+
+pytestmark = pytest.mark.usefixtures("narrow")
+
+ONE = TINY.replace(epochs=1, holdout=False)
+QUIET = runs.Options(progress=False)
+
+
+@pytest.fixture
+def given(frames):
+    return runs.Inputs(frames, weights.NONE)
+
+
+def test_a_forward_pass_costs_what_the_paper_s_network_does():
+    assert operations.macs("resnet50", 228, 304) == pytest.approx(17.5e9, rel=0.01)
+    found = mask.densities(arms.start(TINY, weights.NONE).ticket, FCRN("resnet18"), 32, 32)
+    assert operations.macs("resnet18", 32, 32) == found["counts"]["mac"]
+
+
+def test_a_run_costs_three_passes_a_frame_and_one_a_score(frames):
+    one = 2 * operations.macs("resnet18", 32, 32)
+    passes = 3 * 3 * 12 + 4 + 4 * (3 + 1)  # 12 to fit, 4 to test, 4 to validate 3 + 1 times
+    assert operations.flops(TINY, frames) == one * passes
+    assert operations.flops(TINY.replace(arm="floor"), frames) == 0
+
+
+def test_the_speed_is_that_of_recorded_trainings_on_the_same_device():
+    size = {"backbone": "resnet18", "height": 64, "width": 64}
+    made = [
+        {"device": name, "images_per_second": rate, "config": size}
+        for name, rate in (("CPU, 2 threads", 10.0), ("CPU, 2 threads", 30.0), ("NVIDIA H200", 1000.0))
+    ]
+    one = 6 * operations.macs("resnet18", 64, 64)
+    assert operations.speed(made, "CPU, 2 threads") == pytest.approx(20 * one)
+    assert operations.speed(made, "CPU, 1 threads") is None
+
+
+def test_what_a_run_needs_comes_before_it_and_is_made_only_where_it_is_missing(given, store):
+    deep = ONE.replace(arm="imp", density=level(3), rewind=1)
+    study = [ONE, ONE.replace(arm="omp", density=level(3)), deep, ONE.replace(seed=1)]
+    found = sweep.missing(study, given, store)
+    assert [(c.arm, round(math.log(c.density, 0.8)), c.seed) for c in found] == [
+        ("dense", 0, 0),
+        ("omp", 3, 0),
+        ("imp", 1, 0),
+        ("imp", 2, 0),
+        ("imp", 3, 0),
+        ("dense", 0, 1),
+    ]
+    assert [(how.keep, how.snapshot) for how in found.values()] == [
+        (True, 1),
+        (False, 0),
+        (True, 0),
+        (True, 0),
+        (False, 0),
+        (False, 0),
+    ]
+    runs.run(ONE, given, store, replace(QUIET, snapshot=1))
+    assert list(sweep.missing(study, given, store)) == list(found)[1:]
+    (store.local / given.key(ONE) / "weights.pt").unlink()  # a later round needs them
+    assert ONE in sweep.missing(study, given, store) and not sweep.missing([ONE], given, store)
+
+
+def test_a_run_that_diverges_is_told_and_left_with_what_follows_from_it(given, store, capsys):
+    bad = ONE.replace(lr_encoder=1e30, lr_decoder=1e30)
+    study = [bad, ONE.replace(arm="floor"), bad.replace(arm="imp", density=level(1))]
+    for _ in range(2):  # the second time it is not even tried
+        left, failed = sweep.sweep(study, given, store, QUIET, "toy")
+        assert left == [] and failed.keys() == {given.key(study[0]), given.key(study[2])}
+        assert all("diverged" in why for why in failed.values())
+    assert [r["arm"] for r in store.records().values()] == ["floor"]
+    assert store.failed().keys() == {given.key(bad)}
+    assert capsys.readouterr().out.count("failed: ") == 4
+
+
+def test_what_another_process_makes_is_left_to_the_end_and_then_taken(given, store, capsys, monkeypatch):
+    other, study = runs.Store(store.local.parent / "other", store.recorded), [ONE, ONE.replace(arm="floor")]
+    busy = files.locked(store.local / given.key(ONE))
+    busy.__enter__()
+
+    def finish(seconds):  # the other process does, while this one waits
+        made = runs.run(ONE, given, other, QUIET)
+        shutil.copytree(other.local / made.key, store.local / made.key)
+        busy.__exit__(None, None, None)
+
+    monkeypatch.setattr(time, "sleep", finish)
+    assert sweep.sweep(study, given, store, QUIET, "toy") == ([], {})
+    shown = capsys.readouterr()
+    assert ["floor" in line for line in shown.out.splitlines()] == [True, False]
+    assert shown.err.count("is at work on") == 1
+
+
+def test_nothing_is_begun_after_the_deadline_and_a_stopped_run_is_left(given, store):
+    study = [TINY.replace(seed=seed) for seed in range(3)]
+    late = replace(QUIET, deadline=time.monotonic() - 1)
+    assert sweep.sweep(study, given, store, late, "toy") == (study, {}) and not store.local.exists()
+    soon = replace(QUIET, deadline=time.monotonic() + 0.01)
+    left, failed = sweep.sweep(study, given, store, soon, "toy")
+    assert left == study and not failed and list(store.local.glob("*/checkpoint.pt"))
+
+
+def test_a_full_disk_ends_the_sweep(given, store, monkeypatch):
+    def full(*_):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("os.fsync", full)
+    with pytest.raises(UserError, match="free some space"):
+        sweep.sweep([ONE], given, store, QUIET, "toy")
+
+
+def settled(store):
+    """Records without what differs from one making to the next."""
+    varying = ("seconds", "images_per_second", "date", "sha256", "study", "device", "commit", "dirty")
+    return {k: {n: v for n, v in r.items() if n not in varying} for k, r in store.records().items()}
+
+
+TOY = """
+import sys
+sys.path[:0] = [{root!r}, {root!r} + "/tests"]
+from conftest import TINY
+from narrow import narrow
+
+from lthdepth.config import level
+from lthdepth.runs import studies
+
+narrow(setattr)
+configs = [TINY.replace(epochs=8), TINY.replace(seed=1), TINY.replace(arm="imp", density=level(1))]
+studies.study = lambda *_: studies.Study("quick", "Toy", tuple(configs))
+"""
+
+
+def test_two_workers_make_the_records_of_one_though_one_is_killed(tmp_path):
+    (tmp_path / "sitecustomize.py").write_text(TOY.format(root=str(runs.ROOT)), encoding="utf-8")
+    words = [sys.executable, "-m", "lthdepth", "sweep", "quick", "--data", "rooms:24", "--device", "cpu"]
+    words += ["--every", "0"]
+    paths = os.pathsep.join([str(tmp_path), str(runs.ROOT)])
+    how = {"cwd": tmp_path, "env": os.environ | {"PYTHONPATH": paths, "OMP_NUM_THREADS": "1"}}
+    one, two = (runs.Store(tmp_path / name, tmp_path / "none") for name in ("one", "two"))
+    done = subprocess.run([*words, "--out", one.local], **how, capture_output=True, check=False)
+    assert done.returncode == 0, done.stderr.decode()
+    work = [*words, "--jobs", "2", "--out", two.local]
+    process = subprocess.Popen(work, **how, stderr=subprocess.PIPE, encoding="utf-8")
+    until, killed = time.monotonic() + 120, False
+    while not killed and process.poll() is None and time.monotonic() < until:
+        for path in two.local.glob("*/checkpoint.pt"):
+            holder = two.local / ".locks" / f"{path.parent.name}.lock"
+            if holder.exists() and (text := holder.read_text(encoding="utf-8").split()) and not killed:
+                os.kill(int(text[1]), signal.SIGKILL)
+                killed = True
+        time.sleep(0.01)
+    _, said = process.communicate()
+    assert process.returncode == 0 and killed and "a worker was killed" in said, said
+    assert settled(one) == settled(two) and len(settled(one)) == 4
+
+
+def test_runs_of_several_machines_come_together_without_duplicates(given, tmp_path, capsys):
+    stores = [runs.Store(tmp_path / name, tmp_path / "results") for name in ("a", "b", "c")]
+    floor, dense = ONE.replace(arm="floor"), ONE.replace(test=False)
+    for store, configs in zip(stores, ([floor, dense], [floor]), strict=False):
+        for config in configs:
+            runs.run(config, given, store, QUIET, "toy")
+    packed = runs.Store(tmp_path / "a", tmp_path / "packed")  # runs.jsonl and arrays/ alone
+    packed.publish(list(stores[0].records()), "toy")
+
+    assert [stores[2].merge(tmp_path / name) for name in ("b", "packed", "a")] == [
+        (1, 0, []),
+        (1, 1, []),
+        (0, 2, []),
+    ]
+    found = stores[2].records()
+    assert found == stores[0].records()
+    for key in found:
+        for name, array in stores[0].arrays(key).items():
+            again = stores[2].arrays(key)[name].astype(float)
+            torch.testing.assert_close(again, array.astype(float), rtol=1e-3, atol=1e-3)
+    assert main(["merge", str(tmp_path / "a"), "--out", str(tmp_path / "d")]) == 0
+    assert "2 runs added" in capsys.readouterr().out
+    assert len(list((tmp_path / "d").glob("*/weights.pt"))) == 1  # trained weights come along
+    whole = json.loads(next((tmp_path / "d").glob("*/record.json")).read_text(encoding="utf-8"))
+    changed = record.sealed(whole | {"test": None})
+    files.write_atomic(tmp_path / "e" / whole["key"] / "record.json", changed)
+    assert main(["merge", str(tmp_path / "e"), "--out", str(tmp_path / "d")]) == 0
+    said = "made twice with different scores" in capsys.readouterr().out
+    assert said == (whole["test"] is not None)
+    assert main(["merge", str(tmp_path / "nowhere")]) == 2
+    assert "holds no finished runs" in capsys.readouterr().err
+
+
+def test_a_machine_can_take_a_share_of_the_seeds(capsys):
+    words = ["sweep", "paper", "--data", "rooms:24", "--weights", "none", "--dry-run"]
+    assert main([*words, "--seeds", "1", "4"]) == 0
+    lines = [line for line in capsys.readouterr().out.splitlines() if "seed " in line and "floor" not in line]
+    assert {line.partition("seed ")[2].split()[0] for line in lines} == {"1", "4"}
+
+
+@pytest.mark.parametrize(
+    "words", [["--jobs", "0"], ["--budget", "-1"], ["--budget", "nan"], ["--gpus", "-1"], ["--every", "-1"]]
+)
+def test_values_out_of_range_are_refused(words, capsys):
+    assert main(["sweep", "quick", "--data", "rooms:24", *words]) == 2
+    assert f"lthdepth: {words[0]}" in capsys.readouterr().err
