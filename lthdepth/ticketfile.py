@@ -1,7 +1,7 @@
 """Tickets on disk: our own format, and mask files of others. Nothing in a file is ever executed.
 
 Our format is a compressed `.npz` of two arrays: `meta`, JSON that says what the ticket is of (backbone,
-layers, how it was drawn, from which weights, its fingerprint), and `bits`, all masks one after the other, eight to
+layers, how it was drawn, from which weights, its fingerprint), and `bits`, all masks in a row, eight to
 a byte; at most 3 MB for a ResNet-50. The fingerprint tells damage.
 """
 

@@ -79,7 +79,7 @@ def load(source, side=SIDE, progress=True):
 
     Args:
         source: a folder, searched with its subfolders for .jpg, .jpeg and .png, or an HDF5 file with one
-            image file a row in `images_jpeg` or `images_png`. Of more than `MOST`, some, evenly spaced, are taken.
+            image file a row in `images_jpeg` or `images_png`. Of more than `MOST`, evenly spaced ones.
         side: of the squares, pixels.
         progress: show a bar.
 
