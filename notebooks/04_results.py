@@ -127,6 +127,18 @@ figures.show(
 )
 
 # %%
+caption = "Error against true depth, over the eight test frames whose depth maps are kept, in bins of 1 m."
+alt = "Lines of rms error over true depth, one a network."
+figures.show(
+    desk,
+    plots.error_by_depth(desk.summary(), desk.predictions(shown)),
+    "error_by_depth",
+    caption,
+    shown,
+    alt=alt,
+)
+
+# %%
 viewer.show(desk, {desk.front: main})
 
 # %% [markdown] tags=["remove-cell"]

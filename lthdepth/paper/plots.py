@@ -224,6 +224,35 @@ def depth_maps(summary, predictions, rows=4):
     return figure
 
 
+def error_by_depth(summary, predictions):
+    """Root mean square error against the true depth, in bins of 1 m, over the frames whose depth maps are kept.
+
+    Args:
+        summary: `summary.Summary`; predictions: `{label: (8, h, w) metres}`, drawn in their order, darkest first.
+    """
+    if ARMS["dense"] not in predictions:
+        return None
+    figure, ax = plt.subplots(figsize=(5.8, 3.4))
+    edges = np.arange(0.5, 10.1, 1.0)
+    for (name, maps), colour in zip(
+        predictions.items(), plt.cm.viridis(np.linspace(0, 0.9, len(predictions)))
+    ):
+        n, height, width = maps.shape
+        rows, columns = (
+            np.linspace(0, k - 1, m).round().astype(int)
+            for k, m in zip(summary.depth.shape[1:], (height, width), strict=True)
+        )
+        truth = summary.depth[:, rows][:, :, columns]
+        error = np.broadcast_to(maps.astype(np.float32), truth.shape) - truth
+        bins = np.digitize(truth, edges)
+        inside = [(bins == k) & (truth > 0) for k in range(1, len(edges))]
+        rms = [np.sqrt(np.mean(error[m] ** 2)) if m.sum() > 500 else np.nan for m in inside]
+        ax.plot((edges[1:] + edges[:-1]) / 2, rms, "o-", ms=3.5, color=colour, label=name)
+    ax.set(xlabel="true depth (m)", ylabel="rms error (m)", ylim=(0, None))
+    figure.legend(loc="outside right upper", frameon=False, fontsize=8)
+    return figure
+
+
 def strip(records, metric="rms"):
     """Every scored run as a dot, by arm and density: what there is before any average is taken."""
     table = tidy(records)
