@@ -23,17 +23,6 @@ FULL = {"epochs": 100, "precision": "bfloat16"}
 FULL_BUDGETS = (6, 24)  # epochs, beside the 100
 
 
-# Encoder learning rate by density class, chosen on the validation scenes (study "recipe"): from this density
-# upwards.
-RATES = ((level(4), 3e-4), (0.0, 3e-4))
-
-
-def tuned(config):
-    """A run of the paper's study with the learning rate of its density class."""
-    rate = next(rate for least, rate in RATES if config.density >= least)
-    return config.replace(lr_encoder=rate)
-
-
 @dataclass(frozen=True)
 class Study:
     """A named grid of runs.
@@ -58,10 +47,10 @@ def study(name, backbone="resnet50"):
 def arms(base, levels, names, seeds):
     """For every seed the dense run and every arm at every level, smallest density first."""
     for seed in seeds:
-        yield tuned(base.replace(arm="dense", seed=seed))
+        yield base.replace(arm="dense", seed=seed)
         for density in sorted(levels):
             for arm in names:
-                yield tuned(base.replace(arm=arm, density=density, seed=seed))
+                yield base.replace(arm=arm, density=density, seed=seed)
 
 
 def quick(base):
@@ -89,22 +78,19 @@ def recipe(base):
         at_6.replace(lr_encoder=1e-3),
         base.replace(lr_encoder=1e-4),
         base.replace(batch=16),
-        base.replace(height=128, width=160),
-        base.replace(epochs=3),  # as long as two epochs at 128×160
-        base.replace(scale=1.5, rotation=5.0, colour=0.2),
     ]
     return [c.replace(recalibrate=frames) for c in tried for frames in (0, 320)]
 
 
 def paper(base):
-    """The paper's study: at every budget one-shot tickets beside dense; at the main one all arms (PLAN.md)."""
+    """The paper's study: at every budget one-shot tickets beside dense; at the main one all arms."""
     base = base.replace(**SIZE, epochs=MAIN)
     short, long = base.replace(epochs=BUDGETS[0]), base.replace(epochs=BUDGETS[2])
     curve, rest, last = [level(k) for k in (3, 6, 12, 18)], [level(k) for k in (9, 15)], [level(18)]
     rounds = {"stride": 3, "round_epochs": BUDGETS[0]}
 
     def in_rounds(arm, density, seed=0):
-        return tuned(base.replace(arm=arm, density=density, seed=seed, **rounds))
+        return base.replace(arm=arm, density=density, seed=seed, **rounds)
 
     def endpoint(seed):
         yield from arms(base, last, ["omp", "gradual", "random", "shuffled"], [seed])
@@ -123,9 +109,9 @@ def paper(base):
     yield from arms(base, [level(k) for k in (3, 6, 9, 12, 15)], ["gradual"], [0])
     yield from arms(base, rest, ["omp"], [0])
     for density in (level(18), level(12)):
-        yield tuned(base.replace(arm="lamp", density=density))
-        yield tuned(base.replace(arm="fisher", density=density, round_epochs=BUDGETS[0]))
-        yield tuned(base.replace(arm="distilled", density=density))
+        yield base.replace(arm="lamp", density=density)
+        yield base.replace(arm="fisher", density=density, round_epochs=BUDGETS[0])
+        yield base.replace(arm="distilled", density=density)
     yield from arms(long, curve, ["omp"], [1])
     for seed in (3, 4, 5):
         yield from endpoint(seed)
