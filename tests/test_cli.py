@@ -149,8 +149,8 @@ def test_the_verdict_on_committed_runs_and_on_studies_that_have_none(capsys, mon
     out = capsys.readouterr().out
     assert "decide nothing" in out and "layer-shuffled 1.80 %" in out and "*" not in out
     for name, words in (
-        ("recipe", "paper or pilot"),
-        ("postmortem", "paper or pilot"),
+        ("recipe", "paper, pilot or full"),
+        ("postmortem", "paper, pilot or full"),
         ("pape", "unknown study"),
     ):
         assert main(["verdict", name]) == 2
@@ -415,4 +415,24 @@ def test_a_ticket_on_logits_is_drawn_from_photos_and_its_mistakes_get_a_sentence
     assert main(words) == 0
     assert "magnitude after matching logits" in capsys.readouterr().out and list(
         elsewhere.glob("runs/logits-*/mask-1.npz")
+    )
+
+
+def test_a_terminal_that_lacks_a_letter_is_no_reason_to_stop(elsewhere):
+    environment = os.environ | {"PYTHONPATH": str(ROOT), "PYTHONIOENCODING": "ascii"}
+    command = [
+        sys.executable,
+        "-m",
+        "lthdepth",
+        "train",
+        "--help",
+    ]  # which names Erdős and Rényi, or a ², or …
+    done = subprocess.run(command, cwd=elsewhere, capture_output=True, env=environment, check=False)
+    assert done.returncode == 0 and b"Traceback" not in done.stderr
+    command[3:] = ["data", "nö.h5"]
+    done = subprocess.run(command, cwd=elsewhere, capture_output=True, env=environment, check=False)
+    assert (
+        done.returncode == 2
+        and b"n?.h5" in done.stderr.replace(b"\\xf6", b"?")
+        and b"Traceback" not in done.stderr
     )

@@ -4,6 +4,7 @@ import dataclasses
 import hashlib
 import json
 import os
+import subprocess
 
 import numpy as np
 import pytest
@@ -16,7 +17,7 @@ from lthdepth.data import weights
 from lthdepth.errors import UserError
 from lthdepth.model import FCRN
 from lthdepth.runs import run as runs
-from lthdepth.runs.record import sealed
+from lthdepth.runs.record import revision, sealed
 from lthdepth.training import arms
 from lthdepth.training import fit as train
 
@@ -414,3 +415,18 @@ def test_damaged_arrays_are_told_in_a_sentence(made, published, tmp_path):
         (folder / "arrays.npz").write_bytes(damaged)
         with pytest.raises(UserError, match=r"arrays\.npz cannot be read"):
             runs.Store(tmp_path / "runs", tmp_path / "none").arrays(record["key"])
+
+
+def test_the_commit_is_that_of_this_repository_and_of_no_other(tmp_path, monkeypatch):
+    """A tarball that was unpacked below another repository has no commit, and nobody knows whether it was changed."""
+    git = ["git", "-c", "user.name=a", "-c", "user.email=a@b", "-C", str(tmp_path)]
+    (tmp_path / "lthdepth").mkdir()
+    for words in (["init", "-q"], ["commit", "-q", "--allow-empty", "-m", "one"]):
+        subprocess.run([*git, *words], check=True)
+    commit, dirty = revision(tmp_path)
+    assert len(commit) == 12 and dirty is False
+    (tmp_path / "lthdepth" / "new.py").touch()
+    assert revision(tmp_path) == (commit, True)
+    assert revision(tmp_path / "lthdepth") == (None, None)
+    monkeypatch.setenv("PATH", "")
+    assert revision(tmp_path) == (None, None)
