@@ -8,7 +8,8 @@
   // The HTML for an element that refers to something; "" for one that does not.
   function content(element) {
     if (element.dataset.runs) {
-      const keys = element.dataset.runs.split(" "), known = keys.map(key => PREVIEWS[key] || key);
+      const keys = element.dataset.runs.split(" "), most = 12, known = keys.slice(0, most).map(key => PREVIEWS[key] || key);
+      if (keys.length > most) known.push(`and ${keys.length - most} more`);
       return `<p>From ${keys.length === 1 ? "one run" : keys.length + " runs"}:</p><ul><li>${known.join("<li>")}</ul>`;
     }
     const [page, id] = (element.getAttribute("href") || "").split("#"), here = location.pathname.split("/").pop();
