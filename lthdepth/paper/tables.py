@@ -19,7 +19,7 @@ DATA = {"nyu": "NYU Depth V2", "rooms": "built-in rooms"}  # data sets by the na
 HEADINGS = {"rel": "rel", "rms": "rms (m)", "delta1": "δ1", "delta2": "δ2", "delta3": "δ3"}
 MARKS = "ᵃᵇᶜᵈᵉᶠᵍʰ"  # of footnotes
 LONG = 16  # rows, beyond which a page folds a table
-WIDE = 7  # columns, beyond which a phone shows a row as a list
+WIDE = 48  # letters of the longest words of all columns, beyond which a phone shows a row as a list
 NUMBER = re.compile(r"(\*\*)?(< ?)?[+−-]?\d|[–-]$|nan$|not run yet$")
 
 # What LaTeX takes for a command, and what pdfLaTeX's fonts do not have.
@@ -186,8 +186,10 @@ def as_html(table):
         label = f' data-column="{escape(name)}"' if match[1] == "td" else ' scope="col"'
         return f'<{match[1]} class="{side}"{label}>'
 
+    words = [" ".join([name, *shown[name]]).replace("*", "").split() for name in shown.columns]
+    wide = sum(1 + max(map(len, column)) for column in words) > WIDE
     with pd.option_context("display.max_colwidth", None):
-        text = shown.to_html(index=False, border=0, classes="wide" if len(shown.columns) > WIDE else None)
+        text = shown.to_html(index=False, border=0, classes="wide" if wide else None)
     text = re.sub(r"<(t[hd])>", cell, text.replace(' style="text-align: right;"', ""))
     text = re.sub(r" ± ([\d.]+)", r" <small>± \1</small>", text)
     text = re.sub(r"\*\*(.+?)\*\*", r"<strong>\1</strong>", text)

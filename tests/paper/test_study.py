@@ -41,7 +41,7 @@ def test_gate_asks_the_dense_network_to_be_a_fifth_below_the_floor(dense, passed
 
 
 def test_a_quick_network_departs_from_about_the_mean_depth():
-    """Of what a quick build trains on: the rooms, of which 24 stand for all, and the recorded NYU Depth V2."""
+    """Of what a quick build trains on: the rooms, of which 24 stand for all, and NYU Depth V2 as recorded."""
     frames = data.load("rooms:24")
     counts = np.array(
         summary.load(runs.ROOT / "results" / "nyu_summary.h5").description["splits"]["train"]["histogram"],
