@@ -1,8 +1,8 @@
 """Depth errors (Eigen et al. 2014), pooled over a set of frames and averaged over its images.
 
 `pooled` takes every valid pixel of the set as one sample (the protocol of Laina et al. 2016; the paper's
-headline); `per_image` computes the metric of each image and averages those. The two differ: RMSE is about 9 %
-lower per image. Both follow from the same six sums per image, so the sums are what is stored.
+headline); `per_image` computes the metric of each image and averages those. The two differ: RMSE is
+about a tenth lower per image. Both follow from the same six sums per image, so the sums are what is stored.
 """
 
 import math

@@ -159,6 +159,9 @@ interact(lambda density: predict.show(desk, density), density=slider)
 # training scenes.
 
 # %%
+figures.say(findings.averages(desk))
+
+# %%
 caption = f"Mean difference in test rms (m) from dense under every protocol, {findings.budget(desk)}."
 figures.show_table(desk, findings.protocols(verdict.main), "protocols_table", caption, main)
 

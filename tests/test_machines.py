@@ -3,6 +3,7 @@
 import os
 import shutil
 import subprocess
+import sys
 import tempfile
 from pathlib import Path
 
@@ -53,3 +54,21 @@ def test_a_user_who_may_write_neither_clone_nor_home_builds_in_a_copy(clone):
         "python",
     ]
     shutil.rmtree(copy)
+
+
+@pytest.fixture
+def latin(tmp_path):
+    """The environment of a person whose system speaks ISO-8859-1; without the locale, whose terminal does."""
+    environment = os.environ | {"PYTHONUTF8": "0", "OMP_NUM_THREADS": "1"}
+    name = "en_US.ISO-8859-1"
+    command = ["localedef", "-i", "en_US", "-f", "ISO-8859-1", str(tmp_path / name)]
+    if shutil.which("localedef") and not subprocess.run(command, capture_output=True, check=False).returncode:
+        return environment | {"LOCPATH": str(tmp_path), "LC_ALL": name}
+    return environment | {"LC_ALL": "C", "PYTHONIOENCODING": "latin-1", "PYTHONCOERCECLOCALE": "0"}
+
+
+def test_a_latin_terminal_gets_an_answer(latin):
+    """The verdict's sentence has dashes that ISO-8859-1 lacks."""
+    command = [sys.executable, "-m", "lthdepth", "verdict", "pilot"]
+    done = subprocess.run(command, cwd=ROOT, env=latin, capture_output=True, check=False)
+    assert done.returncode == 0 and b"Pilot" in done.stdout and b"Traceback" not in done.stderr, done.stderr

@@ -110,7 +110,9 @@ def test_distilling_all_the_way_learns_the_dense_run_and_not_the_truth(store):
     train.fit(config, blind, start, folder, train.Options(progress=False))
     two = torch.load(folder / "weights.pt", weights_only=True)
     assert all(torch.equal(v, two[k]) for k, v in saved(store, record).items())
-    plain = runs.run(config.replace(arm="omp"), runs.Inputs(frames, weights.NONE), store, runs.Options(**QUIET))
+    plain = runs.run(
+        config.replace(arm="omp"), runs.Inputs(frames, weights.NONE), store, runs.Options(**QUIET)
+    )
     assert not torch.equal(saved(store, plain)["predict.weight"], two["predict.weight"])
 
 
