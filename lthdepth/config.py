@@ -194,23 +194,18 @@ class Config:
                 raise UserError(f"{name} must be {wanted}; got {getattr(self, name)!r}.")
 
     def canonical(self):
-        """JSON text of the fields that differ from their defaults, sorted by name: what a run's key is made
-        from.
-        """
-        given = {
-            f.name: getattr(self, f.name)
-            for f in dataclasses.fields(self)
-            if getattr(self, f.name) != f.default
-        }
-        return json.dumps(given, sort_keys=True)
+        """JSON text of the fields that differ from their defaults, sorted by name: what a run's key is made of."""
+        return json.dumps(self._given(), sort_keys=True)
 
     def changes(self):
         """The fields that differ from their defaults, as texts that `parse` reads."""
-        return [
-            f"{f.name}={getattr(self, f.name)}"
-            for f in dataclasses.fields(self)
-            if getattr(self, f.name) != f.default
-        ]
+        return [f"{name}={value}" for name, value in self._given().items()]
+
+    def _given(self):
+        values = {
+            field.name: (getattr(self, field.name), field.default) for field in dataclasses.fields(self)
+        }
+        return {name: value for name, (value, default) in values.items() if value != default}
 
     def floor(self):
         """The mean depth map under the same protocol: trained on the same frames, scored on the same pixels."""

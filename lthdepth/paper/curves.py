@@ -160,12 +160,11 @@ def cost(records, frames=795):
 
 
 def transfer(records, metric="rms", average="pooled", analysis=None):
-    """A test metric against the remaining weights: a line an arm (mean over seeds, band of one sd, a dot a
-    run).
+    """A test metric against the remaining weights: a line an arm (mean over seeds, band of one sd, a dot a run).
 
     Args:
-        records: of one study; metric, average: as in `metrics`.
-        analysis: `verdict.Analysis` of the same records: marks every arm's break-even density by a diamond.
+        records: of one budget; metric, average: as in `metrics`.
+        analysis: `budget.Analysis` of the same records: marks every arm's break-even density by a diamond.
     """
     table = scores(records, average=average)
     if table.empty or not set(table.arm) - {"floor", "dense"}:
@@ -174,53 +173,29 @@ def transfer(records, metric="rms", average="pooled", analysis=None):
     figure, ax = plt.subplots(figsize=(7.6, 3.8))
     for arm, rows in table.groupby("arm", sort=False):
         by = rows.groupby("density")[metric].agg(["mean", "std"]).sort_index()
-        mean, sd = by["mean"], by["std"].fillna(0)
+        mean, sd, colour = by["mean"], by["std"].fillna(0), COLOURS[arm]
         if arm in WHOLE[2:]:  # another whole network
+            name = f"{ARMS[arm]}: {mean[1]:.3f}"
             ax.plot(
-                100 * rows.density,
-                rows[metric],
-                "s",
-                ms=5,
-                mfc="none",
-                color=COLOURS[arm],
-                label=f"{ARMS[arm]}: {mean[1]:.3f}",
+                100 * rows.density, rows[metric], "s", ms=5, mfc="none", mew=1.4, color=colour, label=name
             )
-            continue
-        if arm in WHOLE:  # what the others are measured by: a level
-            ax.axhline(
-                mean[1],
-                color=COLOURS[arm],
-                lw=1.4,
-                ls=":" if arm == "floor" else "-",
-                label=f"{ARMS[arm]}: {mean[1]:.3f}",
-            )
-            ax.axhspan(mean[1] - sd[1], mean[1] + sd[1], color=COLOURS[arm], alpha=0.15, lw=0)
-            continue
-        ax.plot(
-            100 * np.r_[mean.index, 1], np.r_[mean, dense], color=COLOURS[arm], label=ARMS[arm]
-        )  # it starts at dense
-        ax.fill_between(100 * mean.index, mean - sd, mean + sd, color=COLOURS[arm], alpha=0.2, lw=0)
-        ax.plot(100 * rows.density, rows[metric], "o", ms=3.5, color=COLOURS[arm])
+        elif arm in WHOLE:  # what the others are measured by: a level
+            line, name = ":" if arm == "floor" else "-", f"{ARMS[arm]}: {mean[1]:.3f}"
+            ax.axhline(mean[1], color=colour, lw=1.4, ls=line, label=name)
+            ax.axhspan(mean[1] - sd[1], mean[1] + sd[1], color=colour, alpha=0.15, lw=0)
+        else:  # it starts at dense
+            ax.plot(100 * np.r_[mean.index, 1], np.r_[mean, dense], color=colour, label=ARMS[arm])
+            ax.fill_between(100 * mean.index, mean - sd, mean + sd, color=colour, alpha=0.2, lw=0)
+            ax.plot(100 * rows.density, rows[metric], "o", ms=3.5, color=colour)
     if analysis is not None and len(analysis.break_even) and (metric, average) == ("rms", "pooled"):
-        name = "mean loss reaches the margin"
-        for r in analysis.break_even[analysis.break_even.density > 0].itertuples():
-            ax.plot(
-                100 * r.density,
-                dense + stats.MARGIN,
-                "D",
-                ms=8,
-                mfc="none",
-                mew=1.6,
-                color=COLOURS[r.arm],
-                zorder=5,
-                label=name,
-            )
-            name = None
+        crossings = analysis.break_even[analysis.break_even.density > 0]
+        for k, r in enumerate(crossings.itertuples()):
+            mark = {"ms": 8, "mfc": "none", "mew": 1.6, "color": COLOURS[r.arm], "zorder": 5}
+            name = None if k else "mean loss reaches the margin"
+            ax.plot(100 * r.density, dense + stats.MARGIN, "D", label=name, **mark)
     _percent(ax, table.density)
     ax.set(ylabel=f"test {NAMES.get(metric, metric)}, {average}")
-    figure.legend(
-        loc="outside right upper", frameon=False, fontsize=9
-    )  # inside, levels and curves would run behind it
+    figure.legend(loc="outside right upper", frameon=False, fontsize=9)  # inside, lines would run behind it
     return figure
 
 
