@@ -24,7 +24,7 @@ def functions(files):
 
 
 def table():
-    """Yields (what, how many, at most); the last is None where nothing is fixed, both for a large function."""
+    """Yields (what, how many, at most); the last is None where nothing is fixed; both for large functions."""
     package = sorted((ROOT / "lthdepth").rglob("*.py"))
     rooms = sorted({file.parent for file in package} - {ROOT / "lthdepth"})
     core = [file for file in package if file.parent == ROOT / "lthdepth" and file.name != "__main__.py"]

@@ -155,7 +155,7 @@ def draw(initial, backbone, args):
     from .data import photos
     from .runs.store import Store
     from .training import arms, logits
-    from .training.fit import pick_device
+    from .training.fit import Options, pick_device
 
     config = Config(args.arm, args.density, seed=args.seed, backbone=backbone, precision=args.precision)
     if config.arm not in DRAWN:
@@ -171,7 +171,7 @@ def draw(initial, backbone, args):
     device, unlabelled = pick_device(args.device), photos.load(args.photos)
     folder = Store().local / logits.chain(config, initial, unlabelled)
     print(f"{len(unlabelled.rgb):,} photos; the ticket of every round is kept in {folder}", flush=True)
-    return logits.draw(config, initial, unlabelled, folder, device)
+    return logits.draw(config, initial, unlabelled, folder, Options(device))
 
 
 def describe_ticket(path, found, meta, model):
@@ -229,8 +229,8 @@ def is_free(path):
 def sweep(args):
     """Train every missing run of a study; finished ones are kept, stopped ones continued.
 
-    All arms of one seed and level come before the next, so that a sweep that is cut off is useful. Whatever ends
-    it, the same command continues it; started several times it shares the work.
+    All arms of one seed and level come before the next, so that a sweep that is cut off is useful. Whatever
+    ends it, the same command continues it; started several times it shares the work.
     """
     from .runs import sweep as sweeps
     from .runs.run import Options, Store, tidy

@@ -194,7 +194,9 @@ class Config:
                 raise UserError(f"{name} must be {wanted}; got {getattr(self, name)!r}.")
 
     def canonical(self):
-        """JSON text of the fields that differ from their defaults, sorted by name: what a run's key is made of."""
+        """JSON text of the fields that differ from their defaults, sorted by name: what a run's key is made
+        of.
+        """
         return json.dumps(self._given(), sort_keys=True)
 
     def changes(self):
@@ -208,7 +210,7 @@ class Config:
         return {name: value for name, (value, default) in values.items() if value != default}
 
     def floor(self):
-        """The mean depth map under the same protocol: trained on the same frames, scored on the same pixels."""
+        """The mean depth map under the same protocol: of the same frames, scored on the same pixels."""
         protocol = ("holdout", "test", "split", "last_batch", "crop")
         return Config(arm="floor", **{name: getattr(self, name) for name in protocol})
 

@@ -1,4 +1,4 @@
-"""What several test files share. Real data lie in ../shared; tests that need them skip where they are absent."""
+"""What several test files share. Real data lie in ../shared; tests that need them skip without them."""
 
 import os
 from pathlib import Path

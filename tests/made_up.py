@@ -1,4 +1,6 @@
-"""Made-up records with a known truth: what tests of the analysis and its pictures start from. Never in results/."""
+"""Made-up records with a known truth: what tests of the analysis and its pictures start from. Never in
+results/.
+"""
 
 import numpy as np
 
@@ -20,7 +22,8 @@ def study(seeds, losses, dense=0.63, spread=0.004, floor=1.2, epochs=100):
     Args:
         seeds: number of seeds.
         losses: `{(arm, density): true loss in metres of pooled rms}`.
-        dense: true rms of the dense network; spread: standard deviation over seeds of every run; floor: rms of the floor; epochs: the budget.
+        dense: true rms of the dense network; spread: standard deviation over seeds of every run; floor: rms
+            of the floor; epochs: the budget.
 
     Returns:
         `(records, arrays)`: as `Desk.records` gives them, and a function from key to arrays.

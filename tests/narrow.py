@@ -1,4 +1,6 @@
-"""A ResNet-18 an eighth as wide, for tests of what happens around a network: a run of it takes a fraction of the time."""
+"""A ResNet-18 an eighth as wide, for tests of what happens around a network: a run of it takes a fraction of
+the time.
+"""
 
 import torchvision
 from torch import nn

@@ -125,7 +125,8 @@ def test_data_describes_a_source_in_json(capsys):
 
 def test_frames_are_read_without_torch():
     """Which alone takes half of the memory that reading the official file may take."""
-    code = "import sys; sys.modules['torch'] = None; from lthdepth.__main__ import main; sys.exit(main(['data', 'rooms:12']))"
+    code = "import sys; sys.modules['torch'] = None; from lthdepth.__main__ import main; "
+    code += "sys.exit(main(['data', 'rooms:12']))"
     done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     assert json.loads(done.stdout)["name"] == "rooms"

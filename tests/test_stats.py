@@ -40,7 +40,9 @@ def test_a_loss_beyond_the_margin_is_refused_and_one_run_is_no_test():
 
 
 def test_size_of_the_test_at_the_margin_is_five_per_cent():
-    """A true loss of exactly the margin passes in 5 % of studies (1000 simulated ones: within 4 standard errors)."""
+    """A true loss of exactly the margin passes in 5 % of studies (1000 simulated ones: within 4 standard
+    errors).
+    """
     draws = np.random.default_rng(1).normal(0.015, 0.01, (1000, 6))
     passed = np.mean([stats.non_inferiority(d).passed for d in draws])
     assert abs(passed - 0.05) < 4 * (0.05 * 0.95 / 1000) ** 0.5

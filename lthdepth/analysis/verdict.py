@@ -49,7 +49,7 @@ class Verdict:
         """Both answers, in plain words and no more (Markdown)."""
         lost = ""
         if self.failed:
-            lost = f" {self.failed} runs diverged, or follow from one; a ticket then counts as the mean depth map."
+            lost = f" {self.failed} runs diverged, or follow from one; a ticket then counts as the floor."
         return f"{self.break_even()}\n\n{self.endpoint()}{lost}"
 
     def break_even(self):
@@ -70,7 +70,9 @@ class Verdict:
         """Question 2: the primary arm at 1.80 % against dense."""
         main = self.main
         if main is None or main.gate is None:
-            return "**Open.** Until the dense network and the mean depth map are recorded there is nothing to compare with."
+            return (
+                "**Open.** Without a dense network and the mean depth map there is nothing to compare with."
+            )
         if not main.passed:
             return main.gate[1]
         row = main.row(PRIMARY, LEVEL)
@@ -81,7 +83,8 @@ class Verdict:
             return f"**Open.** No ticket of {100 * LEVEL:.2f} % is recorded yet. {main.gate[1]}"
         if self.study in ("paper", "full"):
             pairs = 0 if row is None else row.n
-            why = f"The plan asks for {SEEDS} pairs of {ARMS[PRIMARY]} at {100 * LEVEL:.2f} %; {pairs} recorded."
+            asked = f"{SEEDS} pairs of {ARMS[PRIMARY]} at {100 * LEVEL:.2f} %"
+            why = f"The plan asks for {asked}; {pairs} recorded."
         else:
             why = "These runs are not those of the plan: they describe, and decide nothing."
         return (
@@ -142,7 +145,9 @@ def _moved(rows):
         )
     if all(m < 0 for m in moves):
         return f"**Longer training makes up for pruning: the break-even density falls {span}, in {seeds}.**"
-    return f"**{span[0].upper()}{span[1:]} the break-even density moves in no direction that these seeds agree on.**"
+    return (
+        f"**{span[0].upper()}{span[1:]} the break-even density moves in no direction shared by all seeds.**"
+    )
 
 
 def _floor(density):
@@ -206,7 +211,8 @@ def _outcome(analysis, row):
     beside = tickets[tickets.arm.isin(CONTROLS) & np.isclose(tickets.density, LEVEL)]
     if also := [ARMS[c.arm] for c in beside.itertuples() if c.holm < stats.ALPHA]:
         named = " and ".join(also)
-        return f"**{100 * LEVEL:.2f} % of the weights suffice, but no ticket is needed: so does {named}.** {test}"
+        weights = f"{100 * LEVEL:.2f} % of the weights"
+        return f"**{weights} suffice, but no ticket is needed: so does {named}.** {test}"
     if len(controls[controls.holm < stats.ALPHA]) == len(CONTROLS):
         return f"**The ticket carries what depth needs, and which weights are kept matters.** {test}"
     return f"**The ticket suffices; that it is better than every control is not shown.** {test}"

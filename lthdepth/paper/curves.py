@@ -160,7 +160,8 @@ def cost(records, frames=795):
 
 
 def transfer(records, metric="rms", average="pooled", analysis=None):
-    """A test metric against the remaining weights: a line an arm (mean over seeds, band of one sd, a dot a run).
+    """A test metric against the remaining weights: a line an arm (mean over seeds, band of one sd, a dot a
+    run).
 
     Args:
         records: of one budget; metric, average: as in `metrics`.
@@ -226,7 +227,7 @@ def beside_published(records, metric="rms"):
         ("m_task", ("imp",), "ticket found on the task"),
     )
     for ax, (source, arms, title) in zip(axes, sides, strict=True):
-        for task, rows in published()[lambda t: t.source == source].groupby("task", sort=False):
+        for task, rows in published().query("source == @source").groupby("task", sort=False):
             worse = 100 * (1 - rows.value / rows.value.iloc[0])
             ax.plot(rows.remaining_percent, worse, **OTHERS[task], lw=1.3, label=task)
         for arm in arms:
@@ -256,7 +257,7 @@ def beside_published(records, metric="rms"):
 
 
 def differences(analysis):
-    """Every ticket's difference from dense with its intervals, the margin beside them; as `DIFFERENCES` says."""
+    """Every ticket's difference from dense with its intervals and the margin, as `DIFFERENCES` says."""
     rows = analysis.tickets
     if rows.empty:
         return None

@@ -11,7 +11,8 @@ from ..runs.store import ROOT
 from . import curves, tables
 
 TICKETS = (
-    "Mean ± sample standard deviation of the paired differences; 95 % intervals over seeds by Student's t and "
+    "Mean ± sample standard deviation of the paired differences; 95 % intervals over seeds by Student's t "
+    "and "
     "by the BCa bootstrap, and over test scenes, drawn whole. p non-inferior: loss below the margin of "
     f"{stats.MARGIN:.3f} m, Holm-corrected over the arms of a density except for the primary endpoint. Not "
     "corrected: p equivalent (within the margin), p sign flip (no difference). Last: whether the mean is "
@@ -72,7 +73,8 @@ def _smallest(desk):
         return ""
     said = plan.difference(row).replace(": ", " loses ", 1).replace("+", "", 1).replace(" from dense", "", 1)
     rms = analysis.dense
-    return f"{said} The dense network is at {rms:.3f} m, {100 * (1 - rms / analysis.floor):.0f} % below the mean depth map."
+    below = f"{100 * (1 - rms / analysis.floor):.0f} % below the mean depth map"
+    return f"{said} The dense network is at {rms:.3f} m, {below}."
 
 
 def verdict(desk):
@@ -126,7 +128,8 @@ def averages(desk):
     lower = sorted(100 * (1 - b["per_image"]["rms"] / b["pooled"]["rms"]) for b in both)
     if not lower:
         return ""
-    return f"Averaged per image, the rms of the {len(lower)} networks shown is {lower[0]:.1f} to {lower[-1]:.1f} % lower than pooled."
+    span = f"{lower[0]:.1f} to {lower[-1]:.1f} % lower than pooled"
+    return f"Averaged per image, the rms of the {len(lower)} networks shown is {span}."
 
 
 def left(desk):

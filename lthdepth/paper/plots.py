@@ -225,10 +225,12 @@ def depth_maps(summary, predictions, rows=4):
 
 
 def error_by_depth(summary, predictions):
-    """Root mean square error against the true depth, in bins of 1 m, over the frames whose depth maps are kept.
+    """Root mean square error against the true depth, in bins of 1 m, over the frames whose depth maps are
+    kept.
 
     Args:
-        summary: `summary.Summary`; predictions: `{label: (8, h, w) metres}`, drawn in their order, darkest first.
+        summary: `summary.Summary`; predictions: `{label: (8, h, w) metres}`, drawn in their order, darkest
+            first.
     """
     if ARMS["dense"] not in predictions:
         return None

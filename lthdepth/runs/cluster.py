@@ -120,10 +120,12 @@ def made(config, inputs, options, filed, *given):
     """Make a run on a worker, in a folder of its own that is removed when the run is done.
 
     Args:
-        filed: study, and `time.time()` at which to stop or None; given: `packed` files of those it follows from.
+        filed: study, and `time.time()` at which to stop or None; given: `packed` files of those it follows
+            from.
 
     Returns:
-        The files of the run, as `packed`: without a record where the time was up, or a run that it follows from failed.
+        The files of the run, as `packed`: without a record where the time was up, or a run that it follows
+        from failed.
     """
     (study, end), name = filed, inputs.key(config)
     store = Store(SCRATCH / name, SCRATCH / "nothing")

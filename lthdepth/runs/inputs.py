@@ -1,4 +1,6 @@
-"""What runs are made from: frames, initial weights, photos and a ticket file, in memory; and the key of a run."""
+"""What runs are made from: frames, initial weights, photos and a ticket file, in memory; and the key of a
+run.
+"""
 
 import functools
 import hashlib
@@ -32,7 +34,8 @@ def key(config, data, init, ticket=""):
 class Inputs:
     """What one run, or all runs of a study, are made from.
 
-    initial: `weights.Initial`, or several where a study has networks of several backbones; photos: `photos.Photos` of
+    initial: `weights.Initial`, or several where a study has networks of several backbones; photos:
+        `photos.Photos` of
     the arm logits (None: the training frames); ticket: `mask.Ticket` of the arm file.
     """
 
@@ -55,7 +58,9 @@ class Inputs:
         )
 
     def key(self, config):
-        """The name of a configuration's run. Raises UserError as `check`, and for weights without a classifier."""
+        """The name of a configuration's run. Raises UserError as `check`, and for weights without a
+        classifier.
+        """
         self.check(config)
         mark = self.ticket.fingerprint if self.ticket else ""
         if config.arm == "logits":
@@ -72,7 +77,9 @@ class Inputs:
         return ""
 
     def check(self, config):
-        """Raises UserError: the weights are of another backbone; the arm file without a ticket, or the reverse."""
+        """Raises UserError: the weights are of another backbone; the arm file without a ticket, or the
+        reverse.
+        """
         if self.weights(config) is None:
             given = self.initial[0] if isinstance(self.initial, tuple) else self.initial
             raise UserError(

@@ -20,7 +20,8 @@ def macs(backbone, height, width):
 
 
 def flops(config, frames):
-    """Floating-point operations of a run: two a multiply-accumulate; a step's backward pass costs two forward passes.
+    """Floating-point operations of a run: two a multiply-accumulate; a step's backward pass costs two forward
+    passes.
 
     Masked weights are multiplied like all others. The rounds of the arm logits are not counted.
     """
@@ -33,7 +34,9 @@ def flops(config, frames):
 
 
 def speed(records, device):
-    """Operations a second of the recorded trainings on a device, by its name in records: their median, or None."""
+    """Operations a second of the recorded trainings on a device, by its name in records: their median, or
+    None.
+    """
     found = []
     for r in records:
         if r["device"] == device and r.get("images_per_second"):

@@ -35,7 +35,9 @@ class Record(dict):
 
     @property
     def config(self):
-        """Its `Config`; None where it has a setting that this version does not know, so that no run of it is meant."""
+        """Its `Config`; None where it has a setting that this version does not know, so that no run of it is
+        meant.
+        """
         return Config(**self["config"]) if self["config"].keys() <= FIELDS.keys() else None
 
     @property
@@ -53,7 +55,9 @@ class Record(dict):
 
     @property
     def rms(self):
-        """Root mean squared error in metres over all pixels of the test frames; None where they were not scored."""
+        """Root mean squared error in metres over all pixels of the test frames; None where they were not
+        scored.
+        """
         return (self.scores() or {}).get("rms")
 
     @property
@@ -192,7 +196,10 @@ def environment(device):
     }
 
 
-def revision(root=Path(__file__).resolve().parents[2]):
+TOP = Path(__file__).resolve().parents[2]
+
+
+def revision(root=TOP):
     """The commit of the repository whose top is `root`, and whether the package differs from it.
 
     `(None, None)` without git, and where `root` only lies within a repository of something else.

@@ -1,4 +1,4 @@
-"""Runs by name: a configuration is asked for, and either its record is found in the store or the run is made."""
+"""Runs by name: a configuration is asked for; its record is found in the store, or the run is made."""
 
 import dataclasses
 from contextlib import contextmanager, suppress
@@ -21,8 +21,8 @@ __all__ = ["ROOT", "Inputs", "Options", "Record", "Store", "key", "label", "orde
 def run(config, inputs, store, options=Options(), study=""):  # noqa: B008  (it is frozen)
     """The `Record` of a configuration: found in the store, or made now, continuing a run that was stopped.
 
-    Runs that it follows from (`arms.parents`) are runs of their own: those whose weights are missing here are made
-    first. The rounds of the arm logits are no runs; their tickets lie in `logits-*` of the store.
+    Runs that it follows from (`arms.parents`) are runs of their own: those whose weights are missing here are
+    made first. The rounds of the arm logits are no runs; their tickets lie in `logits-*` of the store.
 
     Args:
         config: `Config`; inputs: `Inputs`; store: `Store`; options: `training.fit.Options`.
@@ -30,7 +30,8 @@ def run(config, inputs, store, options=Options(), study=""):  # noqa: B008  (it 
 
     Raises:
         files.Busy: another process is making this run, and this one does not wait (any longer).
-        fit.Diverged: training left the finite numbers, now or before; the failed record says how to see it again.
+        fit.Diverged: training left the finite numbers, now or before; the failed record says how to see it
+        again.
         UserError: as `Inputs.check` and `fit.fit`.
     """
     name = inputs.key(config)
@@ -84,8 +85,7 @@ def _on_logits(config, inputs, store, options, record):
     rounds = store.local / logits.chain(config, initial, photos)
     record["photos"] = {"name": photos.name, "fingerprint": photos.fingerprint}
     with locked(rounds, options.wait, options.deadline), _noted(record, store.local / record.key, options):
-        how = options.device, options.deadline, options.progress
-        return logits.draw(config, initial, photos, rounds, *how)
+        return logits.draw(config, initial, photos, rounds, options)
 
 
 @contextmanager
@@ -100,7 +100,7 @@ def _noted(record, folder, options):
 
 
 def _make(record, config, frames, start, folder, options):
-    """Train or continue one run in its folder, which this process holds; record: what is known of it before."""
+    """Train or continue a run in its folder, which this process holds; record: what is known before."""
     with _noted(record, folder, options):
         results, arrays, ticket = training.fit(config, frames, start, folder, options)
     record["densities"] = None

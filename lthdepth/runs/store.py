@@ -1,8 +1,9 @@
 """The store of runs: their records, arrays and failures, where they were made and where they are published.
 
-A record is `runs/<key>/record.json` where it was made and one line of `results/runs.jsonl` once it is published.
-Per-image error sums and a few predicted depth maps lie beside it (`arrays.npz`; `results/arrays/<key>.npz`). A run that
-diverged leaves `runs/<key>/failed.json`, a line of `results/failed.jsonl` once it is published, and no record.
+A record is `runs/<key>/record.json` where it was made and one line of `results/runs.jsonl` once it is
+published. Per-image error sums and a few predicted depth maps lie beside it (`arrays.npz`;
+`results/arrays/<key>.npz`). A run that diverged leaves `runs/<key>/failed.json`, a line of
+`results/failed.jsonl` once it is published, and no record.
 """
 
 import json
@@ -66,7 +67,8 @@ class Store:
         return {}
 
     def publish(self, names, study):
-        """Copy runs made here, finished or failed, into `recorded`, as part of a study, in place of what is there.
+        """Copy runs made here, finished or failed, into `recorded`, as part of a study, in place of what is
+        there.
 
         Error sums are stored as float32, depth maps as float16 and of seed 0 only.
         """
@@ -96,11 +98,12 @@ class Store:
         """Copy the finished runs of a folder into `local`, each once, and the records of failed ones.
 
         Args:
-            folder: of runs as a store's `local`, or with `runs.jsonl` and `arrays/` as its `recorded`, or both.
+            folder: of runs as a store's `local`, or with `runs.jsonl` and `arrays/` as its `recorded`, or
+                both.
 
         Returns:
-            `(added, same, other)`: numbers of finished runs that were copied and that were there already; keys of the
-            latter whose scores differ.
+            `(added, same, other)`: numbers of finished runs that were copied and that were there already;
+            keys of the latter whose scores differ.
 
         Raises:
             UserError: the folder holds no runs, or one that does not read.

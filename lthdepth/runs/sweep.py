@@ -1,7 +1,7 @@
 """A study's runs: what is missing, made one after the other. Several such sweeps at a time share the work.
 
-Runs are named and locked, so that another worker is this very loop once more: what one is making, the others leave, and
-come back to. One that is killed gives its run up, and the next continues it.
+Runs are named and locked, so that another worker is this very loop once more: what one is making, the others
+leave, and come back to. One that is killed gives its run up, and the next continues it.
 """
 
 import os
@@ -25,7 +25,8 @@ PAUSE = 1.0  # seconds between two looks at runs that others are making
 
 
 def missing(configs, inputs, store, options=Options()):  # noqa: B008
-    """What is missing of a study, each run after those that it follows from, otherwise in the order of the study.
+    """What is missing of a study, each run after those that it follows from, otherwise in the order of the
+    study.
 
     Returns:
         `{Config: Options}`: with `keep` and `snapshot` where a later run needs the weights.
@@ -50,8 +51,8 @@ def missing(configs, inputs, store, options=Options()):  # noqa: B008
 def sweep(configs, inputs, store, options, study):
     """Make what is missing, telling every run that ends.
 
-    A run that diverges is recorded as failed and left, with those that follow from it. What another process is making
-    is left until the rest is done.
+    A run that diverges is recorded as failed and left, with those that follow from it. What another process
+    is making is left until the rest is done.
 
     Returns:
         `(left, failed)`: configurations that the deadline left over; `{key: why}` of those that failed.
@@ -89,10 +90,12 @@ def sweep(configs, inputs, store, options, study):
 
 
 def together(words, jobs, device):
-    """Run a command of this package several times at once, with a share of the cores each, until all have ended.
+    """Run a command of this package several times at once, with a share of the cores each, until all have
+    ended.
 
     Args:
-        words: of the command line, as `["sweep", ...]`; jobs: how many; device: "auto" and "cuda" spread over the GPUs.
+        words: of the command line, as `["sweep", ...]`; jobs: how many; device: "auto" and "cuda" spread over
+            the GPUs.
     """
     threads, gpus = max(1, torch.get_num_threads() // jobs), torch.cuda.device_count()
     spread = gpus and device in ("auto", "cuda")
@@ -113,7 +116,9 @@ def together(words, jobs, device):
 
 
 def reporter(worker, every=60.0):
-    """A worker's progress, as `Options` take it: a line on stderr after an epoch, at most every so many seconds."""
+    """A worker's progress, as `Options` take it: a line on stderr after an epoch, at most every so many
+    seconds.
+    """
     first, last = 0.0, 0.0  # ends of the run's first epoch, and of the last of which something was said
 
     def report(epoch, epochs, loss):

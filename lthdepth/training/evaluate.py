@@ -42,7 +42,7 @@ def rows_of(frames, config):
 
 
 def predict(model, views, index, config, size, batch=16):
-    """Depth maps in metres at `size` (height, width), batch by batch: yields `(indices, (B, h, w) float32)`."""
+    """Depth maps in metres at `size` (height, width) by batches: yields `(indices, (B, h, w) float32)`."""
     model.eval()
     for part in np.array_split(index, math.ceil(len(index) / batch)):
         with torch.no_grad(), autocast(config, views.rgb.device):

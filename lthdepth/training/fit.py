@@ -52,7 +52,7 @@ class Options:
 
 
 def pick_device(name="auto"):
-    """The torch device for "auto", "cpu", "cuda" or "cuda:N". Raises UserError where it is absent or unknown."""
+    """The torch device of "auto", "cpu", "cuda" or "cuda:N". Raises UserError where there is none."""
     if name == "auto":
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")
     try:
@@ -214,7 +214,7 @@ class Training:
         return f"epoch {at}/{self.config.epochs}, loss {loss:.3f}{validation}"
 
     def save(self, began):
-        """Write what is due after an epoch that began then. Raises Stopped where one more would be too long."""
+        """Write what is due after an epoch begun then. Raises Stopped where one more would be too long."""
         now, options = time.monotonic(), self.options
         if self.epoch == options.snapshot:
             write_atomic(self.snapped, {k: v.cpu() for k, v in self.model.encoder.state_dict().items()})

@@ -22,7 +22,7 @@ from ..config import level, rounds
 from ..data import augment, weights
 from ..errors import UserError
 from ..mask import Masking, prunable
-from .fit import Diverged, Stopped
+from .fit import Diverged, Options, Stopped
 from .step import autocast, place
 
 EPOCHS = 10  # passes over the photos a round, where the configuration names none
@@ -59,14 +59,14 @@ def _digest(parts):
     return hashlib.sha256("\n".join(map(str, parts)).encode()).hexdigest()[:16]
 
 
-def draw(config, initial, photos, folder, device="cpu", deadline=None, progress=True):
+def draw(config, initial, photos, folder, options=Options()):  # noqa: B008  (it is frozen)
     """The ticket of the arm logits, nested in those of the rounds before, whose errors its history tells.
 
     Args:
         config: `Config`; its density (0.8^k), seed, round_epochs, precision and backbone count.
         initial: `weights.Initial` with its classifier; photos: `photos.Photos`.
         folder: for `mask-<k>.npz`, the ticket of every round; those that are there are not made again.
-        device: of torch; deadline: `time.monotonic()` after which no round is begun; progress: show a bar.
+        options: `fit.Options`: the device, the deadline after which no round is begun, whether to show a bar.
 
     Raises:
         Stopped: at the deadline.
@@ -78,16 +78,16 @@ def draw(config, initial, photos, folder, device="cpu", deadline=None, progress=
         kinds = f"of a {initial.backbone}, the backbone is {config.backbone}"
         raise UserError(f"the weights {initial.name} are {kinds}.")
     ticket = tickets.dense(prunable(initial.state))
-    teacher = classifier(initial, device)
-    rgb = torch.from_numpy(photos.rgb).to(device)
+    teacher = classifier(initial, options.device)
+    rgb = torch.from_numpy(photos.rgb).to(options.device)
     for k in range(1, rounds(config.density) + 1):
         path = folder / f"mask-{k}.npz"
         if path.exists():
             ticket, _ = ticketfile.load(path)
             continue
-        if deadline is not None and time.monotonic() > deadline:
+        if options.deadline is not None and time.monotonic() > options.deadline:
             raise Stopped(f"stopped after round {k - 1}; run it again to continue")
-        student, error = match(teacher, ticket, rgb, config, k, progress)
+        student, error = match(teacher, ticket, rgb, config, k, options.progress)
         trained = {name: student.get_parameter(name) for name in ticket.masks}
         ticket = tickets.iterate(ticket, trained, level(k), "matching logits")
         ticket.history[-1] |= {"error": error, "photos": photos.name}

@@ -284,7 +284,9 @@ def test_transfer_marks_where_the_mean_crosses_the_margin():
 
 
 def budgets(seeds, slopes, levels=(3, 6, 12, 18)):
-    """Records of several budgets: `{epochs: loss at 1.80 %}` of one-shot tickets, whose loss grows along `curve`."""
+    """Records of several budgets: `{epochs: loss at 1.80 %}` of one-shot tickets, whose loss grows along
+    `curve`.
+    """
     records, arrays = [], {}
     for epochs, loss in slopes.items():
         part, of = made_up.study(seeds, made_up.curve("omp", loss, levels), epochs=epochs, spread=0.0005)

@@ -1,4 +1,4 @@
-"""LAMP, Fisher and gradual pruning: their definitions written plainly, and toy problems with a known answer."""
+"""LAMP, Fisher and gradual pruning: definitions written plainly, toy problems with a known answer."""
 
 import numpy as np
 import pytest

@@ -98,7 +98,9 @@ def test_iterations_are_nested_exact_and_prune_the_smallest_survivors(shapes, se
 
 @pytest.mark.parametrize("sparsity", ["0.8", "0.91", "0.96", "0.98"])
 def test_the_profile_of_published_pruned_networks_is_uniform(shared, pqf, sparsity):
-    """Which is why it is no arm of its own: `uniform` keeps as many of every layer, to a thousandth or one weight."""
+    """Which is why it is no arm of its own: `uniform` keeps as many of every layer, to a thousandth or one
+    weight.
+    """
     w = mask.prunable(pqf.state)
     published = ticketfile.read(shared(f"masks/extended_magnitude_pruning_{sparsity}.npz"), w)
     ours = tickets.uniform(w, published.density)

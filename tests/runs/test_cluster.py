@@ -1,7 +1,9 @@
-"""What a worker of a Ray cluster does; and a sweep on a real cluster of two nodes on this machine, one worker of it killed.
+"""What a worker of a Ray cluster does; and a sweep on a real cluster of two nodes on this machine, one worker
+of it killed.
 
 The second needs Ray, which is no part of the test environment (240 MB), and one to two minutes:
-`pip install -c constraints.txt 'lthdepth[ray]'`, then `LTHDEPTH_RAY=1 ./build.sh test tests/runs/test_cluster.py`.
+`pip install -c constraints.txt 'lthdepth[ray]'`, then `LTHDEPTH_RAY=1 ./build.sh test
+tests/runs/test_cluster.py`.
 """
 
 import os
@@ -42,7 +44,9 @@ def constant(record):
 def test_a_worker_gets_and_returns_the_files_of_its_run_and_leaves_nothing(
     given, store, tmp_path, monkeypatch
 ):
-    """Runs made in a folder of their own, file by file, are those made in a store; weights travel where needed."""
+    """Runs made in a folder of their own, file by file, are those made in a store; weights travel where
+    needed.
+    """
     monkeypatch.setattr(engines, "SCRATCH", tmp_path / "scratch")
     dense = DENSE.replace(epochs=1)
     ticket = dense.replace(arm="imp", density=level(1))
@@ -81,7 +85,9 @@ def cluster():
     from ray.cluster_utils import Cluster
 
     def options():
-        """Named ports: a raylet gives its agent 15 s to find some, too little on a busy machine (ray issue 65983)."""
+        """Named ports: a raylet gives its agent 15 s to find some, too little on a busy machine (ray issue
+        65983).
+        """
         with ExitStack() as stack:
             sockets = [stack.enter_context(socket.create_server(("127.0.0.1", 0))) for _ in PORTS]
             ports = {name: s.getsockname()[1] for name, s in zip(PORTS, sockets, strict=True)}

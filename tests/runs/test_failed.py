@@ -1,4 +1,6 @@
-"""Runs that diverge: recorded as failed, seen again with the printed command, carried to other machines, never a result."""
+"""Runs that diverge: recorded as failed, seen again with the printed command, carried to other machines,
+never a result.
+"""
 
 import dataclasses
 import json

@@ -1,4 +1,6 @@
-"""Publishing and merging killed at every write: what is there is whole, and the same command makes it complete."""
+"""Publishing and merging killed at every write: what is there is whole, and the same command makes it
+complete.
+"""
 
 import os
 import signal
@@ -34,7 +36,9 @@ def made(frames, tmp_path_factory):
 
 
 def killed(work, n):
-    """Do it in a process that is killed before its n-th file takes its place, or, for n + 1/2, right after; whether it was."""
+    """Do it in a process that is killed before its n-th file takes its place, or, for n + 1/2, right after;
+    whether it was.
+    """
     if pid := os.fork():
         return os.WIFSIGNALED(os.waitpid(pid, 0)[1])
     try:

@@ -81,8 +81,9 @@ def test_a_default_that_is_given_does_not_change_the_key():
 
 
 def test_a_key_of_the_past_is_still_found():
-    # These may never change: they name runs that took hours and are committed. If this fails, a default or the form of
-    # the key was changed; bring it back. Only a deliberate step of SCIENCE_VERSION makes new ones.
+    # These may never change: they name runs that took hours and are committed. If this fails, a default or
+    # the form of the key was changed; bring it back. Only a deliberate step of SCIENCE_VERSION makes new
+    # ones.
     assert SCIENCE_VERSION == 1
     config = Config(arm="omp", density=0.018, seed=2, optimiser="adamw", holdout=False)
     assert runs.key(config, "b3adc48063dbcbce", "a0191640fee0f955") == "d7b58ea002bc23f0"
@@ -327,7 +328,9 @@ def test_what_is_written_is_read_back(tmp_path):
 
 
 def test_imp_runs_its_rounds_keeps_their_tickets_and_rewinds(frames, narrow_state, tmp_path):
-    """Two rounds on the toy data: nested tickets, each from the weights of the round before, none trained twice."""
+    """Two rounds on the toy data: nested tickets, each from the weights of the round before, none trained
+    twice.
+    """
     state = {k: v for k, v in narrow_state.items() if not k.startswith("fc.")}
     initial = weights.Initial(state, "toy", "toy", "toy", "resnet18")
     store = runs.Store(tmp_path / "runs", tmp_path / "results")
@@ -390,7 +393,9 @@ def test_a_record_of_a_later_version_is_refused(made, tmp_path, change):
 
 
 def test_a_committed_record_has_the_key_of_its_configuration():
-    """So a record that an older version wrote, whose configuration lacks newer fields, is found and not misread."""
+    """So a record that an older version wrote, whose configuration lacks newer fields, is found and not
+    misread.
+    """
     store = runs.Store(runs.ROOT / "nothing", runs.ROOT / "results")
     assert store.records()
     for name, record in store.records().items():
@@ -418,7 +423,9 @@ def test_damaged_arrays_are_told_in_a_sentence(made, published, tmp_path):
 
 
 def test_the_commit_is_that_of_this_repository_and_of_no_other(tmp_path, monkeypatch):
-    """A tarball that was unpacked below another repository has no commit, and nobody knows whether it was changed."""
+    """A tarball that was unpacked below another repository has no commit, and nobody knows whether it was
+    changed.
+    """
     git = ["git", "-c", "user.name=a", "-c", "user.email=a@b", "-C", str(tmp_path)]
     (tmp_path / "lthdepth").mkdir()
     for words in (["init", "-q"], ["commit", "-q", "--allow-empty", "-m", "one"]):

@@ -1,4 +1,4 @@
-"""Sweeps: what is missing and in which order, what fails or is busy, several workers, bringing runs together."""
+"""Sweeps: what is missing and its order, what fails or is busy, several workers, runs brought together."""
 
 import json
 import math

@@ -1,4 +1,6 @@
-"""Arms that need more than weights: rewinding, pruning after fine-tuning, a frozen encoder, small networks; batch norm taken anew."""
+"""Arms that need more than weights: rewinding, pruning after fine-tuning, a frozen encoder, small networks;
+batch norm taken anew.
+"""
 
 import numpy as np
 import pytest
@@ -43,7 +45,8 @@ def test_imp_rewinds_to_the_encoder_after_the_named_epoch_of_its_dense_run(frame
     assert not torch.equal(state["bn1.running_mean"], initial.state["bn1.running_mean"])
     last = saved(store, dense)
     assert not torch.equal(early["layer4.1.conv2.weight"], last["encoder.layer4.1.conv2.weight"])
-    # The epoch is that of the dense run itself: one that stops there under the same schedule has the same encoder.
+    # The epoch is that of the dense run itself: one that stops there under the same schedule has the same
+    # encoder.
     alone = runs.run(
         config.replace(arm="dense", density=1.0, rewind=0, epochs=1),
         runs.Inputs(frames, initial),
@@ -106,7 +109,9 @@ def test_small_networks_are_dense_runs_under_their_own_name(frames, initial, sto
 
 
 def test_batch_norm_taken_anew_has_the_statistics_of_the_training_frames(frames):
-    """One batch of all frames: the mean and unbiased variance that batch norm computes of it, whatever was there before."""
+    """One batch of all frames: the mean and unbiased variance that batch norm computes of it, whatever was
+    there before.
+    """
     config = TINY.replace(batch=12, recalibrate=12)
     views = augment.Views(frames, config.height, config.width, "cpu")
     rows = train.rows_of(frames, config)["fit"]

@@ -43,7 +43,7 @@ def initial(some, narrow):
 
 
 def draw(config, initial, some, folder, **options):
-    return logits.draw(config, initial, some, folder, progress=False, **options)
+    return logits.draw(config, initial, some, folder, train.Options(progress=False, **options))
 
 
 def test_rounds_are_nested_exact_kept_and_lead_to_the_same_ticket_again(initial, some, tmp_path):

@@ -1,4 +1,6 @@
-"""Arms that prune in the run, keep trained weights or learn from the dense run: what each keeps and what it changes."""
+"""Arms that prune in the run, keep trained weights or learn from the dense run: what each keeps and what it
+changes.
+"""
 
 import pytest
 import torch

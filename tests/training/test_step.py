@@ -1,4 +1,6 @@
-"""The training step against one written plainly, and its recorded form on a GPU against the one that is launched."""
+"""The training step against one written plainly, and its recorded form on a GPU against the one that is
+launched.
+"""
 
 import copy
 
@@ -22,7 +24,9 @@ KINDS = {
 
 
 def taken(config, frames, device="cpu", steps=5, saved=None, **options):
-    """The model, its optimiser and the mean loss after a few steps; `saved`: an optimiser's state to start from."""
+    """The model, its optimiser and the mean loss after a few steps; `saved`: an optimiser's state to start
+    from.
+    """
     device = torch.device(device)
     ticket, start, _ = arms.start(config, weights.NONE)
     model = step.place(train.initialise(FCRN(config.backbone), config.seed, start), device).train()
@@ -40,7 +44,9 @@ def taken(config, frames, device="cpu", steps=5, saved=None, **options):
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_a_step_equals_one_written_plainly(kind, frames):
-    """Masks multiplied into weights and gradients of every layer, before and after every step; one batch at a time."""
+    """Masks multiplied into weights and gradients of every layer, before and after every step; one batch at a
+    time.
+    """
     config = KINDS[kind]
     model, _, mean_loss = taken(config, frames)
     ticket, start, _ = arms.start(config, weights.NONE)

@@ -400,7 +400,9 @@ def test_the_ticket_may_be_any(frames, tmp_path):
 
 
 def test_another_number_of_threads_changes_the_last_digits_only(frames, tmp_path):
-    """Of what the network says of the same weights; training multiplies such differences, so nothing is promised after it."""
+    """Of what the network says of the same weights; training multiplies such differences, so nothing is
+    promised after it.
+    """
     config, threads, found = (
         TINY.replace(epochs=1, lr_encoder=0.0, lr_decoder=0.0),
         torch.get_num_threads(),
