@@ -20,7 +20,7 @@ floor = desk.find(PUBLISHED_FLOOR)
 figures.say(f"**Abstract.** {findings.abstract(desk)}")
 
 # %%
-caption = f"{curves.HEADLINE}{findings.sizes(desk)}"
+caption = findings.headline(desk)
 alt = "Curves of lost accuracy against weights kept: flat near dense, then rising above the dashed margin."
 figures.show(desk, curves.budgets(desk.verdict), "break_even", caption, desk.shown, alt=alt)
 

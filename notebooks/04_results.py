@@ -24,15 +24,11 @@ verdict, main, every = desk.verdict, desk.main, desk.shown
 # ## Verdict
 #
 # What is tested, and what is concluded in each case, was fixed in the analysis plan, `PLAN.md`, before the runs. Differences are
-# ticket minus the dense network of the same seed and budget, in metres of test rms: positive is worse.
+# ticket minus the dense network of the same seed and budget, in metres of test rms: positive is worse. The curves behind it are
+# [on the front page](#fig-break_even).
 
 # %%
 figures.say(findings.verdict(desk))
-
-# %%
-caption = f"{curves.HEADLINE}{findings.sizes(desk)}"
-alt = "Curves of lost accuracy against weights kept: flat near dense, then rising above the dashed margin."
-figures.show(desk, curves.budgets(verdict), "break_even_again", caption, every, alt=alt)
 
 # %%
 caption = f"Break-even density of the one-shot magnitude ticket at every budget. {findings.BREAK_EVEN}"

@@ -46,12 +46,12 @@ DIFFERENCES = (
 
 
 BUDGETS = {2: "#9ECAE1", 6: "#3182BD", 18: "#08306B", 24: "#756BB1", 100: "#54278F"}  # the longer, the darker
-HEADLINE = (
-    "Left: test rms of the one-shot magnitude ticket minus that of the dense network of the same seed and "
-    "budget, in "
-    "metres; dots are seeds, lines their mean, dashed the margin. Diamonds: where the mean first exceeds the "
-    "margin. "
+LOSSES = (
+    "Test rms of the one-shot magnitude ticket minus that of the dense network of the same seed and budget, "
+    "in metres, against the weights kept: dots are seeds, lines their mean, the dashed line is the margin; "
+    "diamonds mark where the mean first exceeds it."
 )
+MOVES = "Right: that break-even density against the training budget; grey lines are single seeds."
 
 
 def budgets(verdict):

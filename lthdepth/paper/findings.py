@@ -144,6 +144,13 @@ def left(desk):
     return text
 
 
+def headline(desk):
+    """The caption of the headline figure."""
+    if len(desk.verdict.movement) > 1:
+        return f"Left: {curves.LOSSES} {curves.MOVES} {sizes(desk)}"
+    return f"{curves.LOSSES} {sizes(desk)}"
+
+
 def sizes(desk):
     """Input size and test frames behind a figure, as the end of its caption."""
     r = next((r for r in desk.main if r["arm"] != "floor"), None)

@@ -25,7 +25,16 @@ NUMBER = re.compile(r"(\*\*)?(< ?)?[+−-]?\d|[–-]$|nan$|not run yet$")
 # What LaTeX takes for a command, and what pdfLaTeX's fonts do not have.
 LATEX = {letter: rf"\{letter}" for letter in "&%$#_{}"}
 LATEX |= {"\\": r"\textbackslash{}", "~": r"\textasciitilde{}", "^": r"\textasciicircum{}"}
-LATEX |= {"<": "$<$", ">": "$>$", "−": "$-$", "×": r"$\times$", "±": r"$\pm$", "≤": r"$\le$", "≥": r"$\ge$"}
+LATEX |= {
+    "→": r"$\rightarrow$",
+    "<": "$<$",
+    ">": "$>$",
+    "−": "$-$",
+    "×": r"$\times$",
+    "±": r"$\pm$",
+    "≤": r"$\le$",
+    "≥": r"$\ge$",
+}
 LATEX |= {"δ": r"$\delta$", "θ": r"$\theta$", "–": "--", "’": "'", "“": "``", "”": "''", "é": r"\'e"}
 LATEX |= {mark: f"$^{letter}$" for mark, letter in zip(MARKS, "abcdefgh", strict=True)}
 
