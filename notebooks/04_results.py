@@ -13,7 +13,7 @@ device = "auto"  # auto, cpu or cuda
 from lthdepth.analysis import budget as plan
 from lthdepth.config import ARMS, PUBLISHED_FLOOR
 from lthdepth.inference import predict
-from lthdepth.paper import curves, figures, findings, plots, tables, viewer
+from lthdepth.paper import curves, figures, findings, live, plots, tables, viewer
 from lthdepth.paper.study import Desk
 
 figures.style()
@@ -29,6 +29,9 @@ verdict, main, every = desk.verdict, desk.main, desk.shown
 
 # %%
 figures.say(findings.verdict(desk))
+
+# %%
+live.show(desk)
 
 # %%
 caption = f"Break-even density of the one-shot magnitude ticket at every budget. {findings.BREAK_EVEN}"

@@ -1,0 +1,177 @@
+"""The live verdict: the plan's tests under a reader's own margin, protocol, budget and seeds.
+
+`html/live.js` computes what `analysis` does; what it says as it opens stands in the page.
+"""
+
+import json
+import re
+from html import escape
+from pathlib import Path
+
+import pandas as pd
+
+from .. import metrics
+from ..analysis import budget as plan
+from ..analysis import stats
+from ..analysis.scores import of_budget
+from ..config import ARMS
+from ..runs.record import label
+from . import figures
+
+HERE = Path(__file__).parent / "html"
+CAPTION = (
+    f"The verdict under other settings. The plan decides by {stats.MARGIN:.3f} m of rms over the full frame, "
+    "pooled, with all seeds; the others show what hangs on that. Loss: mean difference from dense, its 95 % "
+    "t interval over seeds, and p of non-inferiority, adjusted by Holm over the arms of a density except for "
+    "the primary endpoint."
+)
+SAID = {  # by outcome
+    "none": "No IMP or one-shot ticket has a dense network of these seeds beside it.",
+    "one seed": "One seed has no spread: no test can be made.",
+    "–": "Gate not passed: nothing is concluded about pruning.",
+    "not shown": "Not shown either way; the interval is the result.",
+    "worse by more than the margin": "The ticket is worse than the dense network by more than the margin.",
+    "passes": "The ticket loses less than the margin.",
+    "controls worse": "The ticket carries what depth needs, and which weights are kept matters.",
+    "controls open": "The ticket suffices; that it is better than every control is not shown.",
+    "control passes": "{kept} of the weights suffice, but no ticket is needed: so does {controls}.",
+}
+
+
+def show(desk):
+    """Display the live verdict of the study in front; nothing without dense, floor and a ticket."""
+    done = [r for r in desk.shown if r]
+    keys, main = {r["key"] for r in done}, desk.verdict.main
+    records = done + [r for r in desk.lost(desk.front) if r["key"] not in keys]
+    quick = f"Quick run on {desk.frames.name}, not a result. " if desk.profile == "quick" else ""
+    if main.gate and len(main.tickets):
+        found = data(desk.verdict, records, desk.store.arrays, desk.scenes(done))
+        figures.html("live", fragment(found, main), quick + CAPTION)
+
+
+def data(verdict, records, arrays, scenes):
+    """What the page computes from, for JSON.
+
+    Args:
+        verdict: `verdict.Verdict` of the records; a budget without a gate or tickets is left out.
+        records: of the study; arrays: function from key to arrays; scenes: by frame index, or None.
+
+    Returns:
+        dict; a ticket's `losses`: a list a protocol, in metres by seed, None without a pair.
+    """
+    budgets, protocols = {}, []
+    seeds = sorted({r["seed"] for r in records if r["arm"] != "floor"})
+    for epochs, analysis in verdict.budgets.items():
+        if analysis.gate is None or analysis.tickets.empty:
+            continue
+        tables, tickets = _tables(of_budget(records, epochs), arrays, scenes), []
+        protocols = list(tables)
+        for t in _ordered(analysis).to_dict("records"):
+            pairs = [stats.pair(table, t["arm"], t["density"]) for table in tables.values()]
+            losses = [[round(float(d[s]), 9) if s in d else None for s in seeds] for d in pairs]
+            names = {"arm": t["arm"], "name": ARMS[t["arm"]], "label": label(t), "primary": _primary(t)}
+            tickets.append(names | {"density": t["density"], "losses": losses})
+        budgets[epochs] = {"passed": analysis.passed, "tickets": tickets}
+    fixed = {"margin": stats.MARGIN, "alpha": stats.ALPHA, "controls": plan.CONTROLS, "said": SAID}
+    return fixed | {"main": verdict.main.epochs, "seeds": seeds, "protocols": protocols, "budgets": budgets}
+
+
+def fragment(found, analysis):
+    """`data` as HTML with styles and script; text and table are those of the main budget's `Analysis`."""
+    cells = [
+        f'<tr class="group"><th colspan="6">{escape(row[0])}</th></tr>'
+        if len(row) == 1
+        else f"<tr>{''.join(f'<td>{escape(text)}</td>' for text in row)}</tr>"
+        for row in rows(analysis)
+    ]
+    sentence, details = map(escape, conclusion(analysis))
+    parts = {"CONCLUSION": sentence, "DETAILS": details, "ROWS": "".join(cells)}
+    for kind in ("css", "js", "html"):
+        parts[kind.upper()] = (HERE / f"live.{kind}").read_text(encoding="utf-8")
+    parts["DATA"] = json.dumps(found, separators=(",", ":")).replace("<", "\\u003c")
+    return re.sub(r"\{([A-Z]+)\}", lambda match: parts[match[1]], parts["HTML"])
+
+
+def rows(analysis, margin=stats.MARGIN):
+    """Lists of texts: of an arm its name and break-even density, then of each of its tickets its cells."""
+    result, even = [], {r.arm: r for r in analysis.break_even.itertuples()}
+    for arm, levels in _ordered(analysis).groupby("arm", sort=False):
+        result.append([ARMS[arm] + (_break_even(even[arm]) if arm in even else "")])
+        for t in levels.itertuples():
+            said = _outcome(t, analysis, margin)
+            p = "–" if said in ("–", "one seed") else _p(t.holm).removeprefix("= ")
+            result.append([_percent(t.density), str(t.n), _signed(t.difference), _range(t), p, said])
+    return result
+
+
+def conclusion(analysis, margin=stats.MARGIN):
+    """What follows for the sparsest ticket by IMP or else one-shot magnitude, and its numbers."""
+    sparsest = {t.arm: t for t in _ordered(analysis).itertuples()}  # the last of an arm
+    t = sparsest.get("imp") or sparsest.get("omp")
+    if t is None:
+        return SAID["none"], ""
+    said, name = _outcome(t, analysis, margin), label(t._asdict())
+    details = f"{name[0].upper()}{name[1:]}: {_signed(t.difference)} m from dense, "
+    details += "one pair" if t.n < 2 else f"{t.n} pairs, 95 % interval {_range(t)} m"
+    if said not in ("–", "one seed"):
+        details += f"; p {_p(t.holm)} against a margin of {margin:.3f} m"
+    if said == "passes" and _primary(t._asdict()):
+        beside = [row for arm in plan.CONTROLS if (row := analysis.row(arm, t.density))]
+        passing = [ARMS[c.arm] for c in beside if c.holm < stats.ALPHA]
+        worse = (analysis.controls.holm < stats.ALPHA).sum() == len(plan.CONTROLS)
+        said = "control passes" if passing else "controls worse" if worse else "controls open"
+        return SAID[said].format(kept=_percent(t.density), controls=" and ".join(passing)), f"{details}."
+    return SAID[said], f"{details}."
+
+
+def _tables(records, arrays, scenes):
+    """Scores of one budget by protocol: those of the plan, and pooled without the scene `budget.SHOP`."""
+    tables = {name: plan.scored(records, *how) for name, how in plan.PROTOCOLS.items()}
+    table = next(iter(tables.values())).copy()
+    for key in set(table.key) if scenes is not None and plan.SHOP in scenes else ():
+        if "test/full" in (run := arrays(key)):
+            kept = run["test/full"][scenes[run["test/frames"]] != plan.SHOP]
+            table.loc[table.key == key, "rms"] = metrics.summarise(kept)["pooled"]["rms"]
+            tables[f"pooled, without {plan.SHOP}"] = table
+    return tables
+
+
+def _ordered(analysis):
+    table = analysis.tickets.sort_values("density", ascending=False)
+    return table.sort_values("arm", key=lambda arm: arm.map(list(ARMS).index), kind="stable")
+
+
+def _primary(ticket):
+    return ticket["arm"] == plan.PRIMARY and abs(ticket["density"] - plan.LEVEL) < 1e-8
+
+
+def _outcome(t, analysis, margin):
+    if t.n < 2 or not analysis.passed:
+        return "one seed" if t.n < 2 else "–"
+    if t.holm < stats.ALPHA:
+        return "passes"
+    return "worse by more than the margin" if t.low > margin else "not shown"
+
+
+def _break_even(row):
+    value, low, high = (
+        _percent(d) if d else f"below {_percent(row.smallest)}" for d in (row.density, row.low, row.high)
+    )
+    text = f": breaks even {'at ' if row.density else ''}{value}"
+    return text if row.seeds < 2 else f"{text}, 95 % interval {low if low == high else f'{low} to {high}'}"
+
+
+def _percent(density):
+    return f"{100 * density:.2f} %"
+
+
+def _signed(value):
+    return f"{round(value, 3) + 0.0:+.3f}"  # no -0.000
+
+
+def _range(t):
+    return "–" if pd.isna(t.low) else f"{_signed(t.low)} to {_signed(t.high)}"
+
+
+def _p(p):
+    return "< 0.001" if p < 0.001 else f"= {p:.3f}"
