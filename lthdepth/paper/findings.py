@@ -224,24 +224,14 @@ def break_even(found):
     """Down to which density each arm keeps up with the dense network: `Analysis.break_even` as text."""
     rows = []
     for r in found.break_even.itertuples():
-        value, low, high = (
-            f"{100 * d:.2f} %" if d else f"below {100 * r.smallest:.2f} %" for d in (r.density, r.low, r.high)
-        )
-        rows.append(
-            {
-                "ticket": ARMS[r.arm],
-                "levels": r.levels,
-                "seeds a level": f"{r.seeds} or more",
-                "break-even density": value,
-                "95 % interval": "–" if r.seeds < 2 else low if low == high else f"{low} to {high}",
-                "non-inferior down to": "–" if pd.isna(r.shown) else f"{100 * r.shown:.2f} %",
-            }
-        )
-    return (
-        pd.DataFrame(rows)
-        if tested(found)
-        else pd.DataFrame(rows).drop(columns="non-inferior down to", errors="ignore")
-    )
+        value, low, high = (_density(r, d) for d in (r.density, r.low, r.high))
+        row = {"ticket": ARMS[r.arm], "levels": r.levels, "seeds a level": f"{r.seeds} or more"}
+        row["break-even density"] = value
+        row["95 % interval"] = "–" if r.seeds < 2 else low if low == high else f"{low} to {high}"
+        row["non-inferior down to"] = "–" if pd.isna(r.shown) else f"{100 * r.shown:.2f} %"
+        rows.append(row)
+    table = pd.DataFrame(rows)
+    return table if tested(found) else table.drop(columns="non-inferior down to", errors="ignore")
 
 
 def movement(verdict):
@@ -290,7 +280,10 @@ def others():
 
 
 def _density(row, density):
-    return f"{100 * density:.2g} %" if density else f"below {100 * row.smallest:.2g} %"
+    """A break-even density as text; between dense and the densest level it is not known."""
+    if not density:
+        return f"below {100 * row.smallest:.3g} %"
+    return f"above {100 * row.largest:.3g} %" if row.largest < density < 1 else f"{100 * density:.3g} %"
 
 
 def protocols(found):

@@ -243,7 +243,7 @@ def test_break_even_interval_holds_the_truth_and_the_sequence_stops_at_the_first
     assert analyse(6, bumpy).main.break_even.iloc[0].shown == level(3)
     fine = analyse(6, made_up.curve("omp", 0.0)).main.break_even.iloc[0]
     assert (fine.density, fine.low, fine.high) == (0, 0, 0)
-    assert "below 1.80 %" in findings.break_even(analyse(3, made_up.curve("omp", 0.0)).main).to_string()
+    assert "below 1.8 %" in findings.break_even(analyse(3, made_up.curve("omp", 0.0)).main).to_string()
 
 
 def test_committed_scores_follow_from_the_committed_error_sums():
