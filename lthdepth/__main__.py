@@ -347,16 +347,16 @@ def show(args):
 def verdict(args):
     """Apply the analysis plan to recorded runs: one sentence and the tables; no GPU, data or weights."""
     from .paper import findings, tables
-    from .paper.study import Desk
+    from .paper.study import Paper
     from .runs import studies
 
     if args.study not in ("paper", "pilot", "full"):
         studies.study(args.study)  # refuses a name that is none
         text = "compares no tickets of many seeds; a verdict is on paper, pilot or full"
         raise UserError(f"the study {args.study} {text}.")
-    desk = Desk("paper")
-    records = desk.records(args.study)
-    found = desk.analyse(args.study, records)
+    paper = Paper("paper")
+    records = paper.records(args.study)
+    found = paper.analyse(args.study, records)
     print(tables.progress(args.study, records, found.failed).replace("**", ""))
     print(tables.plain(found.sentence()))
     for make in (findings.tickets, findings.controls, findings.break_even, findings.protocols):
@@ -389,7 +389,7 @@ def build(args):
     from .paper import figures, findings, tables
     from .paper.build import build as build_paper
     from .paper.build import to_pdf
-    from .paper.study import Desk
+    from .paper.study import Paper
     from .runs.store import ROOT
 
     started = time.time()
@@ -397,9 +397,9 @@ def build(args):
     if args.pdf:
         print(to_pdf(index).as_uri())
     if args.profile == "paper":
-        desk = Desk("paper")
-        figures.drop_older(desk, started - 2)  # some file systems keep whole seconds only
-        refreshed = [("README.md", mark, text) for mark, text in findings.readme(desk).items()]
+        paper = Paper("paper")
+        figures.drop_older(paper, started - 2)  # some file systems keep whole seconds only
+        refreshed = [("README.md", mark, text) for mark, text in findings.readme(paper).items()]
         refreshed.append(("docs/speed.md", "speed", tables.speed(ROOT / "benchmarks")))
         for name, mark, part in refreshed:
             text = (ROOT / name).read_text(encoding="utf-8")

@@ -10,33 +10,33 @@ device = "auto"  # auto, cpu or cuda
 # %%
 from lthdepth.config import PUBLISHED_FLOOR
 from lthdepth.paper import curves, figures, findings, plots
-from lthdepth.paper.study import Desk
+from lthdepth.paper.study import Paper
 
 figures.style()
-desk = Desk(profile, data, weights, device)
-floor = desk.find(PUBLISHED_FLOOR)
+paper = Paper(profile, data, weights, device)
+floor = paper.find(PUBLISHED_FLOOR)
 
 # %%
-figures.say(f"**Abstract.** {findings.abstract(desk)}")
+figures.say(f"**Abstract.** {findings.abstract(paper)}")
 
 # %%
-caption = findings.headline(desk)
+caption = findings.headline(paper)
 alt = "Curves of lost accuracy against weights kept: flat near dense, then rising above the dashed margin."
-figures.show(desk, curves.budgets(desk.verdict), "break_even", caption, desk.shown, alt=alt)
+figures.show(paper, curves.budgets(paper.verdict), "break_even", caption, paper.shown, alt=alt)
 
 # %%
 caption = "The published rows as printed, and ours: mean ± sample standard deviation over seeds."
-table = findings.front(desk, floor)
+table = findings.front(paper, floor)
 figures.show_table(
-    desk, table, "front_table", caption, [*desk.main, floor], files=["lthdepth/paper/published.csv"]
+    paper, table, "front_table", caption, [*paper.main, floor], files=["lthdepth/paper/published.csv"]
 )
 
 # %%
-shown = plots.best_and_smallest(desk.main)
+shown = plots.best_and_smallest(paper.main)
 caption = "Test frames, evenly spaced through the test set and chosen before any run, through dense and pruned networks."
-maps = plots.depth_maps(desk.summary(), desk.predictions(shown))
+maps = plots.depth_maps(paper.summary(), paper.predictions(shown))
 alt = "Rows of photos, true depth and predicted depth maps: sharp for dense, ever vaguer with fewer weights."
-figures.show(desk, maps, "depth", caption, shown, alt=alt)
+figures.show(paper, maps, "depth", caption, shown, alt=alt)
 
 # %%
-figures.say(findings.made(desk))
+figures.say(findings.made(paper))

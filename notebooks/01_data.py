@@ -31,11 +31,11 @@ device = "auto"  # auto, cpu or cuda
 import pandas as pd
 
 from lthdepth.paper import figures, plots, tables
-from lthdepth.paper.study import Desk
+from lthdepth.paper.study import Paper
 
 figures.style()
-desk = Desk(profile, data, weights, device)
-summary = desk.summary()
+paper = Paper(profile, data, weights, device)
+summary = paper.summary()
 
 # %% [markdown]
 # ## The data
@@ -61,19 +61,19 @@ rows = [
 ]
 name = summary.description["name"]
 caption = f"The data set of this build: {tables.DATA.get(name, name)}, {summary.description['width']}×{summary.description['height']}."
-figures.show_table(desk, pd.DataFrame(rows), "data_table", caption)
+figures.show_table(paper, pd.DataFrame(rows), "data_table", caption)
 
 # %%
 caption = "Four test frames, evenly spaced through the test set: photo and depth in metres, one colour scale."
-figures.show(desk, plots.frames(summary), "frames", caption)
+figures.show(paper, plots.frames(summary), "frames", caption)
 
 # %%
 caption = "Distribution of depth over the pixels of each split, 0.2 m bins."
-figures.show(desk, plots.histograms(summary.description), "depth_histogram", caption)
+figures.show(paper, plots.histograms(summary.description), "depth_histogram", caption)
 
 # %%
 caption = "Frames per scene. Scenes are small, and a scene is in one split only."
-figures.show(desk, plots.scene_counts(summary.description), "scene_counts", caption)
+figures.show(paper, plots.scene_counts(summary.description), "scene_counts", caption)
 
 # %% [markdown]
 # ## The floor
@@ -84,13 +84,13 @@ figures.show(desk, plots.scene_counts(summary.description), "scene_counts", capt
 
 # %%
 caption = "The mean depth map of the training frames, on a colour scale of its own."
-figures.show(desk, plots.mean_map(summary), "mean_map", caption)
+figures.show(paper, plots.mean_map(summary), "mean_map", caption)
 
 # %%
-floor = [r for r in desk.main if r["arm"] == "floor"]
+floor = [r for r in paper.main if r["arm"] == "floor"]
 if floor:
     caption = f"The floor: {tables.protocol(floor)}."
-    figures.show_table(desk, tables.scores(floor), "floor_table", caption, floor)
+    figures.show_table(paper, tables.scores(floor), "floor_table", caption, floor)
 
 # %% [markdown]
 # The metrics are those of Eigen et al. (2014), for prediction $p$ and truth $t$ in metres:

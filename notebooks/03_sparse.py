@@ -16,10 +16,10 @@ from lthdepth.config import level
 from lthdepth.inference import predict
 from lthdepth.model import FCRN
 from lthdepth.paper import figures, findings, plots, tables
-from lthdepth.paper.study import Desk
+from lthdepth.paper.study import Paper
 
 figures.style()
-desk = Desk(profile, data, weights, device)
+paper = Paper(profile, data, weights, device)
 
 # %% [markdown]
 # ## Drawing a ticket
@@ -50,16 +50,16 @@ figures.say(
 )
 
 # %%
-if desk.profile == "paper":
+if paper.profile == "paper":
     recorded = levels.load()
     figures.say(levels.asked(recorded))
     caption = f"What 18 rounds leave, in the four senses (ImageNet weights {recorded['weights']['name']}; multiply-adds at 228×304)."
-    figures.show_table(desk, levels.table(recorded), "levels_table", caption, files=["results/levels.json"])
+    figures.show_table(paper, levels.table(recorded), "levels_table", caption, files=["results/levels.json"])
 
 # %%
-main, every = desk.main, desk.shown
-caption = f"What each ticket leaves, {findings.budget(desk)}, first seed: weights, and multiply-adds at the runs' input size."
-figures.show_table(desk, tables.densities(main), "density_table", caption, main)
+main, every = paper.main, paper.shown
+caption = f"What each ticket leaves, {findings.budget(paper)}, first seed: weights, and multiply-adds at the runs' input size."
+figures.show_table(paper, tables.densities(main), "density_table", caption, main)
 
 # %% [markdown]
 # ## Where the weights are
@@ -71,7 +71,7 @@ figures.show_table(desk, tables.densities(main), "density_table", caption, main)
 # %%
 caption = "Share of weights kept in every prunable convolution, in the order of the network, first seed, smallest density."
 alt = "A line for each way of drawing the ticket over the layers: random flat, magnitude ever lower towards the end."
-figures.show(desk, plots.layers(main), "layers", caption, main, alt=alt)
+figures.show(paper, plots.layers(main), "layers", caption, main, alt=alt)
 
 # %% [markdown]
 # ## Do they keep the same weights?
@@ -82,7 +82,7 @@ figures.show(desk, plots.layers(main), "layers", caption, main, alt=alt)
 # %%
 caption = "Intersection over union of tickets at the smallest density; in brackets: by chance."
 alt = "A matrix of overlaps between tickets."
-figures.show(desk, overlap.figure(main, desk.store.arrays), "overlap", caption, main, alt=alt)
+figures.show(paper, overlap.figure(main, paper.store.arrays), "overlap", caption, main, alt=alt)
 
 # %% [markdown]
 # ## Training them
@@ -92,9 +92,9 @@ figures.show(desk, overlap.figure(main, desk.store.arrays), "overlap", caption, 
 # zero whenever a checkpoint is written or read.
 
 # %%
-caption = f"Training of all arms, {findings.budget(desk)}."
+caption = f"Training of all arms, {findings.budget(paper)}."
 alt = "Training loss by epoch, a line a run; sparser tickets stay higher."
-figures.show(desk, plots.learning_curves(main), "curves", caption, main, alt=alt)
+figures.show(paper, plots.learning_curves(main), "curves", caption, main, alt=alt)
 
 # %% [markdown] tags=["remove-cell"]
 # ## Try it yourself
@@ -105,7 +105,7 @@ figures.show(desk, plots.learning_curves(main), "curves", caption, main, alt=alt
 # %% tags=["remove-cell"]
 from ipywidgets import FloatLogSlider, interact
 
-state = desk.initial and desk.initial.state or model.encoder.state_dict()
+state = paper.initial and paper.initial.state or model.encoder.state_dict()
 
 
 def cut(density):
@@ -113,7 +113,7 @@ def cut(density):
     print(
         f"{ticket.kept:,} of {ticket.size:,} weights; fewest in a layer: {min(k for _, k, _ in ticket.layers()):,}"
     )
-    predict.show(desk, cut=density)
+    predict.show(paper, cut=density)
 
 
 interact(cut, density=FloatLogSlider(0.5, base=10, min=-2, max=0, step=0.05))

@@ -14,11 +14,11 @@ from lthdepth.analysis import budget as plan
 from lthdepth.config import ARMS, PUBLISHED_FLOOR
 from lthdepth.inference import predict
 from lthdepth.paper import curves, figures, findings, live, plots, tables, viewer
-from lthdepth.paper.study import Desk
+from lthdepth.paper.study import Paper
 
 figures.style()
-desk = Desk(profile, data, weights, device)
-verdict, main, every = desk.verdict, desk.main, desk.shown
+paper = Paper(profile, data, weights, device)
+verdict, main, every = paper.verdict, paper.main, paper.shown
 
 # %% [markdown]
 # ## Verdict
@@ -28,35 +28,35 @@ verdict, main, every = desk.verdict, desk.main, desk.shown
 # [on the front page](#fig-break_even).
 
 # %%
-figures.say(findings.verdict(desk))
+figures.say(findings.verdict(paper))
 
 # %%
-live.show(desk)
+live.show(paper)
 
 # %%
 caption = f"Break-even density of the one-shot magnitude ticket at every budget. {findings.BREAK_EVEN}"
-figures.show_table(desk, findings.movement(verdict), "movement_table", caption, every)
+figures.show_table(paper, findings.movement(verdict), "movement_table", caption, every)
 
 # %%
 caption = "Does the loss shrink when ticket and dense network are both trained for longer? Paired by seed."
-figures.show_table(desk, findings.closing(verdict), "closing_table", caption, every)
+figures.show_table(paper, findings.closing(verdict), "closing_table", caption, every)
 
 # %% [markdown]
 # ## Error against remaining weights
 
 # %%
-caption = f"Test rms against the remaining prunable weights, {findings.budget(desk)}. {curves.TRANSFER}"
+caption = f"Test rms against the remaining prunable weights, {findings.budget(paper)}. {curves.TRANSFER}"
 alt = "Error against weights kept, a line for each way of drawing the ticket; dense and the mean depth map as levels."
-figures.show(desk, curves.transfer(main, analysis=verdict.main), "transfer", caption, main, alt=alt)
+figures.show(paper, curves.transfer(main, analysis=verdict.main), "transfer", caption, main, alt=alt)
 
 # %%
-caption = f"Every ticket against dense, {findings.budget(desk)}. {findings.TICKETS}"
-figures.show_table(desk, findings.tickets(verdict.main), "verdict_table", caption, main)
+caption = f"Every ticket against dense, {findings.budget(paper)}. {findings.TICKETS}"
+figures.show_table(paper, findings.tickets(verdict.main), "verdict_table", caption, main)
 
 # %%
-caption = f"Difference of every ticket from the dense network of its seed, {findings.budget(desk)}. {curves.DIFFERENCES}"
+caption = f"Difference of every ticket from the dense network of its seed, {findings.budget(paper)}. {curves.DIFFERENCES}"
 alt = "A row a ticket: dots for seeds and bars for intervals, to the right of the dashed margin where it is worse."
-figures.show(desk, curves.differences(verdict.main), "differences", caption, main, alt=alt)
+figures.show(paper, curves.differences(verdict.main), "differences", caption, main, alt=alt)
 
 # %% [markdown]
 # ## Which way of drawing the ticket matters?
@@ -65,16 +65,16 @@ figures.show(desk, curves.differences(verdict.main), "differences", caption, mai
 
 # %%
 caption = f"How much worse the controls are than {ARMS[plan.PRIMARY]} at 1.80 %. p: one-sided paired t test, Holm-corrected over both."
-figures.show_table(desk, findings.controls(verdict.main), "controls_table", caption, main)
+figures.show_table(paper, findings.controls(verdict.main), "controls_table", caption, main)
 
 # %%
-caption = f"Break-even density of every arm, {findings.budget(desk)}. {findings.BREAK_EVEN}"
-figures.show_table(desk, findings.break_even(verdict.main), "break_even_table", caption, main)
+caption = f"Break-even density of every arm, {findings.budget(paper)}. {findings.BREAK_EVEN}"
+figures.show_table(paper, findings.break_even(verdict.main), "break_even_table", caption, main)
 
 # %%
 caption = "Test rms at 1.80 % against all training images that an arm costs; squares are dense networks. A marker a run."
 alt = "Error against training images on a logarithmic axis, a colour for each way of drawing the ticket."
-figures.show(desk, curves.cost(every), "cost_of_training", caption, every, alt=alt)
+figures.show(paper, curves.cost(every), "cost_of_training", caption, every, alt=alt)
 
 # %% [markdown]
 # ## The comparison
@@ -83,17 +83,19 @@ figures.show(desk, curves.cost(every), "cost_of_training", caption, every, alt=a
 # compared digit by digit.
 
 # %%
-floor = desk.find(PUBLISHED_FLOOR)
-caption = f"Published results and ours, {findings.budget(desk)}: mean ± sample standard deviation over seeds."
+floor = paper.find(PUBLISHED_FLOOR)
+caption = (
+    f"Published results and ours, {findings.budget(paper)}: mean ± sample standard deviation over seeds."
+)
 table = tables.comparison(main, floor)
 figures.show_table(
-    desk, table, "comparison_table", caption, [*main, floor], files=["lthdepth/paper/published.csv"]
+    paper, table, "comparison_table", caption, [*main, floor], files=["lthdepth/paper/published.csv"]
 )
 
 # %%
-caption = f"Every scored run, {findings.budget(desk)}: a dot a run."
+caption = f"Every scored run, {findings.budget(paper)}: a dot a run."
 alt = "A row for each arm and density with one dot a run along the error axis."
-figures.show(desk, plots.strip(main), "runs", caption, main, alt=alt)
+figures.show(paper, plots.strip(main), "runs", caption, main, alt=alt)
 
 # %% [markdown]
 # ## What others found
@@ -108,11 +110,11 @@ figures.show(desk, plots.strip(main), "runs", caption, main, alt=alt)
 caption = f"What pruning costs in other tasks and in depth. {curves.BESIDE}"
 alt = "Two panels of change against weights kept: classification stays flat, segmentation and depth rise."
 sources = ["lthdepth/paper/chen2021.csv", "lthdepth/paper/others.csv"]
-figures.show(desk, curves.beside_published(main), "other_tasks", caption, main, alt=alt, files=sources)
+figures.show(paper, curves.beside_published(main), "other_tasks", caption, main, alt=alt, files=sources)
 
 # %%
 caption = "Break-even and sparse results of others, each with its caveat."
-figures.show_table(desk, findings.others(), "others_table", caption, files=["lthdepth/paper/others.csv"])
+figures.show_table(paper, findings.others(), "others_table", caption, files=["lthdepth/paper/others.csv"])
 
 # %% [markdown]
 # ## Depth maps
@@ -122,15 +124,20 @@ shown = plots.across(main)
 caption = "The same test frames from dense to sparse (first seed), one scale in metres."
 alt = "Photos, true depth and depth maps of ever sparser networks."
 figures.show(
-    desk, plots.depth_maps(desk.summary(), desk.predictions(shown)), "depth_across", caption, shown, alt=alt
+    paper,
+    plots.depth_maps(paper.summary(), paper.predictions(shown)),
+    "depth_across",
+    caption,
+    shown,
+    alt=alt,
 )
 
 # %%
 caption = "Error against true depth, over the eight test frames whose depth maps are kept, in bins of 1 m."
 alt = "Lines of rms error over true depth, one a network."
 figures.show(
-    desk,
-    plots.error_by_depth(desk.summary(), desk.predictions(shown)),
+    paper,
+    plots.error_by_depth(paper.summary(), paper.predictions(shown)),
     "error_by_depth",
     caption,
     shown,
@@ -138,19 +145,19 @@ figures.show(
 )
 
 # %%
-viewer.show(desk, {desk.front: main})
+viewer.show(paper, {paper.front: main})
 
 # %% [markdown] tags=["remove-cell"]
 # ### Try it yourself
 #
 # The depth map of the network nearest to a density among those trained on this machine, on a test frame or on a photo of
-# your own: `predict.show(desk, 0.018, "kitchen.jpg")`.
+# your own: `predict.show(paper, 0.018, "kitchen.jpg")`.
 
 # %% tags=["remove-cell"]
 from ipywidgets import FloatLogSlider, interact
 
 slider = FloatLogSlider(1.0, base=10, min=-2, max=0, step=0.1, description="density")
-interact(lambda density: predict.show(desk, density), density=slider)
+interact(lambda density: predict.show(paper, density), density=slider)
 # %% [markdown]
 # ## Does the protocol matter?
 #
@@ -158,11 +165,11 @@ interact(lambda density: predict.show(desk, density), density=slider)
 # training scenes.
 
 # %%
-figures.say(findings.averages(desk))
+figures.say(findings.averages(paper))
 
 # %%
-caption = f"Mean difference in test rms (m) from dense under every protocol, {findings.budget(desk)}."
-figures.show_table(desk, findings.protocols(verdict.main), "protocols_table", caption, main)
+caption = f"Mean difference in test rms (m) from dense under every protocol, {findings.budget(paper)}."
+figures.show_table(paper, findings.protocols(verdict.main), "protocols_table", caption, main)
 
 # %% [markdown]
 # ## How far can these statistics be trusted?
@@ -172,10 +179,10 @@ figures.show_table(desk, findings.protocols(verdict.main), "protocols_table", ca
 # seeds and only stands beside it. Where a run now and then ends badly, all of them promise too much.
 
 # %%
-if desk.profile == "paper":
+if paper.profile == "paper":
     caption = f"Simulated studies: how often intervals hold the truth and tests pass, ± standard error. {findings.SIMULATED}"
     figures.show_table(
-        desk, findings.simulated(), "simulation_table", caption, files=["benchmarks/statistics.csv"]
+        paper, findings.simulated(), "simulation_table", caption, files=["benchmarks/statistics.csv"]
     )
 
 # %% [markdown]
@@ -187,7 +194,7 @@ if desk.profile == "paper":
 # torchvision's own. The frames of the test scene bookstore_0001 probably show the same shop as two training scenes.
 
 # %%
-figures.say(findings.left(desk))
+figures.say(findings.left(paper))
 
 # %% [markdown]
 # ## References

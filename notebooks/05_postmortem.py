@@ -16,10 +16,10 @@ from lthdepth.analysis import postmortem
 from lthdepth.config import PUBLISHED_FLOOR
 from lthdepth.paper import figures, tables
 from lthdepth.paper import postmortem as report
-from lthdepth.paper.study import Desk
+from lthdepth.paper.study import Paper
 
 figures.style()
-desk = Desk(profile, data, weights, device)
+paper = Paper(profile, data, weights, device)
 
 # %% [markdown]
 # ## The published rows against their own floor
@@ -29,10 +29,10 @@ desk = Desk(profile, data, weights, device)
 # The paper does not say whether its rms is pooled over pixels or averaged over images, so both are given.
 
 # %% tags=["index"]
-floor = desk.find(PUBLISHED_FLOOR)
+floor = paper.find(PUBLISHED_FLOOR)
 caption = "The published rows and the mean depth map of frames 0–1199, all scored on the last 50 frames."
 figures.show_table(
-    desk,
+    paper,
     report.against_floor(floor),
     "published_floor_table",
     caption,
@@ -95,9 +95,9 @@ figures.say(postmortem.index_split())
 # The sound network is that of the paper: AdamW, 100 epochs on the official training frames, full augmentation.
 
 # %%
-found = postmortem.grid(desk)
+found = postmortem.grid(paper)
 if profile == "paper":
-    figures.say(tables.progress("postmortem", desk.records("postmortem")))
+    figures.say(tables.progress("postmortem", paper.records("postmortem")))
 else:
     figures.say(
         "Here, in small: the dense network of this build, and the published code at the same size, trained now; three "
@@ -111,7 +111,7 @@ caption = (
     f"a bar leads from the sound network to the row's mean{', diamonds are the published rows' if beside else ''}."
 )
 figures.show(
-    desk,
+    paper,
     report.figure(found, beside),
     "postmortem",
     caption,
@@ -121,7 +121,7 @@ figures.show(
 
 # %%
 caption = "Each defect alone and all together: mean ± sd over seeds, pooled over the frames that the row's protocol scores."
-figures.show_table(desk, report.table(found), "postmortem_table", caption, postmortem.used(found))
+figures.show_table(paper, report.table(found), "postmortem_table", caption, postmortem.used(found))
 
 # %% [markdown]
 # ## In small
@@ -131,14 +131,14 @@ figures.show_table(desk, report.table(found), "postmortem_table", caption, postm
 
 # %%
 if profile == "paper":
-    small = postmortem.grid(desk, "postmortem-small")
-    figures.say(tables.progress("postmortem-small", desk.records("postmortem-small")))
+    small = postmortem.grid(paper, "postmortem-small")
+    figures.say(tables.progress("postmortem-small", paper.records("postmortem-small")))
     caption = (
         "Each defect alone, 60×80, 2 epochs, one seed, scored on the 85 frames of the validation scenes."
     )
-    figures.show_table(desk, report.table(small), "postmortem_small_table", caption, postmortem.used(small))
+    figures.show_table(paper, report.table(small), "postmortem_small_table", caption, postmortem.used(small))
 
 # %%
 if profile == "paper":
     caption = "The same runs relative to the mean depth map's errors on the same pixels (dotted: the floor; line: the sound network)."
-    figures.show(desk, report.figure(small), "postmortem_small", caption, postmortem.used(small))
+    figures.show(paper, report.figure(small), "postmortem_small", caption, postmortem.used(small))

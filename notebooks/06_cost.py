@@ -13,11 +13,11 @@ device = "auto"  # auto, cpu or cuda
 
 # %%
 from lthdepth.paper import cost, figures
-from lthdepth.paper.study import Desk
+from lthdepth.paper.study import Paper
 
 figures.style()
-desk = Desk(profile, data, weights, device)
-measured = cost.measured(desk)  # {study: measurement at the size of its input}
+paper = Paper(profile, data, weights, device)
+measured = cost.measured(paper)  # {study: measurement at the size of its input}
 main = next(iter(measured.values()), None)
 files = ["results/cost.json"] if profile == "paper" else []
 
@@ -28,7 +28,7 @@ figures.say(cost.reading(main) if main else "*Not measured yet: `python -m lthde
 caption = f"One picture at a time: {cost.setting(main)}. "
 caption += "Medians; speed-ups over the dense and the folded network."
 if main:
-    figures.show_table(desk, cost.table(main), "cost_table", caption, files=files)
+    figures.show_table(paper, cost.table(main), "cost_table", caption, files=files)
 
 # %% [markdown]
 # ## How it is run
@@ -58,7 +58,7 @@ if main:
 
 # %%
 caption = f"Time of every convolution of the encoder, dense (grey) and as it is run: {cost.setting(main)}."
-figures.show(desk, cost.layers(main), "cost_layers", caption, files=files)
+figures.show(paper, cost.layers(main), "cost_layers", caption, files=files)
 
 # %% [markdown]
 # ## Against density
@@ -70,12 +70,12 @@ figures.show(desk, cost.layers(main), "cost_layers", caption, files=files)
 # %% tags=["index"]
 caption = f"Speed-up over the folded network: {cost.setting(main)}. "
 caption += "Dashes: what Amdahl's law allows end to end."
-figures.show(desk, cost.speedup(main), "cost_speedup", caption, files=files)
+figures.show(paper, cost.speedup(main), "cost_speedup", caption, files=files)
 
 # %%
 for study, measurement in measured.items():
     caption = f"Every ticket measured, sparse against folded: {cost.setting(measurement, False)}."
-    figures.show_table(desk, cost.levels(measurement), f"cost_levels_table_{study}", caption, files=files)
+    figures.show_table(paper, cost.levels(measurement), f"cost_levels_table_{study}", caption, files=files)
 
 # %% [markdown]
 # ## Bytes
@@ -84,7 +84,7 @@ for study, measurement in measured.items():
 # decoder is most of what is left.
 
 # %%
-figures.show(desk, cost.on_disk(main), "cost_bytes", f"Size on disk: {cost.setting(main)}.", files=files)
+figures.show(paper, cost.on_disk(main), "cost_bytes", f"Size on disk: {cost.setting(main)}.", files=files)
 
 # %% [markdown]
 # ## Accuracy against time
@@ -93,10 +93,10 @@ figures.show(desk, cost.on_disk(main), "cost_bytes", f"Size on disk: {cost.setti
 
 # %%
 for study, measurement in measured.items():
-    records = desk.records(study)
+    records = paper.records(study)
     figure, shown = cost.tradeoff(records, measurement), cost.timed(records, measurement)
     caption = f"Test rms against time, {study} runs: {cost.setting(measurement, False)}."
-    figures.show(desk, figure, f"cost_accuracy_{study}", caption, shown, files=files)
+    figures.show(paper, figure, f"cost_accuracy_{study}", caption, shown, files=files)
 
 # %% [markdown]
 # ## What does not pay

@@ -26,7 +26,7 @@ def study(seeds, losses, dense=0.63, spread=0.004, floor=1.2, epochs=100):
             of the floor; epochs: the budget.
 
     Returns:
-        `(records, arrays)`: as `Desk.records` gives them, and a function from key to arrays.
+        `(records, arrays)`: as `Paper.records` gives them, and a function from key to arrays.
     """
     arrays, rng = {}, np.random.default_rng(7)
     hard = rng.gamma(8, 1 / 8, len(SCENES))[np.unique(SCENES, return_inverse=True)[1]][TEST]

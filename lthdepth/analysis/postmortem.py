@@ -11,18 +11,18 @@ from ..runs import defects, studies
 METRICS = ("rms", "rel", "delta1")
 
 
-def grid(desk, name="postmortem"):
+def grid(paper, name="postmortem"):
     """`[(row, record, record of its floor)]`, None for what is not run.
 
     A quick profile trains a run of its own beside its dense one, all defects together; others look up a
     study.
     """
-    if desk.profile == "quick" and name == "postmortem":
-        dense = next(c for c in desk.study.configs if c.arm == "dense")
+    if paper.profile == "quick" and name == "postmortem":
+        dense = next(c for c in paper.study.configs if c.arm == "dense")
         short = defects.together(dense).replace(batch=16, epochs=3)  # about the steps of 10 epochs of 50
-        rows, get = [(defects.SOUND, dense), (defects.TOGETHER, short)], desk.record
+        rows, get = [(defects.SOUND, dense), (defects.TOGETHER, short)], paper.record
     else:
-        rows, get = studies.postmortem(name), desk.find
+        rows, get = studies.postmortem(name), paper.find
     return [(row, get(config), get(config.floor())) for row, config in rows]
 
 

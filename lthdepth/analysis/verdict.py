@@ -3,10 +3,10 @@ nothing else.
 
 No GPU, network, picture or weights are needed: `python -m lthdepth verdict`, or
 
-    from lthdepth.paper.study import Desk
+    from lthdepth.paper.study import Paper
 
-    desk = Desk("paper")
-    verdict = desk.analyse("paper", desk.records("paper"))
+    paper = Paper("paper")
+    verdict = paper.analyse("paper", paper.records("paper"))
     print(verdict.sentence())
     print(verdict.main.tickets)
 """

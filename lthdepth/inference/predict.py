@@ -109,13 +109,13 @@ def nearest(store, density):
     return min(here, key=order)["key"] if here else None
 
 
-def show(desk, density=1.0, path=None, cut=1.0):
+def show(paper, density=1.0, path=None, cut=1.0):
     """Display the depth of a photo by the network here that is nearest to a density. For trying out, in
     JupyterLab.
 
     Args:
-        desk: `study.Desk`; density: kept fraction of the network's weights.
-        path: of the photo; None: a test frame of the desk's data.
+        paper: `study.Paper`; density: kept fraction of the network's weights.
+        path: of the photo; None: a test frame of the paper's data.
         cut: keep only this fraction of the trained network's prunable weights, the largest, not trained
             since.
 
@@ -125,18 +125,18 @@ def show(desk, density=1.0, path=None, cut=1.0):
     for value in (density, cut):
         if not 0 < value <= 1:
             raise UserError(f"a density is in (0, 1], a fraction of the weights; got {value}.")
-    name = nearest(desk.store, density)
+    name = nearest(paper.store, density)
     if name is None:
         none = "*No trained network is here yet.* `./build.sh --profile quick` trains some in minutes."
         return display(Markdown(none))
-    record, model = network(name, desk.store, desk.device)
-    rgb = photo(path) if path else desk.summary().rgb[0]
+    record, model = network(name, paper.store, paper.device)
+    rgb = photo(path) if path else paper.summary().rgb[0]
     note = ""
     if cut < 1:
         mask.Masking(tickets.magnitude(mask.prunable(model.encoder.state_dict()), cut), model.encoder)
         note = f" Cut to {100 * cut:.3g} % of its prunable weights, and not trained since."
-    figure = picture(rgb, depth(rgb, record, model, desk.device), record, note)
-    display(Markdown(about(record, rgb, desk.store) + note), figure)
+    figure = picture(rgb, depth(rgb, record, model, paper.device), record, note)
+    display(Markdown(about(record, rgb, paper.store) + note), figure)
 
 
 def seen(rgb, config):

@@ -21,7 +21,7 @@ from ..errors import UserError
 from ..runs import run as runs
 from ..training.arms import lineage
 from . import pairs, provenance, site, tables
-from .study import SOURCED, Desk
+from .study import SOURCED, Paper
 
 # Quiet about talking over TCP, which stays on this machine; and tqdm draws its bars as text for a terminal,
 # not as JupyterLab's widgets.
@@ -61,10 +61,10 @@ def build(profile, data=None, weights=None, device="auto", quiet=False, notebook
         raise UserError(f"no notebooks NN_name.py in {notebooks}.")
     stream, started = io.StringIO() if quiet else sys.stdout, time.monotonic()
     with redirect_stderr(Progress(stream)):  # a mistake must cost nothing: the earlier build is still there
-        desk = Desk(profile, data, weights, device)
+        paper = Paper(profile, data, weights, device)
     missing, place = (
-        _missing(desk),
-        tables.DATA.get(desk.frames.name, desk.frames.name) if desk.frames else "",
+        _missing(paper),
+        tables.DATA.get(paper.frames.name, paper.frames.name) if paper.frames else "",
     )
     training = f"{len(missing)} runs are trained on {place}" if missing else "every run is recorded"
     print(
@@ -93,7 +93,7 @@ def build(profile, data=None, weights=None, device="auto", quiet=False, notebook
     figures = runs.ROOT / "figures" if profile == "paper" else out / "figures"
     demonstration = f"Quick build on {place}: a demonstration, not the paper’s result."
     banner = demonstration if profile == "quick" else provenance.banner(figures)
-    made = runs.environment(desk.device)
+    made = runs.environment(paper.device)
     footer = (
         f"Built on {date.today():%-d %B %Y} at commit {provenance.commit(made)} from the {profile} profile."
     )
@@ -134,15 +134,15 @@ def to_pdf(index):
     return target
 
 
-def _missing(desk):
+def _missing(paper):
     """What is still to train here: `{file that a run leaves when it is done: its epochs}`."""
-    if not desk.live:
+    if not paper.live:
         return {}
-    marks, known, found = (desk.frames.fingerprint, desk.initial.fingerprint), desk.store.records(), {}
-    for config in (c for planned in desk.study.configs for c in lineage(planned)):
+    marks, known, found = (paper.frames.fingerprint, paper.initial.fingerprint), paper.store.records(), {}
+    for config in (c for planned in paper.study.configs for c in lineage(planned)):
         key = runs.key(config, *marks)
         if config.arm not in (*SOURCED, "floor") and key not in known:
-            found[desk.store.local / key / "record.json"] = config.epochs
+            found[paper.store.local / key / "record.json"] = config.epochs
     return found
 
 

@@ -25,54 +25,54 @@ PARTS = {
 ABOVE = {"frameon": False, "fontsize": 8, "bbox_to_anchor": (1, 1), "loc": "lower right"}
 
 
-def measured(desk):
+def measured(paper):
     """What there is for a profile: `{study: the last measurement at the size of its input}`.
 
     The quick profile measures its own, one-shot tickets of its initial weights, once: it takes seconds.
     """
-    if desk.profile == "quick":
-        return {"quick": kept(desk) or _quick(desk)}
+    if paper.profile == "quick":
+        return {"quick": kept(paper) or _quick(paper)}
     found = {}
-    for name in desk.studies():
+    for name in paper.studies():
         config = next(c for c in studies.study(name).configs if c.arm == "dense")
         same = [m for m in load() if m["size"] == [config.height, config.width]]
         found |= {name: same[-1]} if same else {}
     return found
 
 
-def kept(desk):
+def kept(paper):
     """What an earlier quick build measured here with the same code, libraries and network, or None."""
 
     def of(network, size, where):
         return network, list(size), where | {"date": ""}
 
-    _, network, size = _plan(desk)
-    here = environment(desk.device)
+    _, network, size = _plan(paper)
+    here = environment(paper.device)
     if here["dirty"]:  # its code has no name
         return None
-    known = load(desk.store.local / "cost.json")
+    known = load(paper.store.local / "cost.json")
     wanted = of(network, size, here)
     return next((m for m in known if of(m["network"], m["size"], m["environment"]) == wanted), None)
 
 
-def _quick(desk):
-    densities, network, size = _plan(desk)
+def _quick(paper):
+    densities, network, size = _plan(paper)
     drawn = (
-        ("omp", *pruned(desk.initial, "omp", density, desk.device, network["backbone"]))
+        ("omp", *pruned(paper.initial, "omp", density, paper.device, network["backbone"]))
         for density in densities
     )
-    path = desk.store.local / "cost.json"
-    add(study(drawn, network, size, desk.device, 3), path)
+    path = paper.store.local / "cost.json"
+    add(study(drawn, network, size, paper.device, 3), path)
     return load(path)[-1]
 
 
-def _plan(desk):
+def _plan(paper):
     """Densities, network and input size that the quick profile measures."""
-    config = desk.study.configs[1]
-    densities = sorted({c.density for c in desk.study.configs if c.arm == "omp"})
+    config = paper.study.configs[1]
+    densities = sorted({c.density for c in paper.study.configs if c.arm == "omp"})
     return (
         densities,
-        {"backbone": config.backbone, "weights": desk.initial.name},
+        {"backbone": config.backbone, "weights": paper.initial.name},
         (config.height, config.width),
     )
 

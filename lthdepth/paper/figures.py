@@ -43,23 +43,23 @@ def of_runs(text, records):
     return f'<span data-runs="{keys}">{escape(text)}</span>'
 
 
-def folder(desk):
+def folder(paper):
     """Where the figures of a profile go: the paper's are committed, the others are not."""
-    return ROOT / "figures" if desk.profile == "paper" else ROOT / "build" / desk.profile / "figures"
+    return ROOT / "figures" if paper.profile == "paper" else ROOT / "build" / paper.profile / "figures"
 
 
-def drop_older(desk, since):
+def drop_older(paper, since):
     """Remove figures and tables that no notebook has made since a time (seconds since the epoch)."""
-    for path in folder(desk).glob("*.*"):
+    for path in folder(paper).glob("*.*"):
         if path.stat().st_mtime < since:
             path.unlink()
 
 
-def show(desk, figure, name, caption, sources=(), alt="", **more):
+def show(paper, figure, name, caption, sources=(), alt="", **more):
     """Save a figure as PNG and PDF with its sidecar, and display it with its caption.
 
     Args:
-        desk: where the records came from; a quick profile puts a watermark on everything.
+        paper: where the records came from; a quick profile puts a watermark on everything.
         figure: matplotlib figure; None, where there is nothing to draw, shows nothing.
         name: file name without suffix; `[…](#fig-NAME)` refers to it.
         caption: plain text.
@@ -69,8 +69,8 @@ def show(desk, figure, name, caption, sources=(), alt="", **more):
     """
     if figure is None:
         return
-    if desk.profile == "quick":
-        words, look = f"QUICK RUN on {desk.frames.name}\nnot a result", {"color": "crimson", "alpha": 0.22}
+    if paper.profile == "quick":
+        words, look = f"QUICK RUN on {paper.frames.name}\nnot a result", {"color": "crimson", "alpha": 0.22}
         look |= {"ha": "center", "va": "center", "rotation": 20, "fontsize": 22, "weight": "bold"}
         figure.text(0.5, 0.5, words, zorder=1000, **look)
     caption, png, pdf, csv = counted(caption, sources), io.BytesIO(), io.BytesIO(), drawn(figure)
@@ -80,7 +80,7 @@ def show(desk, figure, name, caption, sources=(), alt="", **more):
     width, height = (96 * figure.get_size_inches()).round().astype(int)
     plt.close(figure)
     forms = {"png": png.getvalue(), "pdf": pdf.getvalue()}
-    sidecar = _keep(desk, name, caption, [*sources, *(more.get("files") or ())], forms | {"csv": csv})
+    sidecar = _keep(paper, name, caption, [*sources, *(more.get("files") or ())], forms | {"csv": csv})
     words = escape(alt or f"Figure: {name.replace('_', ' ')}", quote=True)
     source = f"data:image/png;base64,{base64.b64encode(forms['png']).decode()}"
     address = f"data:text/csv;base64,{base64.b64encode(csv.encode()).decode()}"
@@ -90,21 +90,21 @@ def show(desk, figure, name, caption, sources=(), alt="", **more):
     display(HTML(f'<figure id="fig-{name}">{picture}{text}</figure>'))
 
 
-def show_table(desk, table, name, caption, sources=(), **more):
+def show_table(paper, table, name, caption, sources=(), **more):
     """Save a table as CSV and LaTeX with its sidecar, and display it with its caption.
 
     Args:
         table: pandas DataFrame of texts, as `tables.as_html`; one without rows shows nothing.
-        desk, name, caption, sources, more: as `show`; `[…](#tab-NAME)` refers to it.
+        paper, name, caption, sources, more: as `show`; `[…](#tab-NAME)` refers to it.
     """
     if table.empty:
         return
     caption = f"{counted(caption, sources)} {tables.notes(table)}".strip()
     marks = {s["data"]["fingerprint"] for s in sources if isinstance(s, dict)}
-    if desk.profile == "quick" and (not marks or desk.frames.fingerprint in marks):
-        caption = f"Quick run on {desk.frames.name}, not a result. {caption}"
+    if paper.profile == "quick" and (not marks or paper.frames.fingerprint in marks):
+        caption = f"Quick run on {paper.frames.name}, not a result. {caption}"
     forms = {"csv": tables.as_csv(table), "tex": tables.as_latex(table, caption, name)}
-    sidecar = _keep(desk, name, caption, [*sources, *(more.get("files") or ())], forms)
+    sidecar = _keep(paper, name, caption, [*sources, *(more.get("files") or ())], forms)
     text = f"{_caption('tab', name, caption)}</figcaption>{tables.as_html(table)}{_source(sidecar)}"
     display(HTML(f'<figure id="tab-{name}">{text}</figure>'))
 
@@ -153,13 +153,13 @@ def counted(caption, sources):
     return f"{caption} n = {count} {'run' if high == 1 else 'runs'} each."
 
 
-def _keep(desk, name, caption, sources, forms):
+def _keep(paper, name, caption, sources, forms):
     """Write the forms of a figure or table, `{suffix: content}`, and last its sidecar, which is returned.
 
     The CSV of a figure is not kept: the picture's numbers are in the records, and the sidecar has their hash.
     """
-    path, content = folder(desk) / name, forms["csv"] or base64.b64encode(forms["png"]).decode()
-    sidecar = provenance.sidecar(desk, name, caption, sources, content)
+    path, content = folder(paper) / name, forms["csv"] or base64.b64encode(forms["png"]).decode()
+    sidecar = provenance.sidecar(paper, name, caption, sources, content)
     for kind, text in forms.items():
         if kind != "csv" or "tex" in forms:
             write_atomic(path.with_name(f"{name}.{kind}"), text)

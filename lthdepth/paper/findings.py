@@ -28,17 +28,17 @@ SIMULATED = (
 )
 
 
-def abstract(desk):
+def abstract(paper):
     """The abstract: the finding, its numbers, what was done; rendered from records (Markdown)."""
-    if desk.profile == "quick":
-        data = tables.DATA.get(desk.frames.name, desk.frames.name)
+    if paper.profile == "quick":
+        data = tables.DATA.get(paper.frames.name, paper.frames.name)
         return (
             f"This is a quick build on {data}, trained just now: a demonstration, which says nothing about "
             f"the question. "
-            f"What it would say of these few runs: {desk.verdict.break_even()}"
+            f"What it would say of these few runs: {paper.verdict.break_even()}"
         )
-    keys = " ".join(r["key"] for r in desk.shown if r)
-    answer = f'<span data-runs="{keys}">{desk.verdict.break_even()}</span> {_smallest(desk)}{_early(desk)}'
+    keys = " ".join(r["key"] for r in paper.shown if r)
+    answer = f'<span data-runs="{keys}">{paper.verdict.break_even()}</span> {_smallest(paper)}{_early(paper)}'
     return (
         f"{answer} "
         "Networks that estimate depth from one photo start from an encoder trained to classify ImageNet. We "
@@ -53,11 +53,11 @@ def abstract(desk):
     )
 
 
-def _early(desk):
+def _early(paper):
     """That the runs shown are not the plan's, where they are not."""
-    if desk.front == "paper":
+    if paper.front == "paper":
         return ""
-    records = desk.records("paper")
+    records = paper.records("paper")
     done = sum(r is not None for r in records)
     return (
         f" These are small runs from before the analysis plan; of the plan's {len(records)} runs {done} are "
@@ -65,9 +65,9 @@ def _early(desk):
     )
 
 
-def _smallest(desk):
+def _smallest(paper):
     """What the best ticket of 1.80 % loses, in a sentence."""
-    analysis = desk.verdict.main
+    analysis = paper.verdict.main
     row = analysis.row(plan.PRIMARY, plan.LEVEL) or analysis.best(plan.LEVEL)
     if row is None or not analysis.passed:
         return ""
@@ -77,33 +77,35 @@ def _smallest(desk):
     return f"{said} The dense network is at {rms:.3f} m, {below}."
 
 
-def verdict(desk):
+def verdict(paper):
     """Both answers, a paragraph each, and what they rest on."""
-    records = desk.shown
-    lost = len(desk.lost(desk.front))
-    basis = f"{tables.progress(desk.front, records, lost)} {tables.basis(desk, desk.front, records)}"
+    records = paper.shown
+    lost = len(paper.lost(paper.front))
+    basis = f"{tables.progress(paper.front, records, lost)} {tables.basis(paper, paper.front, records)}"
     return (
-        f"{desk.verdict.sentence()}\n\n{basis}" if desk.profile == "paper" else f"{abstract(desk)}\n\n{basis}"
+        f"{paper.verdict.sentence()}\n\n{basis}"
+        if paper.profile == "paper"
+        else f"{abstract(paper)}\n\n{basis}"
     )
 
 
-def front(desk, floor):
+def front(paper, floor):
     """The front page's table, at most eight rows: what was published, the floor, dense and two tickets."""
-    smallest = min((r["density"] for r in desk.main), default=1)
-    arms = [a for a in (plan.PRIMARY, "omp", "random") if any(r["arm"] == a for r in desk.main)][:2]
+    smallest = min((r["density"] for r in paper.main), default=1)
+    arms = [a for a in (plan.PRIMARY, "omp", "random") if any(r["arm"] == a for r in paper.main)][:2]
     shown = [
         r
-        for r in desk.main
+        for r in paper.main
         if r["arm"] in ("floor", "dense") or r["arm"] in arms and r["density"] == smallest
     ]
     return tables.comparison(shown, floor)[["group", "model", "rel", "rms (m)", "δ1", "n"]]
 
 
-def made(desk):
+def made(paper):
     """How it was made, in three sentences."""
-    done = sum(r is not None for r in desk.shown)
+    done = sum(r is not None for r in paper.shown)
     plan = "belong to a plan that was fixed before them (`PLAN.md`)"
-    if desk.front != "paper":
+    if paper.front != "paper":
         plan = "came before the plan (`PLAN.md`), so that they describe and decide nothing"
     return (
         f"The {done} runs shown {plan}; settings were chosen on validation scenes, nothing on test frames. "
@@ -114,17 +116,17 @@ def made(desk):
     )
 
 
-def readme(desk):
+def readme(paper):
     """The README's texts by their marks: the finding with its figure, and the front page's table."""
-    text = f"{desk.verdict.break_even()} {_smallest(desk)}{_early(desk)}"
-    table = front(desk, desk.find(PUBLISHED_FLOOR))
-    progress = tables.progress(desk.front, desk.shown)
+    text = f"{paper.verdict.break_even()} {_smallest(paper)}{_early(paper)}"
+    table = front(paper, paper.find(PUBLISHED_FLOOR))
+    progress = tables.progress(paper.front, paper.shown)
     return {"finding": text, "results": f"{progress}\n\n{tables.markdown(table)}"}
 
 
-def averages(desk):
+def averages(paper):
     """How much lower the rms is per image than pooled, in the networks shown."""
-    both = [r["test"]["full"] for r in desk.shown if r and r["arm"] != "floor" and r.get("test")]
+    both = [r["test"]["full"] for r in paper.shown if r and r["arm"] != "floor" and r.get("test")]
     lower = sorted(100 * (1 - b["per_image"]["rms"] / b["pooled"]["rms"]) for b in both)
     if not lower:
         return ""
@@ -132,34 +134,36 @@ def averages(desk):
     return f"Averaged per image, the rms of the {len(lower)} networks shown is {span}."
 
 
-def left(desk):
+def left(paper):
     """What of the plan is not recorded, in one sentence; nothing where all is."""
-    if desk.profile == "quick":
+    if paper.profile == "quick":
         return "The runs of this build are too few and too small for any conclusion."
-    records = desk.records("paper")
+    records = paper.records("paper")
     missing = sum(r is None for r in records)
     text = f"Of the plan's {len(records)} runs {missing} are not recorded yet. " if missing else ""
-    if not any(r and r["arm"] == "dense" for r in desk.records("full")):
+    if not any(r and r["arm"] == "dense" for r in paper.records("full")):
         text += "The same grid at the published size (228×304, 100 epochs) needs a GPU and has not been run."
     return text
 
 
-def headline(desk):
+def headline(paper):
     """The caption of the headline figure."""
-    if len(desk.verdict.movement) > 1:
-        return f"Left: {curves.LOSSES} {curves.MOVES} {sizes(desk)}"
-    return f"{curves.LOSSES} {sizes(desk)}"
+    if len(paper.verdict.movement) > 1:
+        return f"Left: {curves.LOSSES} {curves.MOVES} {sizes(paper)}"
+    return f"{curves.LOSSES} {sizes(paper)}"
 
 
-def sizes(desk):
+def sizes(paper):
     """Input size and test frames behind a figure, as the end of its caption."""
-    r = next((r for r in desk.main if r["arm"] != "floor"), None)
-    return f"Input {r['config']['height']}×{r['config']['width']}; {tables.protocol(desk.main)}." if r else ""
+    r = next((r for r in paper.main if r["arm"] != "floor"), None)
+    return (
+        f"Input {r['config']['height']}×{r['config']['width']}; {tables.protocol(paper.main)}." if r else ""
+    )
 
 
-def budget(desk):
+def budget(paper):
     """The main budget in words."""
-    return f"main budget of {desk.verdict.main.epochs} epochs"
+    return f"main budget of {paper.verdict.main.epochs} epochs"
 
 
 def tickets(found):

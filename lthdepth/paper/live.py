@@ -38,14 +38,14 @@ SAID = {  # by outcome
 }
 
 
-def show(desk):
+def show(paper):
     """Display the live verdict of the study in front; nothing without dense, floor and a ticket."""
-    done = [r for r in desk.shown if r]
-    keys, main = {r["key"] for r in done}, desk.verdict.main
-    records = done + [r for r in desk.lost(desk.front) if r["key"] not in keys]
-    quick = f"Quick run on {desk.frames.name}, not a result. " if desk.profile == "quick" else ""
+    done = [r for r in paper.shown if r]
+    keys, main = {r["key"] for r in done}, paper.verdict.main
+    records = done + [r for r in paper.lost(paper.front) if r["key"] not in keys]
+    quick = f"Quick run on {paper.frames.name}, not a result. " if paper.profile == "quick" else ""
     if main.gate and len(main.tickets):
-        found = data(desk.verdict, records, desk.store.arrays, desk.scenes(done))
+        found = data(paper.verdict, records, paper.store.arrays, paper.scenes(done))
         figures.html("live", fragment(found, main), quick + CAPTION)
 
 

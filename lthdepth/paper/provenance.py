@@ -16,11 +16,11 @@ NUMBERS = ("test", "validation", "curves", "densities", "ticket")  # what of a r
 DECIDES = ("lthdepth/*.py", "lthdepth/data", "lthdepth/training")  # the code that decides a run's numbers
 
 
-def sidecar(desk, name, caption, sources, content):
+def sidecar(paper, name, caption, sources, content):
     """What is written beside a figure or table, a dictionary; the same inputs give the same bytes.
 
     Args:
-        desk: whose profile and data are shown.
+        paper: whose profile and data are shown.
         sources: the records behind it (None for a missing one) and paths of files of the repository. Without
             any it shows the data alone.
         content: text of the numbers shown, of which the sidecar keeps a hash.
@@ -29,14 +29,14 @@ def sidecar(desk, name, caption, sources, content):
     files = [s for s in sources if isinstance(s, str)]
     data = [r["data"] for r in records]
     if not records and not files:
-        data = [desk.summary().description]
-        files = ["results/nyu_summary.h5"] if desk.profile == "paper" else []
+        data = [paper.summary().description]
+        files = ["results/nyu_summary.h5"] if paper.profile == "paper" else []
     weights = [r["init"] for r in records if r["arm"] != "floor"]
     kept = ("key", "study", "arm", "density", "seed", "commit", "dirty", "device", "seconds")
     return {
         "name": name,
         "caption": caption,
-        "command": f"./build.sh --profile {desk.profile}",
+        "command": f"./build.sh --profile {paper.profile}",
         "data": _distinct(data, ("name", "fingerprint")),
         "weights": _distinct(weights, ("name", "description", "fingerprint")),
         "files": {path: fingerprint(path) for path in files},

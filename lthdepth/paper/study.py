@@ -1,4 +1,4 @@
-"""The desk from which notebooks ask for the records of a profile."""
+"""The paper as its notebooks see it: the records of a profile, and the study they stand for."""
 
 from collections import Counter
 from functools import cached_property
@@ -28,7 +28,7 @@ CHECKPOINT = (
 LOGITS = "db099977a78df6ab"
 
 
-class Desk:
+class Paper:
     """Where a notebook asks for records: the data, weights, device and store of one profile.
 
     Args:

@@ -163,12 +163,12 @@ def progress(name, records, lost=0):
     return said
 
 
-def basis(desk, name, records):
+def basis(paper, name, records):
     """On what data and from what weights a study's runs were made, as a sentence; "" where there is none."""
     r = next((r for r in records if r and r["arm"] != "floor"), None)
     if r is None:
         return ""
-    others = desk.basis(name)[2] if desk.profile == "paper" else 0
+    others = paper.basis(name)[2] if paper.profile == "paper" else 0
     init, data = r["init"], DATA.get(r["data"]["name"], r["data"]["name"])
     weights = f"{init['name']}, {init['description']} (fingerprint {init['fingerprint']})"
     if init["name"] == "none":

@@ -20,17 +20,17 @@ HERE = Path(__file__).parent / "html"
 WIDTH = 160  # pixels of the widest map kept
 
 
-def show(desk, found):
+def show(paper, found):
     """Display the viewer of the first study that has a dense network's depth maps; nothing where none has.
 
     Args:
-        desk: whose gallery it is; found: `{study: records}`, the profile's own study first.
+        paper: whose gallery it is; found: `{study: records}`, the profile's own study first.
     """
     for study, records in found.items():
-        maps = desk.predictions(records)
+        maps = paper.predictions(records)
         if ARMS["dense"] in maps:
             caption = f"Depth viewer ({study} runs): the dense network, a ticket and the truth."
-            return figures.html("viewer", fragment(desk.summary(), maps), caption)
+            return figures.html("viewer", fragment(paper.summary(), maps), caption)
 
 
 def fragment(summary, predictions):

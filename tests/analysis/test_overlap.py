@@ -9,7 +9,7 @@ from lthdepth import mask, tickets
 from lthdepth.analysis import overlap
 from lthdepth.config import Config, level
 from lthdepth.data import weights
-from lthdepth.paper.study import Desk
+from lthdepth.paper.study import Paper
 from lthdepth.runs import run as runs
 
 
@@ -81,6 +81,6 @@ def test_the_rounds_behind_a_ticket_are_found(store):
         }
         made.append(record)
     store.records = lambda: {r["key"]: r for r in made}
-    desk = Desk("paper", store=store)
-    assert desk.rounds([None, made[0], made[2]]) == made
-    assert desk.rounds([None, made[0]]) == []
+    paper = Paper("paper", store=store)
+    assert paper.rounds([None, made[0], made[2]]) == made
+    assert paper.rounds([None, made[0]]) == []

@@ -6,7 +6,7 @@ import pytest
 from lthdepth.analysis import postmortem
 from lthdepth.config import PUBLISHED_CODE, PUBLISHED_FLOOR, TUNED
 from lthdepth.paper import postmortem as report
-from lthdepth.paper.study import Desk
+from lthdepth.paper.study import Paper
 from lthdepth.runs import defects, studies
 
 
@@ -80,7 +80,7 @@ def test_the_figure_shows_each_run_relative_to_its_floor_and_says_what_is_missin
 
 
 def test_a_build_without_any_record_says_so(store):
-    rows = postmortem.grid(Desk("paper", store=store))
+    rows = postmortem.grid(Paper("paper", store=store))
     assert set(report.table(rows)["rms (m)"]) == {"not run yet"} and postmortem.used(rows) == []
     assert report.reading(None) is None and len(report.against_floor(None)) == 2
 

@@ -15,7 +15,7 @@ from lthdepth.analysis import budget, scores, stats, verdict
 from lthdepth.config import level
 from lthdepth.errors import UserError
 from lthdepth.paper import curves, findings
-from lthdepth.paper.study import Desk
+from lthdepth.paper.study import Paper
 from lthdepth.runs import run as runs
 from lthdepth.runs import studies as experiments
 from lthdepth.runs.record import parse, sealed
@@ -170,13 +170,13 @@ def test_a_run_that_diverges_takes_with_it_all_that_follow_from_it_and_nothing_e
     shutil.copy(runs.ROOT / "results" / "nyu_summary.h5", store.recorded)
     for r in lost:
         files.write_atomic(store.local / r["key"] / "failed.json", sealed(r))
-    desk = Desk("paper", store=store)
-    found = desk.lost("full")
+    paper = Paper("paper", store=store)
+    found = paper.lost("full")
     assert [(r["density"], r["seed"], r["arm"]) for r in found] == [
         (level(k), 1, "imp") for k in (18, 17, 15, 12, 9)
     ]
     assert [r["key"] for r in found] == [runs.key(imp[k, 1], "d", "i") for k in (18, 17, 15, 12, 9)]
-    analysis = desk.analyse("full", desk.records("full"))
+    analysis = paper.analyse("full", paper.records("full"))
     assert analysis.failed == 5 and analysis.missing == len(configs) - 3 - 5
     assert set(analysis.main.tickets.density) == {level(k) for k in (9, 12, 15, 17, 18)}
 
@@ -187,10 +187,10 @@ def test_a_small_network_is_found_whatever_its_weights_are(tmp_path):
     small = next(c for c in configs if c.arm == "resnet34" and c.seed == 1)
     made = recorded(store, *configs[:3]) + recorded(store, small, init="of its own")
     files.write_atomic(store.recorded / "runs.jsonl", "".join(json.dumps(sealed(r)) + "\n" for r in made))
-    desk = Desk("paper", store=store)
-    assert [r["arm"] for r in desk.records("full") if r] == [c.arm for c in configs[:3]] + ["resnet34"]
+    paper = Paper("paper", store=store)
+    assert [r["arm"] for r in paper.records("full") if r] == [c.arm for c in configs[:3]] + ["resnet34"]
     assert (
-        desk.find(small)["init"]["fingerprint"] == "of its own" and desk.find(small.replace(seed=0)) is None
+        paper.find(small)["init"]["fingerprint"] == "of its own" and paper.find(small.replace(seed=0)) is None
     )
 
 
@@ -260,9 +260,9 @@ def test_committed_scores_follow_from_the_committed_error_sums():
 
 
 def test_committed_studies_are_analysed_without_data_or_weights():
-    desk = Desk("paper", store=runs.Store(runs.ROOT / "no-local-runs", runs.ROOT / "results"))
+    paper = Paper("paper", store=runs.Store(runs.ROOT / "no-local-runs", runs.ROOT / "results"))
     for name in ("pilot", "paper"):
-        found = desk.analyse(name, desk.records(name))
+        found = paper.analyse(name, paper.records(name))
         assert json.dumps(found.sentence())  # plain text
         if found.main.passed and len(found.main.tickets):
             assert found.main.tickets.scene_low.notna().all()

@@ -146,7 +146,7 @@ def test_without_its_weights_a_run_says_how_to_make_them(made, tmp_path):
         predict.network("zzz", store)
 
 
-class Desk:
+class Paper:
     def __init__(self, store, summary):
         self.store, self.device, self.summary = store, torch.device("cpu"), lambda: summary
 
@@ -162,10 +162,10 @@ def test_the_network_nearest_to_a_density_shows_itself(made, tmp_path, monkeypat
         runs.Options(progress=False),
     )
     assert predict.nearest(store, 0.9) == record["key"] and predict.nearest(store, 0.02) == sparse["key"]
-    desk = Desk(store, summarise(frames))
-    predict.show(desk, 0.02)
-    predict.show(desk, path=photo_of(frames, 4, tmp_path / "a.png"))
-    predict.show(desk, path=tmp_path / "a.png", cut=0.05)
+    paper = Paper(store, summarise(frames))
+    predict.show(paper, 0.02)
+    predict.show(paper, path=photo_of(frames, 4, tmp_path / "a.png"))
+    predict.show(paper, path=tmp_path / "a.png", cut=0.05)
     words, maps = zip(
         *((text.data, figure.axes[1].images[0].get_array()) for text, figure in shown), strict=True
     )
@@ -177,10 +177,10 @@ def test_the_network_nearest_to_a_density_shows_itself(made, tmp_path, monkeypat
         "Cut to 5 %" in words[2] and "Cut to" not in words[1] and "Cut to 5 %" in shown[2][1].get_supxlabel()
     )
     assert not np.allclose(maps[1], maps[2])  # cut, the network sees something else
-    predict.show(Desk(runs.Store(tmp_path, tmp_path), None))
+    predict.show(Paper(runs.Store(tmp_path, tmp_path), None))
     assert "No trained network" in shown[-1][0].data
     with pytest.raises(UserError, match="density"):
-        predict.show(desk, 1.8)
+        predict.show(paper, 1.8)
 
 
 def test_keep_makes_the_weights_of_a_recorded_run(tmp_path, monkeypatch, capsys):

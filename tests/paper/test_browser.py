@@ -79,7 +79,7 @@ def test_links_and_anchors_lead_somewhere(browser, site, pages):
 
 
 def test_no_serious_barrier(browser, pages):
-    """axe-core finds no serious or critical violation, light on a desk and dark on a phone."""
+    """axe-core finds no serious or critical violation, light on a desktop and dark on a phone."""
     if not (spec := importlib.util.find_spec("axe_playwright_python")):
         pytest.skip("needs axe-core: `pip install --no-deps axe-playwright-python`")
     axe = (Path(spec.submodule_search_locations[0]) / "axe.min.js").read_text(encoding="utf-8")

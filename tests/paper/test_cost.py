@@ -81,17 +81,17 @@ def test_the_quick_profile_measures_once_with_the_same_code(tmp_path, monkeypatc
     monkeypatch.setattr(cost, "study", study)
     arms = (("floor", 1), ("dense", 1), ("omp", 0.1))
     configs = [config.Config(backbone="resnet18", arm=arm, density=d, height=60, width=80) for arm, d in arms]
-    desk = SimpleNamespace(
+    paper = SimpleNamespace(
         profile="quick",
         device=torch.device("cpu"),
         study=SimpleNamespace(configs=configs),
         initial=SimpleNamespace(name="none", backbone=None, state=None),
         store=SimpleNamespace(local=tmp_path),
     )
-    assert cost.kept(desk) is None
-    first = cost.measured(desk)["quick"]
+    assert cost.kept(paper) is None
+    first = cost.measured(paper)["quick"]
     here["date"] = "tomorrow"
-    assert cost.measured(desk)["quick"]["tickets"] == first["tickets"] == [1] and len(measured) == 1
+    assert cost.measured(paper)["quick"]["tickets"] == first["tickets"] == [1] and len(measured) == 1
     changes = (
         {"commit": "b"},
         {"versions": {"numba": "2"}},
@@ -101,7 +101,7 @@ def test_the_quick_profile_measures_once_with_the_same_code(tmp_path, monkeypatc
     )
     for changed in changes:
         here.update(changed)
-        cost.measured(desk)
+        cost.measured(paper)
     assert len(measured) == 6  # code with changes that are not committed has no name: measured each time
 
 

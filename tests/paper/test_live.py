@@ -14,7 +14,7 @@ from lthdepth.analysis import budget, scores, stats, verdict
 from lthdepth.config import level
 from lthdepth.metrics import summarise
 from lthdepth.paper import live
-from lthdepth.paper.study import Desk
+from lthdepth.paper.study import Paper
 
 chromium = pytest.importorskip("chromium", reason="needs websocket-client")
 
@@ -48,9 +48,9 @@ def made(seeds, **how):
 
 
 def recorded():
-    desk = Desk("paper")
-    done = [r for r in desk.shown if r]
-    return done, desk.store.arrays, desk.scenes(done)
+    paper = Paper("paper")
+    done = [r for r in paper.shown if r]
+    return done, paper.store.arrays, paper.scenes(done)
 
 
 STUDIES = {f"{n} seeds": lambda n=n: (*made(n), SCENES) for n in (1, 2, 3, 6)}

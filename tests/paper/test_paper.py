@@ -20,7 +20,7 @@ from lthdepth.config import PUBLISHED_FLOOR
 from lthdepth.errors import UserError
 from lthdepth.paper import curves, figures, findings, plots, provenance, tables
 from lthdepth.paper import postmortem as report
-from lthdepth.paper.study import Desk
+from lthdepth.paper.study import Paper
 from lthdepth.runs import run as runs
 
 RECORDED = runs.Store(runs.ROOT / "no-local-runs", runs.ROOT / "results")
@@ -51,7 +51,7 @@ def record(arm="dense", density=1.0, seed=0, rms=0.6, study="paper"):
 
 
 @pytest.fixture
-def desk(tmp_path, monkeypatch):
+def paper(tmp_path, monkeypatch):
     monkeypatch.setattr(figures, "ROOT", tmp_path)
     frames = SimpleNamespace(name="rooms", fingerprint="d")
     fake = SimpleNamespace(profile="quick", frames=frames, device="cpu", study=SimpleNamespace(name="quick"))
@@ -60,13 +60,13 @@ def desk(tmp_path, monkeypatch):
 
 
 @pytest.fixture
-def shown(desk, tmp_path, monkeypatch):
+def shown(paper, tmp_path, monkeypatch):
     """Function from a call of `figures` to the HTML that it displays; the folder is its attribute."""
 
     def call(function, *args, **more):
         displayed = []
         monkeypatch.setattr(figures, "display", displayed.append)
-        function(desk, *args, **more)
+        function(paper, *args, **more)
         return displayed[0].data if displayed else None
 
     call.folder = tmp_path / "build" / "quick" / "figures"
@@ -75,7 +75,7 @@ def shown(desk, tmp_path, monkeypatch):
 
 def test_readme_says_what_the_committed_records_say():
     readme = (runs.ROOT / "README.md").read_text(encoding="utf-8")
-    for mark, text in findings.readme(Desk("paper", store=RECORDED)).items():
+    for mark, text in findings.readme(Paper("paper", store=RECORDED)).items():
         assert tables.refresh(readme, text, mark) == readme
     speed = (runs.ROOT / "docs" / "speed.md").read_text(encoding="utf-8")
     assert tables.refresh(speed, tables.speed(runs.ROOT / "benchmarks"), "speed") == speed
@@ -112,11 +112,11 @@ def test_committed_figures_and_tables_follow_from_their_records():
 
 
 def test_committed_tables_come_out_again():
-    desk = Desk("paper", store=RECORDED)
+    paper = Paper("paper", store=RECORDED)
     made = {
-        "comparison_table": tables.comparison(desk.main, desk.find(PUBLISHED_FLOOR)),
-        "density_table": tables.densities(desk.main),
-        "postmortem_small_table": report.table(postmortem.grid(desk, "postmortem-small")),
+        "comparison_table": tables.comparison(paper.main, paper.find(PUBLISHED_FLOOR)),
+        "density_table": tables.densities(paper.main),
+        "postmortem_small_table": report.table(postmortem.grid(paper, "postmortem-small")),
     }
     for stem, table in made.items():
         text = (runs.ROOT / "figures" / f"{stem}.csv").read_text(encoding="utf-8")
@@ -247,11 +247,11 @@ def test_data_or_a_science_version_other_than_the_runs_are_told(tmp_path):
     assert "science version" in provenance.banner(tmp_path, store)
 
 
-def test_figures_of_earlier_builds_are_dropped(desk, shown):
+def test_figures_of_earlier_builds_are_dropped(paper, shown):
     shown(figures.show_table, pd.DataFrame([{"rms": "0.6"}]), "old", "Cap.")
-    figures.drop_older(desk, 0)
+    figures.drop_older(paper, 0)
     assert len(list(shown.folder.iterdir())) == 3
-    figures.drop_older(desk, 1e12)
+    figures.drop_older(paper, 1e12)
     assert not list(shown.folder.iterdir())
 
 

@@ -12,7 +12,7 @@ from lthdepth.data import nyu as data
 from lthdepth.data import summary
 from lthdepth.errors import UserError
 from lthdepth.paper import tables
-from lthdepth.paper.study import Desk
+from lthdepth.paper.study import Paper
 from lthdepth.runs import run as runs
 from lthdepth.runs import studies as experiments
 from lthdepth.runs.record import command, sealed
@@ -56,7 +56,7 @@ def test_a_quick_network_departs_from_about_the_mean_depth():
 
 
 def test_the_tuned_setting_is_the_best_recorded_on_validation():
-    recorded = [r for r in Desk("paper", store=RECORDED).records("recipe") if r]
+    recorded = [r for r in Paper("paper", store=RECORDED).records("recipe") if r]
     best = min(recorded, key=lambda r: r["validation"]["full"]["pooled"]["rms"])["config"]
     assert len(recorded) > 1 and all(r["test"] is None for r in recorded)
     for name in ("optimiser", "lr_encoder", "lr_decoder", "weight_decay", "schedule", "warmup"):
@@ -84,11 +84,11 @@ def test_the_command_of_a_record_makes_a_run_of_the_same_key():
         assert runs.key(config, made["data"]["fingerprint"], made["init"]["fingerprint"]) == made["key"]
 
 
-def test_desk_refuses_what_it_does_not_know():
+def test_paper_refuses_what_it_does_not_know():
     with pytest.raises(UserError, match="profile"):
-        Desk("slow")
+        Paper("slow")
     with pytest.raises(UserError, match="weights without data"):
-        Desk("paper", weights_source="x.pth")
+        Paper("paper", weights_source="x.pth")
     with pytest.raises(UserError, match="unknown study"):
         experiments.study("big")
 
@@ -112,27 +112,27 @@ def test_runs_on_other_data_show_once_they_are_the_most(tmp_path):
                 lines[-1]["init"] = {"name": "w", "description": "", "fingerprint": f"{mark}-weights"}
     store.recorded.mkdir()
     (store.recorded / "runs.jsonl").write_text("".join(json.dumps(sealed(line)) + "\n" for line in lines))
-    desk = Desk("paper", store=store)
-    assert desk.basis("pilot") == ("mine", "mine-weights", 1)
-    assert [bool(r) for r in desk.records("pilot")][:4] == [True, True, True, False]
-    assert {r["data"]["fingerprint"] for r in desk.records("pilot") if r} == {"mine"}
-    assert "Left out: 1 of its runs" in tables.basis(desk, "pilot", desk.records("pilot"))
-    assert desk.basis("paper")[:2] == ("mine", "mine-weights")  # none of its own yet
-    assert desk.records("paper", arms=["floor"])[0]["data"]["fingerprint"] == "mine"
-    assert Desk("paper", store=runs.Store(tmp_path / "x", tmp_path / "x")).records("pilot") == [None] * 16
+    paper = Paper("paper", store=store)
+    assert paper.basis("pilot") == ("mine", "mine-weights", 1)
+    assert [bool(r) for r in paper.records("pilot")][:4] == [True, True, True, False]
+    assert {r["data"]["fingerprint"] for r in paper.records("pilot") if r} == {"mine"}
+    assert "Left out: 1 of its runs" in tables.basis(paper, "pilot", paper.records("pilot"))
+    assert paper.basis("paper")[:2] == ("mine", "mine-weights")  # none of its own yet
+    assert paper.records("paper", arms=["floor"])[0]["data"]["fingerprint"] == "mine"
+    assert Paper("paper", store=runs.Store(tmp_path / "x", tmp_path / "x")).records("pilot") == [None] * 16
 
 
 def test_nothing_is_left_to_train_where_the_rest_needs_sources_of_its_own(tmp_path, frames, monkeypatch):
     monkeypatch.setattr(data, "load", lambda source: frames)
-    desk = Desk("paper", "theirs", store=runs.Store(tmp_path / "runs", tmp_path / "results"))
-    mine = [c for c in desk.study.configs if c.arm != "logits" and c.backbone == "resnet50"]
-    assert mine and not desk.finished()
+    paper = Paper("paper", "theirs", store=runs.Store(tmp_path / "runs", tmp_path / "results"))
+    mine = [c for c in paper.study.configs if c.arm != "logits" and c.backbone == "resnet50"]
+    assert mine and not paper.finished()
     made = {
-        runs.key(c, desk.frames.fingerprint, desk.initial.fingerprint): record(c.arm, c.density, c.seed)
+        runs.key(c, paper.frames.fingerprint, paper.initial.fingerprint): record(c.arm, c.density, c.seed)
         for c in mine
     }
-    desk.store = SimpleNamespace(records=lambda: made)
+    paper.store = SimpleNamespace(records=lambda: made)
     for finished in (True, False):
-        del desk._known  # looked up once otherwise
-        assert desk.finished() == finished
+        del paper._known  # looked up once otherwise
+        assert paper.finished() == finished
         made.popitem()

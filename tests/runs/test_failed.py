@@ -19,7 +19,7 @@ from lthdepth.__main__ import main
 from lthdepth.config import TUNED, level
 from lthdepth.data import weights
 from lthdepth.errors import UserError
-from lthdepth.paper.study import Desk
+from lthdepth.paper.study import Paper
 from lthdepth.runs import run as runs
 from lthdepth.runs import studies as experiments
 from lthdepth.runs.record import command as command_of
@@ -56,7 +56,7 @@ def test_a_run_that_diverges_is_recorded_as_failed_and_not_as_a_result(frames, s
             BAD, runs.Inputs(frames, weights.NONE), store, runs.Options(progress=False)
         )  # it is not even tried
     assert store.records() == {} and failed["status"] == "failed" and failed["config"]["lr_encoder"] == 1e30
-    assert Desk("paper", store=store).lost("paper") == []  # it is none of the study's
+    assert Paper("paper", store=store).lost("paper") == []  # it is none of the study's
 
 
 def rooms(folder):
@@ -165,8 +165,8 @@ def test_failed_runs_are_published_beside_the_results(frames, tmp_path, store, f
     store.publish([floor["key"], failed["key"]], "paper")
     other = runs.Store(tmp_path / "nowhere", store.recorded)
     assert other.records().keys() == {floor["key"]} and other.failed() == {failed["key"]: failed}
-    lost = Desk("paper", store=other).lost("paper")
-    assert [r["key"] for r in lost] == [failed["key"]] and Desk("paper", store=other).lost("pilot") == []
+    lost = Paper("paper", store=other).lost("paper")
+    assert [r["key"] for r in lost] == [failed["key"]] and Paper("paper", store=other).lost("pilot") == []
     with pytest.raises(train.Diverged, match=r"remove its line in .*failed\.jsonl"):
         runs.run(BAD, runs.Inputs(frames, weights.NONE), other, runs.Options(progress=False))
     shutil.copy(store.recorded / "failed.jsonl", store.recorded / "runs.jsonl")
@@ -183,7 +183,7 @@ def test_failed_runs_on_other_data_do_not_count(frames, store, failed, toy):
             "arm": "dense",
         }
         (store.recorded / path).write_text(json.dumps(sealed(record)) + "\n")
-    other = Desk("paper", store=runs.Store(store.local / "nowhere", store.recorded))
+    other = Paper("paper", store=runs.Store(store.local / "nowhere", store.recorded))
     assert other.store.failed() and other.lost("paper") == []
 
 
