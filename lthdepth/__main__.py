@@ -97,7 +97,9 @@ def train(args):
 def settings():
     """The settings as text: library default and meaning; the named ones; then the arms."""
     rows = [f"  {f'{name}={f.default}':22} {about_setting(f)}" for name, f in FIELDS.items()]
-    named = [f"  --setting {name}: {', '.join(config.changes())}" for name, config in SETTINGS.items()]
+    named = []
+    for name, config in SETTINGS.items():
+        named.append(f"  --setting {name}: " + ", ".join(f"{k}={v}" for k, v in config.changes().items()))
     arms = [f"  {name:22} {words}" for name, words in ARMS.items()]
     return "\n".join(["settings (library defaults):", *rows, "", *named, "", "arms:", *arms])
 

@@ -15,16 +15,13 @@ ARMS = {
     "random": "random",  # as many, drawn uniformly
     "imp": "IMP",  # iterative magnitude pruning on the task, rewound to the pre-trained weights
     "lrr": "IMP, rate rewinding",  # the same, but only the schedule starts anew
-    # pruned within the one run, by the weights as they train (Zhu & Gupta 2017)
-    "gradual": "gradual magnitude",
+    "gradual": "gradual magnitude",  # within the one run, by its weights as they train (Zhu & Gupta 2017)
     "fisher": "Fisher",  # the largest w² times squared gradient in the trained dense run, rewound
     "lamp": "LAMP",  # the largest layer-adaptive magnitudes of the pre-trained encoder (Lee et al. 2021)
-    # one-shot magnitude, learning from the dense run of the same seed too
-    "distilled": "one-shot, distilled",
+    "distilled": "one-shot, distilled",  # learning from the dense run of the same seed too
     "shuffled": "layer-shuffled",  # as many a layer as one-shot magnitude, at random places
-    # the same density in every layer, as Gale et al. (2019), the largest weights of each
-    "uniform": "uniform",
-    "erk": "ERK",  # Erdős–Rényi-kernel densities, the largest weights of each layer
+    "uniform": "uniform",  # the largest of each layer, at one density (as Gale et al. 2019)
+    "erk": "ERK",  # the same at Erdős–Rényi-kernel densities (Evci et al. 2020)
     "reinit": "re-initialised",  # the one-shot magnitude ticket over a random encoder
     "permuted": "permuted values",  # the one-shot magnitude ticket, its values in another order
     "logits": "IMP on logits",  # IMP on the pre-training function: match the dense network's logits
@@ -48,19 +45,23 @@ def _in(default, interval, help):
     """A number with its range, such as "[0, 1)", and what it means."""
     low, high = (float(end) for end in interval[1:-1].split(","))
 
-    def inside(value):
-        above = value > low if interval[0] == "(" else value >= low
-        return above and (value < high if interval[-1] == ")" else value <= high)
+    def good(value):
+        return low < value < high or value == low and "[" in interval or value == high and "]" in interval
 
     return dataclasses.field(
-        default=default, metadata={"good": inside, "wanted": f"in {interval}", "help": help}
+        default=default, metadata={"good": good, "wanted": f"in {interval}", "help": help}
     )
 
 
 def _of(default, names, help):
-    """A text with what it may be, such as "a | b", and what it means; or, of `names` None, a switch."""
-    good = (lambda value: True) if names is None else names.split(" | ").__contains__
+    """A text with what it may be, such as "a | b", and what it means."""
+    good = names.split(" | ").__contains__
     return dataclasses.field(default=default, metadata={"good": good, "wanted": names, "help": help})
+
+
+def _switch(default, help):
+    """True or false, and what true means."""
+    return dataclasses.field(default=default, metadata={"good": lambda _: True, "wanted": "", "help": help})
 
 
 @dataclass(frozen=True)
@@ -72,48 +73,30 @@ class Config:
     change.
 
     Raises:
-        UserError: a field is outside its range.
+        UserError: a field is outside its range, or does not go together with another.
     """
 
     # The ticket
     arm: str = _of("dense", " | ".join(ARMS), "how the ticket is drawn")
     density: float = _in(1.0, "(0, 1]", "kept fraction of the prunable encoder weights")
-    round_epochs: int = _in(
-        0,
-        "[0, inf)",
-        "of the runs that a run follows from (0: as many as itself), of a round of logits (0: 10)",
-    )
-    rewind: int = _in(
-        0, "[0, inf)", "imp starts from its dense run's encoder after this epoch; 0: pre-trained weights"
-    )
+    round_epochs: int = _in(0, "[0, inf)", "of earlier runs (0: as this one); of a round of logits (0: 10)")
+    rewind: int = _in(0, "[0, inf)", "imp starts from its dense run after this epoch; 0: pre-trained weights")
     stride: int = _in(1, "[1, inf)", "levels of 0.8 that one round of imp or lrr prunes at once")
-    distil: float = _in(
-        0.5, "[0, 1]", "of the arm distilled: share of the loss that is its distance from the dense run"
-    )
-    seed: int = _in(
-        0,
-        "[0, 9223372036854775808)",
-        "of decoder initialisation, frame order, augmentation and random tickets",
-    )
+    distil: float = _in(0.5, "[0, 1]", "distilled: share of the loss that is the distance from the dense run")
+    seed: int = _in(0, "[0, 9223372036854775808)", "of decoder, frame order, augmentation, random tickets")
     # The network
     backbone: str = _of("resnet50", "resnet18 | resnet34 | resnet50", "the encoder")
     height: int = _in(228, "[32, 4096]", "of the input, pixels; the whole frame is resized to it")
     width: int = _in(304, "[32, 4096]", "of the input, pixels")
-    bias: float = _in(
-        0.0, "(-inf, inf)", "of the last convolution at the start, metres: where training departs"
-    )
+    bias: float = _in(0.0, "(-inf, inf)", "of the last convolution at the start, metres")
     # The optimiser
     optimiser: str = _of("sgd", "sgd | adamw | adam", "of encoder and decoder")
     lr_encoder: float = _in(1e-4, "[0, inf)", "peak learning rate of the encoder")
     lr_decoder: float = _in(2e-3, "[0, inf)", "peak learning rate of everything else")
     momentum: float = _in(0.9, "[0, 1)", "of SGD; the first beta of AdamW and Adam")
     weight_decay: float = _in(0.01, "[0, inf)", "L2 penalty of SGD and Adam; decoupled decay of AdamW")
-    warmup: float = _in(
-        0.0, "[0, 1)", "fraction of all steps in which the learning rate rises linearly from 0"
-    )
-    schedule: str = _of(
-        "constant", "constant | linear | cosine", "decay to 0 over the steps after the warm-up"
-    )
+    warmup: float = _in(0.0, "[0, 1)", "fraction of all steps in which the rate rises linearly from 0")
+    schedule: str = _of("constant", "constant | linear | cosine", "decay to 0 after the warm-up")
     batch: int = _in(16, "[2, inf)", "frames a step (batch norm needs 2); the rest of an epoch is left out")
     epochs: int = _in(20, "[1, inf)", "passes over the training frames")
     loss: str = _of("berhu", "berhu | l1 | berhu-published", "see lthdepth/loss.py")
@@ -121,93 +104,56 @@ class Config:
     # Augmentation, drawn anew for every frame and epoch
     scale: float = _in(1.5, "[1, inf)", "largest zoom s, uniform in [1, scale]; depth is divided by s")
     rotation: float = _in(5.0, "[0, 180]", "largest rotation, degrees")
-    flip: bool = _of(True, None, "mirror every second frame")
-    colour: float = _in(
-        0.2, "[0, 1)", "each channel is multiplied by a factor uniform in [1 - colour, 1 + colour]"
-    )
+    flip: bool = _switch(True, "mirror every second frame")
+    colour: float = _in(0.2, "[0, 1)", "channels times factors uniform in [1 - colour, 1 + colour]")
     # The protocol
-    holdout: bool = _of(
-        True, None, "keep the validation scenes out of training and score them after every epoch"
-    )
-    patience: int = _in(
-        0, "[0, inf)", "stop after so many epochs without a better validation rms, keep the best; 0: never"
-    )
-    test: bool = _of(True, None, "score the test frames, once, at the end")
-    recalibrate: int = _in(
-        0, "[0, inf)", "training frames to take batch-norm statistics from before scoring; 0: never"
-    )
+    holdout: bool = _switch(True, "keep the validation scenes out of training, score them every epoch")
+    patience: int = _in(0, "[0, inf)", "stop after so many epochs without a better validation rms; 0: never")
+    test: bool = _switch(True, "score the test frames, once, at the end")
+    recalibrate: int = _in(0, "[0, inf)", "training frames that batch norm sees anew before scoring; 0: none")
     # Defects of the published code, each a switch; the defaults are without them
-    split: str = _of(
-        "official", "official | index", "index: the first 1200 of 1449 frames train, the rest test"
-    )
-    normalise: bool = _of(
-        True, None, "colours by ImageNet's mean and deviation; false: only scaled to [0, 1]"
-    )
-    shuffle: bool = _of(
-        True, None, "a new order of the frames every epoch; false: always that of their numbers"
-    )
-    last_batch: int = _in(
-        0, "[0, inf)", "score only so many frames, the last, and keep the best epoch on them; 0: all"
-    )
-    crop: bool = _of(False, None, "see and score only the central 91.2 % of the frame in height and width")
+    split: str = _of("official", "official | index", "index: the first 1200 of 1449 train, the rest test")
+    normalise: bool = _switch(True, "colours by ImageNet's mean and deviation; false: only scaled to [0, 1]")
+    shuffle: bool = _switch(True, "a new order of the frames every epoch; false: that of their numbers")
+    last_batch: int = _in(0, "[0, inf)", "score only so many frames, the last, at their best epoch; 0: all")
+    crop: bool = _switch(False, "see and score only the central 91.2 % of the frame in height and width")
 
     def __post_init__(self):
-        for field in dataclasses.fields(self):
-            value, about = getattr(self, field.name), field.metadata
+        for name, field in FIELDS.items():
+            value, about = getattr(self, name), field.metadata
             if field.type is float and type(value) is int:
-                object.__setattr__(self, field.name, float(value))
+                object.__setattr__(self, name, float(value))
             elif type(value) is not field.type:
-                raise UserError(f"{field.name} must be {field.type.__name__}, got {value!r}.")
+                raise UserError(f"{name} must be {field.type.__name__}, got {value!r}.")
             if not about["good"](value):
-                raise UserError(f"{field.name} must be {about['wanted']}: {about['help']}; got {value!r}.")
-        earlier = self.round_epochs or self.epochs
-        for name, good, wanted in (
-            ("round_epochs", self.arm in EARLIER or not self.round_epochs, f"0 for the arm {self.arm}"),
-            ("rewind", self.rewind <= earlier, "0, or an epoch of the dense run"),
-            ("rewind", self.arm == "imp" or not self.rewind, "0 for every arm but imp"),
-            (
-                "rewind",
-                not (self.rewind and self.patience),
-                "0 with patience: the dense run may stop before it",
-            ),
-            ("stride", self.arm in ROUNDS or self.stride == 1, "1 for every arm but imp and lrr"),
-            ("patience", self.holdout or not self.patience, "0 without holdout: there is nothing to stop on"),
-            (
-                "patience",
-                self.arm != "gradual" or not self.patience,
-                "0 for gradual: its best epoch may be a denser one",
-            ),
-            ("last_batch", self.test or not self.last_batch, "0 without test: there is nothing to score"),
-            (
-                "recalibrate",
-                not self.recalibrate or self.recalibrate >= self.batch,
-                "0, or at least one batch",
-            ),
-            ("density", self.arm not in WHOLE or self.density == 1, f"1 for the arm {self.arm}"),
-            (
-                "backbone",
-                self.arm not in SMALL or self.backbone == self.arm,
-                f"{self.arm} for the arm of that name",
-            ),
-        ):
+                raise UserError(f"{name} must be {about['wanted']}: {about['help']}; got {value!r}.")
+        for name, good, wanted in self._together():
             if not good:
                 raise UserError(f"{name} must be {wanted}; got {getattr(self, name)!r}.")
 
-    def canonical(self):
-        """JSON text of the fields that differ from their defaults, sorted by name: what a run's key is made
-        of.
-        """
-        return json.dumps(self._given(), sort_keys=True)
+    def _together(self):
+        """Yields what holds between fields: (the name of one, whether it is good, what it must be)."""
+        arm, earlier = self.arm, self.round_epochs or self.epochs
+        yield "round_epochs", arm in EARLIER or not self.round_epochs, f"0 for the arm {arm}"
+        yield "rewind", arm == "imp" or not self.rewind, "0 for every arm but imp"
+        yield "rewind", self.rewind <= earlier, "0, or an epoch of the dense run"
+        yield "rewind", not (self.rewind and self.patience), "0 with patience: the dense run may stop before"
+        yield "stride", arm in ROUNDS or self.stride == 1, "1 for every arm but imp and lrr"
+        yield "patience", self.holdout or not self.patience, "0 without holdout: there is nothing to stop on"
+        yield "patience", arm != "gradual" or not self.patience, "0 for gradual: the best may be a denser one"
+        yield "last_batch", self.test or not self.last_batch, "0 without test: there is nothing to score"
+        yield "recalibrate", not 0 < self.recalibrate < self.batch, "0, or at least one batch"
+        yield "density", arm not in WHOLE or self.density == 1, f"1 for the arm {arm}"
+        yield "backbone", arm not in SMALL or self.backbone == arm, f"{arm} for the arm of that name"
 
     def changes(self):
-        """The fields that differ from their defaults, as texts that `parse` reads."""
-        return [f"{name}={value}" for name, value in self._given().items()]
+        """`{name: value}` of the fields that differ from their defaults."""
+        values = {name: getattr(self, name) for name in FIELDS}
+        return {name: value for name, value in values.items() if value != FIELDS[name].default}
 
-    def _given(self):
-        values = {
-            field.name: (getattr(self, field.name), field.default) for field in dataclasses.fields(self)
-        }
-        return {name: value for name, (value, default) in values.items() if value != default}
+    def canonical(self):
+        """JSON text of the fields that differ from their defaults, sorted: what a run's key is made of."""
+        return json.dumps(self.changes(), sort_keys=True)
 
     def floor(self):
         """The mean depth map under the same protocol: of the same frames, scored on the same pixels."""
@@ -226,29 +172,23 @@ class Config:
         """Change a configuration by texts such as `["epochs=5", "flip=false"]`.
 
         Raises:
-            UserError: no `=`, an unknown setting, a value that does not read as the setting's type, or out of
-            range.
+            UserError: no `=`, an unknown setting, a value that does not read as the setting's type, or is out
+            of range.
         """
-        config, changes = start or cls(), {}
+        changes, switch = {}, {"true": True, "1": True, "false": False, "0": False}
         for text in settings:
             name, equals, value = text.partition("=")
             if not equals:
                 raise UserError(f"{text!r} is not of the form name=value.")
-            config.replace(**{name: getattr(config, name, None)})  # an unknown name is refused here
-            changes[name] = _read(name, FIELDS[name].type, value)
-        return config.replace(**changes)
+            kind = FIELDS[name].type if name in FIELDS else str  # `replace` refuses what is no field
+            try:
+                changes[name] = switch[value.lower()] if kind is bool else kind(value)
+            except (ValueError, KeyError):
+                raise UserError(f"{name}={value!r} does not read as {kind.__name__}.") from None
+        return (start or cls()).replace(**changes)
 
 
 FIELDS = {field.name: field for field in dataclasses.fields(Config)}
-
-
-def _read(name, kind, text):
-    try:
-        if kind is bool:
-            return {"true": True, "1": True, "false": False, "0": False}[text.lower()]
-        return kind(text)
-    except (ValueError, KeyError):
-        raise UserError(f"{name}={text!r} does not read as {kind.__name__}.") from None
 
 
 def level(k):
@@ -264,39 +204,22 @@ def rounds(density):
     return k
 
 
-# The published setting: Laina's network as the paper under test says it was trained (its code had defects
-# too).
+# The published setting: Laina's network as the paper under test says it was trained.
 PUBLISHED = Config(
     optimiser="sgd", lr_encoder=1e-4, lr_decoder=2e-3, momentum=0.9, weight_decay=0.01, batch=50, epochs=10
 )
 
 # The better setting, chosen on the validation scenes (grid "recipe"; notebook 02 shows the scores).
-TUNED = Config(
-    optimiser="adamw",
-    lr_encoder=3e-4,
-    lr_decoder=1e-3,
-    weight_decay=0.01,
-    schedule="linear",
-    warmup=0.05,
-    holdout=False,
+TUNED = Config.parse(
+    "optimiser=adamw lr_encoder=3e-4 lr_decoder=1e-3 schedule=linear warmup=0.05 holdout=false".split()
 )
 
-# The published setting as its code ran it, defect by defect (notebook 05).
-PUBLISHED_CODE = PUBLISHED.replace(
-    split="index",
-    normalise=False,
-    scale=1.0,
-    rotation=0.0,
-    flip=False,
-    colour=0.0,
-    shuffle=False,
-    last_batch=50,
-    loss="berhu-published",
-    crop=True,
-    holdout=False,
+# The published setting as its code ran it, defect by defect (notebook 05), and the mean depth map beside it.
+DEFECTS = (
+    "split=index normalise=false scale=1 rotation=0 flip=false colour=0 shuffle=false last_batch=50 "
+    "loss=berhu-published crop=true holdout=false"
 )
-PUBLISHED_FLOOR = Config(
-    arm="floor", split="index", last_batch=50, holdout=False
-)  # the mean depth map beside its rows
+PUBLISHED_CODE = Config.parse(DEFECTS.split(), PUBLISHED)
+PUBLISHED_FLOOR = Config(arm="floor", split="index", last_batch=50, holdout=False)
 
 SETTINGS = {"published": PUBLISHED, "published-code": PUBLISHED_CODE, "tuned": TUNED}

@@ -1,18 +1,18 @@
 """Files that are whole or absent and never executed, what other people's files wrap, and one lock."""
 
 import errno
-import hashlib
 import io
 import json
 import lzma
 import os
 import pickle
 import platform
-import tempfile
 import time
+import uuid
 import zipfile
 from argparse import Namespace
-from contextlib import contextmanager
+from collections import Counter
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import filelock
@@ -40,26 +40,18 @@ def replacing(path):
         UserError: the folder cannot be made or written, or the disk is full.
     """
     path = Path(path)
-    part = None
+    part = path.with_name(f".{path.name}.{uuid.uuid4().hex}.part")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        handle, part = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=".part")
-        os.close(handle)
-        yield Path(part)
+        yield part
         with open(part, "rb+") as file:
             os.fsync(file.fileno())
-        os.chmod(part, 0o644)  # mkstemp makes it readable by its owner alone
-        os.replace(part, path)
-        folder = os.open(path.parent, os.O_RDONLY)
-        try:
-            os.fsync(folder)
-        finally:
-            os.close(folder)
+        part.replace(path)
     except OSError as error:
         raise _unwritable(path, error) from None
     finally:
-        if part:
-            Path(part).unlink(missing_ok=True)
+        with suppress(OSError):  # of a folder that is none
+            part.unlink(missing_ok=True)
 
 
 def write_atomic(path, content):
@@ -72,8 +64,7 @@ def write_atomic(path, content):
     Raises:
         UserError: as `replacing`.
     """
-    path = Path(path)
-    if path.suffix == ".json" and not isinstance(content, str | bytes):
+    if Path(path).suffix == ".json" and not isinstance(content, str | bytes):
         content = json.dumps(content, indent=1) + "\n"
     if isinstance(content, str):
         content = content.encode()
@@ -118,9 +109,8 @@ def read_tensors(path, device="cpu", then=ANEW):
         with torch.serialization.safe_globals([Namespace]):  # torchvision and timm save their arguments so
             return torch.load(io.BytesIO(data), map_location=device, weights_only=True)
     except pickle.UnpicklingError:
-        raise UserError(
-            f"{path} is no plain file of tensors; nothing in it was run. Save a state dict instead."
-        ) from None
+        advice = "nothing in it was run; save a state dict instead"
+        raise UserError(f"{path} is no plain file of tensors: {advice}.") from None
     except Exception as error:  # every library here has its own idea of a damaged file
         raise UserError(f"{path} cannot be read ({reason(error)}): {then}.") from None
 
@@ -169,28 +159,23 @@ def unwrap(content, names):
     Raises:
         ValueError: the tensors have no values, or claim more memory than `LARGEST`.
     """
-    networks, parts = {}, list(_dictionaries(content))
-    for where, part in parts:
+    parts = dict(_dictionaries(content))
+    networks = Counter()  # how many of the names there are at each (container, prefix)
+    for where, part in parts.items():
         for key in part:
-            words = key.split(".")
-            for i in range(len(words)):
-                if ".".join(words[i:]) in names:
-                    place = where, ".".join([*words[:i], ""])
-                    networks[place] = networks.get(place, 0) + 1
-                    break
+            starts = [0, *(i + 1 for i, letter in enumerate(key) if letter == ".")]
+            if start := [i for i in starts if key[i:] in names][:1]:
+                networks[where, key[: start[0]]] += 1
     if not networks:
-        keys = list(max((part for _, part in parts), key=len, default={}))
+        keys = list(max(parts.values(), key=len, default={}))
         return {}, ", ".join(keys[:3]) + ", …" * (len(keys) > 3) or f"nothing, in a {type(content).__name__}"
-
-    def order(place):
-        return -networks[place], any(rival in "".join(place) for rival in RIVALS)
-
-    first, *others = sorted(networks, key=order)
-    part, prefix = dict(parts)[first[0]], first[1]
-    tensors = {k.removeprefix(prefix): v for k, v in part.items() if k.startswith(prefix)}
-    others = [repr("".join(place)) for place in others if networks[place] == networks[first]]
+    most = [place for place in networks if networks[place] == max(networks.values())]
+    first, *others = sorted(most, key=lambda place: any(rival in "".join(place) for rival in RIVALS))
     where = f"what is taken is under {''.join(first)!r}" if any(first) else ""
-    return _dense(tensors), where + f", not that under {' or '.join(others)}" * bool(others)
+    if others:
+        where += f", not that under {' or '.join(repr(''.join(place)) for place in others)}"
+    part, prefix = parts[first[0]], first[1]
+    return _dense({k.removeprefix(prefix): v for k, v in part.items() if k.startswith(prefix)}), where
 
 
 def _dictionaries(content, where="", depth=4):
@@ -211,14 +196,6 @@ def _dense(tensors):
     if sum(v.numel() * v.element_size() for v in tensors.values()) > LARGEST:
         raise ValueError(f"it unpacks to more than {LARGEST >> 20} MiB")
     return {k: v if v.layout == torch.strided else v.to_dense() for k, v in tensors.items()}
-
-
-def digest(arrays):
-    """SHA-256 over names, dtypes, shapes and values of arrays, as hex digits."""
-    found = hashlib.sha256()
-    for name, value in sorted(arrays.items()):
-        found.update(f"{name} {value.dtype.str} {value.shape}\n".encode() + value.tobytes())
-    return found.hexdigest()
 
 
 @contextmanager
@@ -256,9 +233,8 @@ def locked(path, wait=True, deadline=None):
             raise _unwritable(path, error) from None
         warn(f"{path.parent} has no file locks ({error.strerror}): start no second process on the same run.")
     try:
-        for folder, start in ((path.parent, f".{path.name}."), (path, ".")):
-            for stale in folder.glob(f"{start}*.part"):
-                stale.unlink(missing_ok=True)
+        for stale in (*path.parent.glob(f".{path.name}.*.part"), *path.glob(".*.part")):
+            stale.unlink(missing_ok=True)
         yield
     finally:
         lock.release()

@@ -39,15 +39,18 @@ def save(ticket, path, backbone="", init=""):
 
 
 def load(path):
-    """Read what `save` wrote.
-
-    Returns:
-        `(ticket, meta)`.
+    """Read what `save` wrote: `(ticket, meta)`.
 
     Raises:
         UserError: no such file, not a ticket file, of another version, or damaged.
     """
-    return _ticket(path, _arrays_or_tensors(path))
+    return _ticket(path, _content(path))
+
+
+def origin(path):
+    """Fingerprint of the weights that a ticket was drawn from, "" for a mask file. Raises as `load`."""
+    content = _content(path)
+    return _ticket(path, content)[1]["init"] if "meta" in content else ""
 
 
 def read(path, weights):
@@ -64,8 +67,8 @@ def read(path, weights):
     Raises:
         UserError: no such file, unreadable, no masks, other layers, shapes or values, nothing kept.
     """
-    content, history, where = _arrays_or_tensors(path), [{"drawn": "file", "file": Path(path).name}], ""
-    if isinstance(content, dict) and "meta" in content:
+    content, history, where = _content(path), [{"drawn": "file", "file": Path(path).name}], ""
+    if "meta" in content:
         ticket, _ = _ticket(path, content)
         masks, history = ticket.masks, ticket.history
     else:
@@ -76,13 +79,9 @@ def read(path, weights):
         if not masks:
             wanted = f"a mask is named {next(iter(weights))}_mask"
             raise UserError(f"{path} holds no masks: {wanted}, what is in it is named {where}.")
-    if missing := sorted(weights.keys() - masks.keys()):
-        count = f"{len(missing)} of {len(weights)} layers missing"
-        raise UserError(f"{path} has no mask for {missing[0]} ({count}); it is of another network.")
-    if extra := sorted(masks.keys() - weights.keys()):
-        raise UserError(
-            f"{path} masks {extra[0]}, which this network does not have; it is of another network."
-        )
+    if other := sorted(weights.keys() ^ masks.keys()):
+        lacks = "has no mask for" if other[0] in weights else "masks"
+        raise UserError(f"{path} {lacks} {other[0]}, unlike this network; it is of another network.")
     for name, weight in weights.items():
         if masks[name].shape != weight.shape:
             shapes = f"{tuple(masks[name].shape)}, the weights are {tuple(weight.shape)}"
@@ -97,24 +96,18 @@ def read(path, weights):
     return ticket
 
 
-def origin(path):
-    """Fingerprint of the weights that a ticket was drawn from, "" for a mask file. Raises as `load`."""
-    content = _arrays_or_tensors(path) if Path(path).suffix.lower() == ".npz" else {}
-    return _ticket(path, content)[1]["init"] if "meta" in content else ""
-
-
-def _arrays_or_tensors(path):
+def _content(path):
     if not Path(path).is_file():
         raise UserError(f"no ticket or mask file {path}.")
-    packed = Path(path).suffix.lower() == ".npz"
-    return read_arrays(path, AGAIN) if packed else read_tensors(path, then=AGAIN)
+    if Path(path).suffix.lower() == ".npz":
+        return read_arrays(path, AGAIN)
+    content = read_tensors(path, then=AGAIN)
+    return content if isinstance(content, dict) else {"": content}
 
 
 def _ticket(path, arrays):
-    if not isinstance(arrays, dict) or set(arrays) != {"meta", "bits"}:
-        raise UserError(
-            f"{path} is no ticket file of this project; `python -m lthdepth ticket convert` reads mask files."
-        )
+    if set(arrays) != {"meta", "bits"}:
+        raise UserError(f"{path} is no ticket file of this project; `ticket convert` reads mask files.")
     try:
         meta, bits = json.loads(arrays["meta"].tobytes()), arrays["bits"]
         if meta["format"] != FORMAT:
@@ -129,15 +122,13 @@ def _ticket(path, arrays):
         if ticket.fingerprint != meta["fingerprint"]:
             raise ValueError
     except (ValueError, KeyError, TypeError, AttributeError, OverflowError, RecursionError):
-        raise UserError(
-            f"{path} is damaged: its masks are not those it names. {AGAIN.capitalize()}."
-        ) from None
+        raise UserError(f"{path} is damaged, its masks are not those it names: {AGAIN}.") from None
     return ticket, meta
 
 
 def _masks(content, weights):
     """`({layer: mask}, where)` as `files.unwrap`; plain names count where what they name is 0 and 1."""
-    if isinstance(content, dict) and any(isinstance(v, np.ndarray) for v in content.values()):
+    if any(isinstance(v, np.ndarray) for v in content.values()):
         content = {k: _unpacked(k, content) for k in content if not k.startswith("shape:")}
     masks, where = unwrap(content, {f"{name}_mask" for name in weights})
     masks = {k.removesuffix("_mask"): m for k, m in masks.items() if k.endswith("weight_mask")}

@@ -7,15 +7,13 @@ in network order are kept.
 import numpy as np
 import torch
 
-from .errors import UserError
 from .mask import Ticket, count
 
 
 def dense(weights):
     """The ticket that keeps every one of `weights` (`{name: tensor}`)."""
-    return Ticket(
-        {k: torch.ones(v.shape, dtype=torch.bool) for k, v in weights.items()}, [{"drawn": "dense"}]
-    )
+    masks = {k: torch.ones(v.shape, dtype=torch.bool) for k, v in weights.items()}
+    return Ticket(masks, [{"drawn": "dense"}])
 
 
 def magnitude(weights, density):
@@ -25,17 +23,12 @@ def magnitude(weights, density):
         weights: `{name: tensor}`.
         density: kept fraction of all of them, in (0, 1].
     """
-    scores = np.concatenate([_magnitudes(v) for v in weights.values()])
-    return _split(
-        _largest(scores, count(density, scores.size)),
-        weights,
-        [{"drawn": "one-shot magnitude", "density": density}],
-    )
+    return _best([_magnitudes(v) for v in weights.values()], weights, density, "one-shot magnitude")
 
 
 def random(weights, density, seed):
     """Random ticket: an exact number of weights, uniform over all layers at once; a function of `seed`."""
-    size = _size(weights)
+    size = sum(v.numel() for v in weights.values())
     keep = np.zeros(size, bool)
     keep[_generator(seed).permutation(size)[: count(density, size)]] = True
     return _split(keep, weights, [{"drawn": "random", "density": density, "seed": seed}])
@@ -54,27 +47,19 @@ def iterate(ticket, weights, density, after="training"):
     Returns:
         A ticket nested in `ticket`.
     """
-    scores = np.concatenate(
-        [np.where(m.numpy().ravel(), _magnitudes(weights[k]), -1) for k, m in ticket.masks.items()]
-    )
+    pairs = [(m.numpy().ravel(), _magnitudes(weights[k])) for k, m in ticket.masks.items()]
+    scores = np.concatenate([np.where(m, magnitudes, -1) for m, magnitudes in pairs])
     kept = min(count(density, scores.size), ticket.kept)
-    history = [
-        *ticket.history,
-        {"drawn": f"magnitude after {after}", "density": density, "parent": ticket.fingerprint},
-    ]
-    return _split(_largest(scores, kept), weights, history)
+    step = {"drawn": f"magnitude after {after}", "density": density, "parent": ticket.fingerprint}
+    return _split(_largest(scores, kept), weights, [*ticket.history, step])
 
 
 def shuffled(ticket, seed):
     """Layer-shuffled ticket: as many weights in every layer, at random places in it (Frankle et al. 2021)."""
-    generator = _generator(seed)
-    masks = {
-        k: torch.from_numpy(generator.permutation(m.numpy().ravel()).reshape(m.shape))
-        for k, m in ticket.masks.items()
-    }
-    return Ticket(
-        masks, [*ticket.history, {"drawn": "layer-shuffled", "seed": seed, "parent": ticket.fingerprint}]
-    )
+    draw, masks = _generator(seed).permutation, ticket.masks
+    masks = {k: torch.from_numpy(draw(m.numpy().ravel()).reshape(m.shape)) for k, m in masks.items()}
+    step = {"drawn": "layer-shuffled", "seed": seed, "parent": ticket.fingerprint}
+    return Ticket(masks, [*ticket.history, step])
 
 
 def uniform(weights, density):
@@ -84,10 +69,7 @@ def uniform(weights, density):
     ImageNet: the published masks keep the same share of each of the 52 layers, to a weight or two in a
     thousand.
     """
-    shares = {k: 1.0 for k in weights}
-    return _layerwise(
-        weights, _allocate(weights, shares, density), [{"drawn": "uniform", "density": density}]
-    )
+    return _layerwise(weights, [1.0] * len(weights), density, "uniform")
 
 
 def erk(weights, density):
@@ -97,8 +79,7 @@ def erk(weights, density):
     Small layers stay denser; a layer whose share would exceed 1 is kept whole. The largest magnitudes of each
     layer.
     """
-    shares = {k: sum(v.shape) / v.numel() for k, v in weights.items()}
-    return _layerwise(weights, _allocate(weights, shares, density), [{"drawn": "ERK", "density": density}])
+    return _layerwise(weights, [sum(v.shape) / v.numel() for v in weights.values()], density, "ERK")
 
 
 def lamp(weights, density):
@@ -113,9 +94,7 @@ def lamp(weights, density):
         order = np.argsort(-squares, kind="stable")
         scores.append(np.empty_like(squares))
         scores[-1][order] = squares[order] / np.maximum(np.cumsum(squares[order]), np.finfo(float).tiny)
-    scores = np.concatenate(scores)
-    kept = _largest(scores, count(density, scores.size))
-    return _split(kept, weights, [{"drawn": "LAMP", "density": density}])
+    return _best(scores, weights, density, "LAMP")
 
 
 def fisher(weights, squares, density):
@@ -123,13 +102,12 @@ def fisher(weights, squares, density):
     2018, eq. 5).
 
     Args:
-        weights: `{name: tensor}` of a trained network; squares: `{name: tensor}` of mean squared gradients
-            there.
+        weights: `{name: tensor}` of a trained network.
+        squares: `{name: tensor}` of mean squared gradients there.
         density: kept fraction of all of them, in (0, 1].
     """
-    scores = np.concatenate([_magnitudes(v) ** 2 * _magnitudes(squares[k]) for k, v in weights.items()])
-    history = [{"drawn": "Fisher in the trained dense network", "density": density}]
-    return _split(_largest(scores, count(density, scores.size)), weights, history)
+    scores = [_magnitudes(v) ** 2 * _magnitudes(squares[k]) for k, v in weights.items()]
+    return _best(scores, weights, density, "Fisher in the trained dense network")
 
 
 def gradual(density, step, steps):
@@ -147,37 +125,31 @@ def gradual(density, step, steps):
     return density + (1 - density) * (1 - step / last) ** 3
 
 
-def _allocate(weights, shares, density):
-    """Counts of weights a layer, in proportion to `shares`, none above its size, with the exact total of
-    `density`.
+def _layerwise(weights, shares, density, name):
+    """The largest magnitudes of each layer, in numbers proportional to `shares`, none above the layer's size,
+    with the exact total of `density`.
     """
-    sizes = np.array([v.numel() for v in weights.values()])
-    wanted = np.array([shares[k] for k in weights])
-    total = count(density, sizes.sum())
-    full = np.zeros(len(sizes), bool)
+    sizes, shares = np.array([v.numel() for v in weights.values()]), np.array(shares)
+    total, full = count(density, sizes.sum()), np.zeros(len(sizes), bool)
     while True:  # a layer that would get more than it has is full; the others share what is left
-        rest = (wanted * sizes)[~full].sum()
-        if not rest and total > sizes[full].sum():
-            raise UserError(
-                f"density {density} is more than there is in the layers that the layer-wise profile keeps."
-            )
-        scale = (total - sizes[full].sum()) / rest if rest else 0
-        exact = np.where(full, sizes, scale * wanted * sizes)
+        rest = (shares * sizes)[~full].sum() or 1
+        exact = np.where(full, sizes, (total - sizes[full].sum()) / rest * shares * sizes)
         over = ~full & (exact > sizes)
         if not over.any():
             break
         full |= over
     counts = np.floor(exact).astype(int)
-    rest = np.argsort(
-        np.where(counts < sizes, counts - exact, np.inf), kind="stable"
-    )  # largest remainders first
-    counts[rest[: total - counts.sum()]] += 1
-    return dict(zip(weights, counts.tolist(), strict=True))
+    remainders = np.argsort(np.where(counts < sizes, counts - exact, np.inf), kind="stable")
+    counts[remainders[: total - counts.sum()]] += 1  # the largest remainders first
+    keep = [_largest(_magnitudes(v), n) for v, n in zip(weights.values(), counts.tolist(), strict=True)]
+    return _split(np.concatenate(keep), weights, [{"drawn": name, "density": density}])
 
 
-def _layerwise(weights, counts, history):
-    keep = [_largest(_magnitudes(v), counts[k]) for k, v in weights.items()]
-    return _split(np.concatenate(keep), weights, history)
+def _best(scores, weights, density, name):
+    """The ticket of the largest scores, given as an array a layer, over all layers at once."""
+    scores = np.concatenate(scores)
+    keep = _largest(scores, count(density, scores.size))
+    return _split(keep, weights, [{"drawn": name, "density": density}])
 
 
 def _largest(scores, n):
@@ -192,20 +164,13 @@ def _largest(scores, n):
 
 
 def _split(keep, weights, history):
-    parts = np.split(keep, np.cumsum([v.numel() for v in weights.values()])[:-1])
-    masks = {
-        k: torch.from_numpy(p.reshape(v.shape).copy())
-        for (k, v), p in zip(weights.items(), parts, strict=True)
-    }
-    return Ticket(masks, history)
+    """A flat bool array as a ticket of `weights`."""
+    parts = zip(np.split(keep, np.cumsum([v.numel() for v in weights.values()])[:-1]), weights.items())
+    return Ticket({k: torch.from_numpy(part.reshape(v.shape).copy()) for part, (k, v) in parts}, history)
 
 
 def _magnitudes(weight):
     return weight.detach().abs().flatten().cpu().numpy()
-
-
-def _size(weights):
-    return sum(v.numel() for v in weights.values())
 
 
 def _generator(seed):

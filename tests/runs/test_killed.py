@@ -8,7 +8,6 @@ import signal
 import pytest
 from conftest import TINY
 
-from lthdepth import files
 from lthdepth.data import weights
 from lthdepth.runs import run as runs
 from lthdepth.training import fit as train
@@ -72,7 +71,7 @@ def merged(made, folder):
 def test_what_is_killed_is_whole_and_made_complete_by_the_next(kind, made, tmp_path):
     def contents(store):
         found = {
-            key: files.digest(store.arrays(key)) for key in store.records()
+            key: {k: v.tobytes() for k, v in store.arrays(key).items()} for key in store.records()
         }  # reads and checks every file
         return found, store.failed().keys()
 
