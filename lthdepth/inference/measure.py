@@ -6,7 +6,6 @@ import importlib.metadata
 import json
 import lzma
 import platform
-import re
 import statistics
 from pathlib import Path
 
@@ -21,11 +20,11 @@ from ..runs import record
 from ..runs.run import ROOT
 from ..training.step import prepare
 from .folded import compact, fold
-from .sparse import convolutions, milliseconds, quicken, ways
+from .sparse import milliseconds, quicken, ways
 
 RECORD = ROOT / "results" / "cost.json"
 TOLERANCE = (
-    1e-4  # of the largest depth: how far a sparse depth map may be from the dense one (sums in another order)
+    1e-4  # of the largest depth: how far a depth map may be from the dense one (sums in another order)
 )
 FORMATS = {"NCHW": torch.contiguous_format, "NHWC": torch.channels_last}
 PRUNED = "sparse, decoder pruned too"
@@ -48,9 +47,8 @@ def measure(model, ticket, height, width, repeats=7, names=ALL):
 
     Returns:
         dict for JSON: `density`, `fingerprint`, `densities`, channels `removed`, `rows` with milliseconds of
-            encoder and
-        network and the largest deviation of their depth (as a part of the largest depth), `layers` as
-        `sparse.quicken`.
+        encoder and network and the largest deviation of their depth (as a part of the largest depth),
+        `layers` as `sparse.quicken`.
 
     Raises:
         RuntimeError: a network's depth differs from the dense one by more than TOLERANCE.
@@ -61,31 +59,28 @@ def measure(model, ticket, height, width, repeats=7, names=ALL):
     model, folded = copy.deepcopy(model).eval(), fold(model)
     compacted = copy.deepcopy(folded)
     removed = compact(compacted)
-    dense = {"dense": model, "folded": folded, "compacted": compacted}
-    orders = {name: _quickest_order(dense[name], x) for name in dense.keys() & {*names}}
-    networks = {name: dense[name].to(memory_format=FORMATS[order]) for name, order in orders.items()}
-
-    networks["sparse"] = copy.deepcopy(compacted).to(memory_format=torch.contiguous_format)
-    for name, part in networks["sparse"].named_children():
-        if name != "encoder":
-            part.to(memory_format=FORMATS[orders["folded"]])
-    layers = _sparsely(networks["sparse"], "encoder.", x, repeats)
+    networks, orders = {"dense": model, "folded": folded, "compacted": compacted}, {}
+    for name in networks.keys() & {*names}:
+        orders[name] = _quickest_order(networks[name], x)
+        networks[name].to(memory_format=FORMATS[orders[name]])
+    networks["sparse"] = _in_order(copy.deepcopy(compacted), FORMATS[orders["folded"]])
+    layers = quicken(networks["sparse"], "encoder.", x, min(repeats, 5))
     if PRUNED in names:
-        networks[PRUNED] = fold(decoder_pruned(model, ticket.density))
+        networks[PRUNED] = _in_order(fold(decoder_pruned(model, ticket.density)), torch.contiguous_format)
         compact(networks[PRUNED])
-        _sparsely(networks[PRUNED].to(memory_format=torch.contiguous_format), "", x, repeats)
+        quicken(networks[PRUNED], "", x, min(repeats, 5))
 
     truth, differences = model(x), {}
-    for name in networks.keys() - {PRUNED}:
+    for name in {*names} - {PRUNED}:
         differences[name] = float((networks[name](x) - truth).abs().max() / truth.abs().max())
         if not differences[name] <= TOLERANCE:
-            wrong = f"by {differences[name]:.1e} of the largest depth"
-            raise RuntimeError(f"{name}: depth differs from the dense network's {wrong}")
+            text = f"depth differs from the dense network's by {differences[name]:.1e} of the largest depth"
+            raise RuntimeError(f"{name}: {text}")
     times = {(name, part): [] for name in names for part in ("encoder", "network")}
     for _ in range(repeats):
-        for (name, part), found in times.items():
+        for (name, part), measured in times.items():
             network = networks[name]
-            found.append(milliseconds(network if part == "network" else network.encode, x))
+            measured.append(milliseconds(network if part == "network" else network.encode, x))
     rows = [
         {"name": name, "order": orders.get(name, ""), "difference": differences.get(name)}
         | {part: statistics.median(times[name, part]) for part in ("encoder", "network")}
@@ -100,17 +95,15 @@ def _quickest_order(network, x):
     return min(copies, key=lambda name: min(milliseconds(copies[name], x) for _ in range(2)))
 
 
-def _sparsely(network, start, x, repeats):
-    """Quicken the convolutions whose names begin so; their names in the result are torchvision's."""
+def _in_order(network, decoder):
+    """A folded network with its decoder in a memory order and its encoder in that of sparse convolutions."""
+    network.to(memory_format=decoder).encoder.to(memory_format=torch.contiguous_format)
     network.encoder.conv1.to(memory_format=torch.channels_last)  # torch pools quickest in this order
-    names = [name for name in convolutions(network) if name.startswith(start)]
-    rows = quicken(network, names, x, min(repeats, 5))
-    return [row | {"name": row["name"].removeprefix("encoder.")} for row in rows]
+    return network
 
 
 def study(networks, about, size, device, repeats=7, out=None):
-    """Measure pruned networks one after the other: the first in every form, the others in those that BRIEF
-    names.
+    """Measure pruned networks one after the other: the first in every form, the others in those of BRIEF.
 
     Args:
         networks: iterable of `(arm, model, ticket)`. about: dict that says what network: backbone, weights.
@@ -119,8 +112,7 @@ def study(networks, about, size, device, repeats=7, out=None):
 
     Returns:
         A measurement, a dict for JSON: `environment`, `network`, `size`, `repeats`, `tickets` as `measure`
-            with `arm`
-        and `bytes`.
+        with `arm` and `bytes`.
     """
     head = {"environment": environment(device), "network": about, "size": list(size), "repeats": repeats}
     measurement = head | {"tickets": []}
@@ -142,18 +134,13 @@ def sizes(model, ticket):
     """
     bits = np.packbits(torch.cat([m.flatten() for m in ticket.masks.values()]).numpy()).tobytes()
     values, pattern = 4 * ticket.kept, len(lzma.compress(bits, preset=1))
-    found = {}
+    result = {}
     for part, module in (("encoder", model.encoder), ("network", model)):
         dense = sum(4 * v.numel() for v in module.state_dict().values() if v.is_floating_point())
         rest = dense - 4 * ticket.size
-        found[part] = {
-            "dense": dense,
-            "packed": values + pattern + rest,
-            "values": values,
-            "pattern": pattern,
-        }
-        found[part]["rest"] = rest
-    return found
+        result[part] = {"dense": dense, "packed": values + pattern + rest, "values": values}
+        result[part] |= {"pattern": pattern, "rest": rest}
+    return result
 
 
 def decoder_pruned(model, density):
@@ -191,52 +178,36 @@ def ticket_of(model):
 
 def environment(device):
     """As `record.environment`, with the processor and the libraries that matter here."""
-    about = record.environment(device)
+    about, processor = record.environment(device), platform.processor() or platform.machine()
     if device.type == "cpu":
-        about["device"] = f"{processor()}, {torch.get_num_threads()} threads"
+        if (file := Path("/proc/cpuinfo")).exists():
+            lines = (line.partition(":") for line in file.read_text(encoding="utf-8").splitlines())
+            processor = next((value.strip() for key, _, value in lines if "model name" in key), processor)
+        about["device"] = f"{processor}, {torch.get_num_threads()} threads"
     about["versions"]["numba"] = importlib.metadata.version("numba")
     return about | {"executions": ["dense", *ways(device)]}
 
 
-def processor():
-    """The processor's name."""
-    try:
-        return re.search(r"model name\s*: (.*)", Path("/proc/cpuinfo").read_text(encoding="utf-8"))[1].strip()
-    except (OSError, TypeError):
-        return platform.processor() or platform.machine()
-
-
 def load(path=RECORD):
-    """Recorded measurements, a list; empty where there are none.
-
-    Raises:
-        UserError: the file is none of ours.
-    """
+    """Recorded measurements, a list; empty where there are none. Raises UserError for a file of others."""
     if not Path(path).exists():
         return []
     try:
-        found = json.loads(Path(path).read_text(encoding="utf-8"))["measurements"]
-        return [m for m in found if m["size"] and m["tickets"] and m["environment"]["device"]]
+        measurements = json.loads(Path(path).read_text(encoding="utf-8"))["measurements"]
+        return [m for m in measurements if m["size"] and m["tickets"] and m["environment"]["device"]]
     except (ValueError, KeyError, TypeError, OSError, RecursionError):
         raise UserError(f"{path} is no file of measurements; remove it or name another.") from None
 
 
 def add(measurement, path=RECORD):
-    """Write a measurement into a file of them, a line each, in place of one of the same network, size and
-    device."""
+    """Write a measurement into a file of them, a line each, floats to five digits, in place of one of the
+    same network, size and device."""
 
     def of(m):
         return m["environment"]["device"], m["size"], m["network"]
 
-    others = [m for m in load(path) if of(m) != of(measurement)]
-    lines = ",\n".join(json.dumps(_short(m), ensure_ascii=False) for m in [*others, measurement])
-    write_atomic(path, f'{{"measurements": [\n{lines}\n]}}\n')
-
-
-def _short(value):
-    """With floats to five digits."""
-    if isinstance(value, dict):
-        return {k: _short(v) for k, v in value.items()}
-    if isinstance(value, list):
-        return [_short(v) for v in value]
-    return float(f"{value:.5g}") if isinstance(value, float) else value
+    lines = []
+    for m in [*(m for m in load(path) if of(m) != of(measurement)), measurement]:
+        short = json.loads(json.dumps(m), parse_float=lambda digits: float(f"{float(digits):.5g}"))
+        lines.append(json.dumps(short, ensure_ascii=False))
+    write_atomic(path, '{"measurements": [\n' + ",\n".join(lines) + "\n]}\n")

@@ -81,10 +81,8 @@ def network(name, store=None, device="cpu"):
     if not path.exists():
         near = ", ".join(sorted(p.parent.name for p in store.local.glob("*/weights.pt"))) or "none"
         time = f"{record['seconds'] / 60:.0f} min on {record['device']}"
-        raise UserError(
-            f"of {run} only the record is here, not its trained weights; `{command(record)} --keep` "
-            f"trains it again ({time}). Runs with weights here: {near}."
-        )
+        again = f"`{command(record)} --keep` trains it again ({time})"
+        raise UserError(f"{run} is recorded, its weights are not here; {again}. With weights: {near}.")
     prepare(device)
     model = FCRN(record["config"]["backbone"])
     try:
@@ -177,6 +175,14 @@ def depth(rgb, record, model, device="cpu"):
     return metres[0].cpu().numpy()
 
 
+def source(record):
+    """What a network was trained on, and what that makes of its metres: two texts."""
+    data = record["data"]["name"]
+    other = f"{{n}} frames of {data}", "On photos of another kind its metres are a guess."
+    frames, worth = TRAINED_ON.get(data, other)
+    return frames.format(n=record["fit_frames"]), worth
+
+
 def about(record, rgb=None, store=None):
     """What a network was trained on, how well it does there, and what follows for a photo: a few sentences.
 
@@ -184,32 +190,28 @@ def about(record, rgb=None, store=None):
         record: of `network`; rgb: the photo (H, W, 3).
         store: `runs.Store`, for the mean depth map under the same protocol.
     """
-    config, data = record["config"], record["data"]["name"]
-    guess = f"{{n}} frames of {data}", "On photos of another kind its metres are a guess."
-    source, worth = TRAINED_ON.get(data, guess)
-    source, size = source.format(n=record["fit_frames"]), f"{config['width']}×{config['height']} pixels"
-    steps = record["epochs_run"] * (record["fit_frames"] // config["batch"])
-    text = f"The network ({label(record)}, {config['backbone']}) was trained on {source} at {size} "
-    text += f"for {steps:,} steps."
+    config, (frames, worth) = Config(**record["config"]), source(record)
+    steps = record["epochs_run"] * (record["fit_frames"] // config.batch)
+    text = f"The network ({label(record)}, {config.backbone}) was trained on {frames} at "
+    text += f"{config.width}×{config.height} pixels for {steps:,} steps."
     if split := next((s for s in ("test", "validation") if record[s]), None):
         s = record[split]["full"]["pooled"]
         text += f" On {record[split]['frames']} {split} frames of that kind its rms is {s['rms']:.2f} m, "
         text += f"rel {s['rel']:.2f}, δ1 {s['delta1']:.2f}"
-        floor = (store or Store()).get(key(Config(**config).floor(), record["data"]["fingerprint"], ""))
+        floor = (store or Store()).get(key(config.floor(), record["data"]["fingerprint"], ""))
         if floor and floor[split]:
             rms = floor[split]["full"]["pooled"]["rms"]
             text += f"; the mean depth map, which looks at no picture, has rms {rms:.2f} m"
         text += "."
     text += f" {worth}"
-    if rgb is not None and (size := seen(rgb, Config(**config))) != (config["height"], config["width"]):
+    if rgb is not None and (size := seen(rgb, config)) != (config.height, config.width):
         text += " The photo has another shape than the training frames; it was seen whole and unstretched, "
         text += f"at {size[1]}×{size[0]} pixels."
     return text
 
 
 def picture(rgb, metres, record, note=""):
-    """The photo beside its depth, one colour bar in metres, and what the network was trained on; `note`
-    follows it."""
+    """The photo beside its depth, a colour bar in metres, what the network was trained on, and `note`."""
     step = max(1, max(rgb.shape) // 1200)
     ratio = rgb.shape[1] / rgb.shape[0]
     width = min(10, 8 * ratio)  # inches, of both pictures
@@ -221,8 +223,7 @@ def picture(rgb, metres, record, note=""):
     for ax in (left, right):
         ax.set_axis_off()
     figure.colorbar(image, ax=right, label="depth (m)", shrink=0.85)
-    source, _ = TRAINED_ON.get(record["data"]["name"], (f"{{n}} frames of {record['data']['name']}", ""))
-    caption = f"Predicted by run {record['key']}, trained on {source.format(n=record['fit_frames'])}.{note}"
+    caption = f"Predicted by run {record['key']}, trained on {source(record)[0]}.{note}"
     figure.supxlabel(caption, fontsize=8, color="0.35")
     return figure
 

@@ -1,8 +1,8 @@
 """Convolutions that skip zero weights, put in the place of dense ones where they are quicker.
 
-Packed right, the input of every weight is one run of memory: a pixel's neighbour is a fixed distance away
-once the padding is written out, and of a strided convolution once the pixels are sorted by their remainders.
-So a convolution is a sum of shifted runs, which numba compiles.
+In the right order the input of every weight is one run of memory: a pixel's neighbour is a fixed distance
+away once the padding is written out, and of a strided convolution once the pixels are sorted by their
+remainders. So a convolution is a sum of shifted runs, which numba compiles.
 """
 
 import warnings
@@ -16,60 +16,26 @@ from torch.utils.benchmark import Timer
 
 from .folded import BLOCKS, CONVOLUTIONS
 
-NONE = np.empty((0, 0, 0), np.float32)
-LONGEST = (
-    2304  # positions of a run that are summed at a time, by measurement: 9 kB stay in the first-level cache
-)
+NOTHING = np.empty((0, 0, 0), np.float32)
+LONGEST = 2304  # positions of a run summed at a time, by measurement: 9 kB stay in the first-level cache
 
 
-def compiled(**options):
+def compiled(function):
     """numba's decorator, with a cache where one can be written: beside this file or in the home folder."""
-
-    def decorate(function):
-        try:
-            return numba.njit(cache=True, **options)(function)
-        except RuntimeError:  # "no locator available"
-            return numba.njit(**options)(function)
-
-    return decorate
+    # No NaN or infinity is assumed away: only the order of additions is free.
+    options = {"parallel": True, "fastmath": {"contract", "reassoc"}}
+    try:
+        return numba.njit(cache=True, **options)(function)
+    except RuntimeError:  # "no locator available"
+        return numba.njit(**options)(function)
 
 
-@compiled(parallel=True)
-def pack(x, before, stride, packed):
-    """Write a picture with its padding, its pixels sorted by their remainders.
-
-    In numba, for torch's threads are others, and those wait for work at full speed for a while.
-
-    Args:
-        x: `(C, H, W)` float32. before: pixels of padding above and on the left.
-        packed: `(C, stride, stride, rows, pitch)`, written: pixel `(stride * row + a, stride * column + b)`,
-            counted from the padding's corner, at `[:, a, b, row, column]`, zeros outside of the picture.
-    """
-    channels, height, width = x.shape
-    _, _, _, rows, pitch = packed.shape
-    for c in numba.prange(channels):
-        for a in range(stride):
-            for b in range(stride):
-                first = max(0, -((b - before) // stride))  # columns from here to last are the picture's
-                last = min(pitch, (width - 1 - b + before) // stride + 1)
-                for row in range(rows):
-                    run, i = packed[c, a, b, row], row * stride + a - before
-                    if i < 0 or i >= height:
-                        run[:] = 0
-                        continue
-                    run[:first] = 0
-                    run[last:] = 0
-                    for column in range(first, last):
-                        run[column] = x[c, i, column * stride + b - before]
-
-
-# No NaN or infinity is assumed away: only the order of additions is free.
-@compiled(parallel=True, fastmath={"contract", "reassoc"})
+@compiled
 def product(x, runs, weights, shortcut, low, y):
     """y[o, t] = max(low, bias[o] + sum_i value[i] x[offset[i] + t] + shortcut[o, t]).
 
     Args:
-        x: `(floats,)` float32, the packed input.
+        x: `(floats,)` float32, the input as `Compiled.ordered` gives it.
         runs: `(offset, pitch)`: where in `x` the run of a weight begins, int64; floats from one row of the
             output to the next.
         weights: `(start, value, bias)`; those of output channel o are `value[start[o]:start[o + 1]]`, a
@@ -92,28 +58,17 @@ def product(x, runs, weights, shortcut, low, y):
             i, end = start[o], start[o + 1]
             while i < end:
                 p, w = a + offset[i : i + 8], value[i : i + 8]
-                x0, x1, x2, x3 = (
-                    x[p[0] : p[0] + m],
-                    x[p[1] : p[1] + m],
-                    x[p[2] : p[2] + m],
-                    x[p[3] : p[3] + m],
-                )
+                x0, x1, x2, x3 = x[p[0] :], x[p[1] :], x[p[2] :], x[p[3] :]
                 w0, w1, w2, w3 = w[0], w[1], w[2], w[3]
                 if i + 4 == end:  # four are left
                     for j in range(m):
                         total[j] += (w0 * x0[j] + w1 * x1[j]) + (w2 * x2[j] + w3 * x3[j])
                     break
-                x4, x5, x6, x7 = (
-                    x[p[4] : p[4] + m],
-                    x[p[5] : p[5] + m],
-                    x[p[6] : p[6] + m],
-                    x[p[7] : p[7] + m],
-                )
+                x4, x5, x6, x7 = x[p[4] :], x[p[5] :], x[p[6] :], x[p[7] :]
                 w4, w5, w6, w7 = w[4], w[5], w[6], w[7]
                 for j in range(m):
-                    total[j] += ((w0 * x0[j] + w1 * x1[j]) + (w2 * x2[j] + w3 * x3[j])) + (
-                        (w4 * x4[j] + w5 * x5[j]) + (w6 * x6[j] + w7 * x7[j])
-                    )
+                    first = (w0 * x0[j] + w1 * x1[j]) + (w2 * x2[j] + w3 * x3[j])
+                    total[j] += first + ((w4 * x4[j] + w5 * x5[j]) + (w6 * x6[j] + w7 * x7[j]))
                 i += 8
             for row in range(top, bottom):  # without what lies between them
                 to, sums = y[o, row], total[row * pitch - a :][:width]
@@ -151,15 +106,25 @@ class Compiled(nn.Module):
             self.offsets[x.shape] = ((plane * rows + self.dy // s) * pitch + self.dx // s).numpy()
         y = torch.empty(len(x), len(self.weights[2]), height, width)
         low = np.float32(0 if relu else -np.inf)
-        for i, picture in enumerate(x):
-            picture = picture.contiguous().numpy()
-            if k > 1:
-                packed = np.empty((len(picture), s, s, rows, pitch), np.float32)
-                pack(picture, k // 2, s, packed)
-                picture = packed
-            added = NONE if shortcut is None else shortcut[i].contiguous().numpy()
-            product(picture.ravel(), (self.offsets[x.shape], pitch), self.weights, added, low, y[i].numpy())
+        for i, picture in enumerate(x.contiguous().numpy()):
+            added = NOTHING if shortcut is None else shortcut[i].contiguous().numpy()
+            picture = self.ordered(picture, s, rows, pitch)
+            product(picture, (self.offsets[x.shape], pitch), self.weights, added, low, y[i].numpy())
         return y
+
+    def ordered(self, picture, s, rows, pitch):
+        """A picture (C, H, W) as one run of floats: padded, and its pixels sorted by their remainders.
+
+        Pixel (s row + a, s column + b), counted from the padding's corner, is at [c, a, b, row, column] of
+        (C, s, s, rows, pitch). In numpy, for torch's threads wait for work at full speed for a while.
+        """
+        (channels, height, width), before = picture.shape, self.kernel // 2
+        if before:
+            padded = np.zeros((channels, rows * s, pitch * s), np.float32)
+            inside = padded[:, before : before + height, before : before + width]
+            inside[:] = picture[:, : inside.shape[1], : inside.shape[2]]
+            picture = padded.reshape(channels, rows, s, pitch, s).transpose(0, 2, 4, 1, 3)
+        return np.ascontiguousarray(picture).ravel()
 
 
 class Block(nn.Module):
@@ -236,27 +201,30 @@ def sparse(kind, convolution):
 
 def ways(device):
     """Sparse ways to run a convolution on a device: `{name: (class, density above which it never pays)}`."""
-    found = {"csr": (Csr, 0.2)}
-    return found if device.type == "cuda" else found | {"compiled": (Compiled, 0.6)}
+    csr = {"csr": (Csr, 0.2)}
+    return csr if device.type == "cuda" else csr | {"compiled": (Compiled, 0.6)}
 
 
 @torch.inference_mode()
-def quicken(network, names, x, repeats=5):
-    """Run each of the convolutions in the way that is quickest here, by measurement; changes the network.
+def quicken(network, part, x, repeats=5):
+    """Run each convolution in the way that is quickest here, by measurement; changes the network.
 
     Args:
-        network: of `folded.fold`; names: of its convolutions, in the order in which they run.
-        x: RGB `(1, 3, H, W)`; repeats: runs of each, of which the quickest counts.
+        network: of `folded.fold`. part: how the names of its convolutions begin, "" for all.
+        x: RGB `(1, 3, H, W)`. repeats: runs of each, of which the quickest counts.
 
     Returns:
-        A list of dicts, a convolution each: its name, density, milliseconds by way, and which was chosen.
+        A list of dicts, a convolution each: its name (in the encoder torchvision's), density, milliseconds by
+        way, and which was chosen.
     """
-    for name, module in list(network.named_modules()):
+    modules, rows = list(network.named_modules()), []
+    for name, module in modules:
         if isinstance(module, BLOCKS):
             network.set_submodule(name, Block(module))
-    rows = []
-    for name in names:
-        convolution, inputs = network.get_submodule(name), []
+    for name, convolution in modules:
+        if not (isinstance(convolution, CONVOLUTIONS) and name.startswith(part)):
+            continue
+        inputs = []
         hook = convolution.register_forward_pre_hook(lambda _, given, inputs=inputs: inputs.extend(given))
         network(x)
         hook.remove()
@@ -267,13 +235,9 @@ def quicken(network, names, x, repeats=5):
         times = {way: min(milliseconds(form, *inputs) for _ in range(repeats)) for way, form in forms.items()}
         chosen = min(times, key=times.get)
         network.set_submodule(name, forms[chosen])
-        rows.append({"name": name, "density": density, "ms": times, "chosen": chosen})
+        row = {"name": name.removeprefix("encoder."), "density": density, "ms": times, "chosen": chosen}
+        rows.append(row)
     return rows
-
-
-def convolutions(network):
-    """Names of a network's convolutions, in order."""
-    return [name for name, module in network.named_modules() if isinstance(module, CONVOLUTIONS)]
 
 
 def milliseconds(function, x):
