@@ -7,15 +7,17 @@ import shutil
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import chdir, redirect_stderr
+from contextlib import chdir, redirect_stderr, suppress
 from datetime import date
 from pathlib import Path
 
 import ipykernel.kernelspec  # noqa: F401  (what papermill imports late, and two threads at a time cannot)
 import nbformat
 import papermill
+import psutil
 
 from ..errors import UserError
 from ..runs import run as runs
@@ -28,6 +30,7 @@ from .study import SOURCED, Paper
 KERNEL = ["--log-level=50", "--IPKernelApp.exec_lines=import sys; sys.modules['tqdm.notebook'] = None"]
 CHAPTER = 2  # epochs of a quick run that running a notebook takes about as long as
 CHROMIUM = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
+IDLE = 180  # seconds without computing after which a kernel counts as hung
 QUIET = (
     "no-first-run disable-sync disable-background-networking disable-component-update disable-quic".split()
 )
@@ -46,7 +49,8 @@ def build(profile, data=None, weights=None, device="auto", quiet=False, notebook
         Path of the front page.
 
     Raises:
-        UserError: a pair that disagrees, no notebooks, no such data or weights, or a `UserError` of a cell.
+        UserError: a pair that disagrees, no notebooks, no such data or weights, a `UserError` of a cell, or a
+            kernel that died or hung.
         papermill.PapermillExecutionError: any other error in a cell.
     """
     notebooks = Path(notebooks or runs.ROOT / "notebooks").resolve()
@@ -76,11 +80,12 @@ def build(profile, data=None, weights=None, device="auto", quiet=False, notebook
     (out / "notebooks").mkdir(parents=True)
     values = {"profile": profile, "device": device, "data": _absolute(data), "weights": _absolute(weights)}
     progress = Progress(stream, missing, len(sources))
+    watch = Watch()
 
     def execute(source):
-        return _execute(source, out / "notebooks" / f"{source.stem}.ipynb", values, progress)
+        return _execute(source, out / "notebooks" / f"{source.stem}.ipynb", values, progress, watch)
 
-    with tempfile.TemporaryDirectory() as own, chdir(runs.ROOT), ThreadPoolExecutor(2) as pool:
+    with tempfile.TemporaryDirectory() as own, chdir(runs.ROOT), watch, ThreadPoolExecutor(2) as pool:
         os.environ |= {
             "JUPYTER_PREFER_ENV_PATH": "1",
             "IPYTHONDIR": own,
@@ -146,16 +151,18 @@ def _missing(paper):
     return found
 
 
-def _execute(source, target, parameters, progress):
-    """Run one notebook into `target`, which is kept as far as it got; returns the executed notebook."""
-    nbformat.write(pairs.read(source), target)
+def _execute(source, target, parameters, progress, watch):
+    """Run one notebook into `target`, which is kept as far as it got; returns the executed notebook.
+
+    Cells tagged "remove-cell" are for JupyterLab: their widgets are not seen on a page, and here, where no
+    browser answers them, ipykernel 7 may lose the next cell behind them and wait for ever.
+    """
+    notebook = pairs.read(source)
+    notebook.cells = [c for c in notebook.cells if "remove-cell" not in c.metadata.get("tags", ())]
+    nbformat.write(notebook, target)
     started, words = time.monotonic(), "stopped after "
-    how = {
-        "kernel_name": "python3",
-        "progress_bar": False,
-        "extra_arguments": KERNEL,
-        "stderr_file": progress,
-    }
+    how = {"kernel_name": "python3", "progress_bar": False, "extra_arguments": KERNEL}
+    how |= {"stderr_file": progress, "start_timeout": 600, "iopub_timeout": 600}  # of a busy machine
     try:
         notebook = papermill.execute_notebook(target, target, parameters=parameters, **how)
         words = ""
@@ -166,8 +173,47 @@ def _execute(source, target, parameters, progress):
             raise UserError(error.evalue) from None
         error.add_note(f"This happened in {source}; as far as it got, it is in {target}.")
         raise
+    except (RuntimeError, TimeoutError) as error:  # what nbclient makes of a kernel that is gone
+        words = "failed after "
+        why = (
+            f"did nothing for {IDLE} s and was ended" if watch.hung else "died, most often for lack of memory"
+        )
+        why = f"the kernel of {source.name} {why} ({str(error).splitlines()[0].rstrip('.')})"
+        raise UserError(f"{why}; {target} is how far it got. Start again: finished runs are kept.") from None
     finally:
         progress.end(f"{source.stem:<14} {words}{_clock(time.monotonic() - started)}")
+
+
+class Watch(threading.Thread):
+    """Ends the kernels of this process when none of them computes, so that no build waits for ever.
+
+    A cell may last for days while a run trains in it, so that time tells nothing. Idle, a kernel takes a
+    hundredth of a second a minute; waiting for a run of another process, which polls its lock, much more.
+    """
+
+    def __init__(self):
+        super().__init__(daemon=True)
+        self.hung, self.over = False, threading.Event()
+
+    def __enter__(self):
+        self.start()
+        return self
+
+    def __exit__(self, *_):
+        self.over.set()
+
+    def run(self):
+        spent, since = 0.0, time.monotonic()
+        while not self.over.wait(IDLE / 20):
+            with suppress(psutil.Error):  # one ended just now
+                kernels = psutil.Process().children(recursive=True)
+                now = sum(sum(kernel.cpu_times()[:2]) for kernel in kernels)
+                if abs(now - spent) > 0.2:
+                    spent, since = now, time.monotonic()
+                elif kernels and time.monotonic() - since > IDLE:
+                    self.hung = True
+                    for kernel in kernels:
+                        kernel.kill()
 
 
 class Progress:

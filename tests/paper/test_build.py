@@ -16,7 +16,9 @@ from jupytext import TextFileContentsManager
 from nbformat import v4
 
 from lthdepth.errors import UserError
+from lthdepth.model import FCRN
 from lthdepth.paper import build, markdown, pairs, site
+from lthdepth.paper.study import Paper
 
 ROOT = Path(__file__).parents[2]
 
@@ -298,7 +300,43 @@ def test_a_persons_mistake_in_a_cell_is_one_sentence_and_a_bug_keeps_its_traceba
 
 
 @pytest.mark.parametrize(
-    "wrong", [{"data": "absent.h5"}, {"data": "kitchen"}, {"weights": "absent.pth"}, {"device": "tpu"}]
+    "cell, told",
+    [("import os\nos._exit(9)", "died"), ("import time\ntime.sleep(600)", "did nothing for 4 s")],
+    ids=["dies", "hangs"],
+)
+def test_a_kernel_that_dies_or_hangs_ends_the_build_with_a_sentence(cell, told, folder, monkeypatch):
+    monkeypatch.setattr(build, "IDLE", 4)
+    (folder / "01_small.py").write_text(f"{SOURCE}\n# %%\n{cell}\n", encoding="utf-8")
+    pairs.write(folder)
+    with pytest.raises(UserError, match=rf"the kernel of 01_small.py {told}") as caught:
+        build.build("paper", notebooks=folder)
+    target = folder.parent / "build" / "paper" / "notebooks" / "01_small.ipynb"
+    assert str(target) in str(caught.value)
+    assert "one **line**" in str(nbformat.read(target, as_version=4).cells[-2].outputs)
+
+
+def test_the_cells_to_try_out_run_and_are_not_waited_for_in_a_build(folder, capsys):
+    """In a build without a browser, widgets may keep a kernel waiting for ever."""
+    (folder / "01_small.py").write_text(SOURCE + '\n# %% tags=["remove-cell"]\n1 / 0\n', encoding="utf-8")
+    pairs.write(folder)
+    assert "ZeroDivision" not in build.build("paper", notebooks=folder).read_text(encoding="utf-8")
+    for source in pairs.chapters(ROOT / "notebooks"):
+        tried = [c for c in pairs.read(source).cells if "remove-cell" in c.metadata.get("tags", [])]
+        names = {"paper": Paper("paper"), "model": FCRN("resnet18")}
+        for cell in (cell for cell in tried if cell.cell_type == "code"):
+            imports = re.findall(r"^from lthdepth.*", source.read_text(encoding="utf-8"), re.MULTILINE)
+            exec("\n".join([*imports, cell.source]), names)
+            assert "density" in cell.source and "Traceback" not in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"data": "absent.h5"},
+        {"data": "kitchen"},
+        {"data": "rooms:24", "weights": "absent.pth"},
+        {"device": "tpu"},
+    ],
 )
 def test_a_mistake_leaves_the_earlier_build_alone(wrong, folder):
     earlier = folder.parent / "build" / "quick" / "notebooks" / "01_small.ipynb"
