@@ -235,7 +235,7 @@ def sweep(args):
     ends it, the same command continues it; started several times it shares the work.
     """
     from .runs import sweep as sweeps
-    from .runs.run import Options, Store, tidy
+    from .runs.run import Options, Store
     from .runs.studies import study as study_named
     from .training.fit import pick_device
 
@@ -267,8 +267,6 @@ def sweep(args):
     print(len(sweeps.missing(configs, inputs, store)), flush=True)
     if args.dry_run:
         return sweeps.describe(configs, inputs, store, device, args.jobs)
-    for name in known:
-        tidy(store.local / name)
     try:
         if args.engine == "ray":
             from .runs import cluster

@@ -20,7 +20,7 @@ from lthdepth.config import Config
 from lthdepth.data import nyu as data
 from lthdepth.data import weights
 from lthdepth.data.frames import Frames
-from lthdepth.runs import operations
+from lthdepth.runs import sweep
 from lthdepth.runs.run import Store
 
 torch.set_num_threads(1)
@@ -90,7 +90,7 @@ def narrow():
     with pytest.MonkeyPatch.context() as patch:
         narrow_networks(patch.setattr)
         yield
-    operations.macs.cache_clear()
+    sweep.macs.cache_clear()
 
 
 @pytest.fixture(scope="session")

@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 
 from ..data import nyu
-from ..runs import defects, studies
+from ..runs import studies
 
 METRICS = ("rms", "rel", "delta1")
 
@@ -19,8 +19,8 @@ def grid(paper, name="postmortem"):
     """
     if paper.profile == "quick" and name == "postmortem":
         dense = next(c for c in paper.study.configs if c.arm == "dense")
-        short = defects.together(dense).replace(batch=16, epochs=3)  # about the steps of 10 epochs of 50
-        rows, get = [(defects.SOUND, dense), (defects.TOGETHER, short)], paper.record
+        short = studies.together(dense).replace(batch=16, epochs=3)  # about the steps of 10 epochs of 50
+        rows, get = [(studies.SOUND, dense), (studies.TOGETHER, short)], paper.record
     else:
         rows, get = studies.postmortem(name), paper.find
     return [(row, get(config), get(config.floor())) for row, config in rows]
@@ -29,7 +29,7 @@ def grid(paper, name="postmortem"):
 def order(rows):
     """The names of a grid's rows as the text counts them: the sound network, each defect, all together."""
     names = dict.fromkeys(row for row, *_ in rows)
-    return sorted(names, key=lambda row: (row != defects.SOUND, row.startswith(defects.TOGETHER)))
+    return sorted(names, key=lambda row: (row != studies.SOUND, row.startswith(studies.TOGETHER)))
 
 
 def used(rows):

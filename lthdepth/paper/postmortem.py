@@ -5,7 +5,7 @@ import numpy as np
 import pandas as pd
 
 from ..analysis.postmortem import measured, order, relative
-from ..runs.defects import SOUND
+from ..runs.studies import SOUND
 from . import plots, tables
 
 PANELS = {

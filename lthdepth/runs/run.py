@@ -1,24 +1,98 @@
 """Runs by name: a configuration is asked for; its record is found in the store, or the run is made."""
 
 import dataclasses
-from contextlib import contextmanager, suppress
+import functools
+import hashlib
+from dataclasses import dataclass
 
 from .. import mask, ticketfile
+from ..config import SCIENCE_VERSION
+from ..data import photos as photo_files
+from ..data.frames import Frames
+from ..data.photos import Photos
+from ..data.weights import Initial
 from ..errors import UserError
 from ..files import locked, write_atomic
 from ..model import FCRN
-from ..training import arms, checkpoint, logits
+from ..training import arms, logits
 from ..training import fit as training
 from ..training.evaluate import rows_of
 from ..training.fit import Options
-from .inputs import Inputs, key
 from .record import Record, command, environment, label, sealed
 from .store import ROOT, Store, order, write_arrays
 
 __all__ = ["ROOT", "Inputs", "Options", "Record", "Store", "key", "label", "order", "run"]
 
 
-def run(config, inputs, store, options=Options(), study=""):  # noqa: B008  (it is frozen)
+def key(config, data, init, ticket=""):
+    """Name of a run: the first 16 hex digits of a SHA-256.
+
+    Args:
+        config: `Config`; data, init: fingerprints of the frames and of the initial weights.
+        ticket: fingerprint of what a ticket follows from beside these: the file's, or `logits.fingerprint`.
+    """
+    if config.arm == "floor":  # it knows neither network nor optimiser: only the protocol and the data count
+        config, init = config.floor(), "none"
+    parts = [config.canonical(), data, init, ticket, str(SCIENCE_VERSION)]
+    return hashlib.sha256("\n".join(parts).encode()).hexdigest()[:16]
+
+
+@dataclass(frozen=True, eq=False)
+class Inputs:
+    """What one run, or all runs of a study, are made from.
+
+    initial: `weights.Initial`, or several where a study has networks of several backbones; photos: of the
+    arm logits (None: the training frames); ticket: of the arm file.
+    """
+
+    frames: Frames
+    initial: Initial | tuple[Initial, ...]
+    photos: Photos | None = None
+    ticket: mask.Ticket | None = None
+
+    def weights(self, config):
+        """The `weights.Initial` of a configuration; None where none has its backbone."""
+        several = self.initial if isinstance(self.initial, tuple) else (self.initial,)
+        if config.arm == "floor":
+            return several[0]
+        return next((w for w in several if w.backbone in (None, config.backbone)), None)
+
+    def unlabelled(self, config):
+        """The `photos.Photos` of the arm logits."""
+        rows = rows_of(self.frames, config)["fit"]
+        return self.photos or _photos_of(self.frames, tuple(rows.tolist()))
+
+    def lacks(self, config):
+        """What a configuration needs and was not given, in words; "" where all is there."""
+        initial = self.weights(config)
+        if initial is None:
+            return f"weights of a {config.backbone}"
+        if config.arm == "logits" and initial.classifier is None:
+            return "ImageNet weights with their classifier (fc)"
+        return ""
+
+    def key(self, config):
+        """The name of a configuration's run.
+
+        Raises:
+            UserError: what it needs is not here; the arm file without a ticket, or another arm with one.
+        """
+        if lacks := self.lacks(config):
+            raise UserError(f"the arm {config.arm} needs {lacks}; give them with --weights.")
+        if (config.arm == "file") != (self.ticket is not None):
+            raise UserError("the arm file needs a mask file, and only that arm takes one.")
+        initial, ticket = self.weights(config), self.ticket.fingerprint if self.ticket else ""
+        if config.arm == "logits":
+            ticket = logits.fingerprint(initial, self.unlabelled(config))
+        return key(config, self.frames.fingerprint, initial.fingerprint, ticket)
+
+
+@functools.lru_cache(2)
+def _photos_of(frames, rows):
+    return photo_files.of_frames(frames, list(rows))
+
+
+def run(config, inputs, store, options=Options(), study=""):
     """The `Record` of a configuration: found in the store, or made now, continuing a run that was stopped.
 
     Runs that it follows from (`arms.parents`) are runs of their own: those whose weights are missing here are
@@ -31,38 +105,29 @@ def run(config, inputs, store, options=Options(), study=""):  # noqa: B008  (it 
     Raises:
         files.Busy: another process is making this run, and this one does not wait (any longer).
         fit.Diverged: training left the finite numbers, now or before; the failed record says how to see it
-        again.
-        UserError: as `Inputs.check` and `fit.fit`.
+            again.
+        UserError: as `Inputs.key` and `fit.fit`.
     """
     name = inputs.key(config)
     folder = store.local / name
     if record := finished(store, name, options):
-        tidy(folder)
+        training.clear(folder)
         return record
     folders = {}
     for role, parent in arms.parents(config).items():
-        snapshot = config.rewind if role == "origin" else 0
-        kept = dataclasses.replace(options, keep=True, snapshot=snapshot)
-        made = run(parent, dataclasses.replace(inputs, ticket=None), store, kept, study)
-        folders[role] = store.local / made.key
-    record = Record(key=name, study=study, arm=config.arm, density=config.density, seed=config.seed)
-    record["config"], record["data"] = dataclasses.asdict(config), inputs.frames.summary()
-    record["init"] = inputs.weights(config).summary()
-    ticket = inputs.ticket
-    if config.arm == "logits":
-        ticket = _on_logits(config, inputs, store, options, record)
+        needed = {"keep": True, "snapshot": config.rewind if role == "origin" else 0}
+        run(parent, inputs, store, dataclasses.replace(options, **needed), study)
+        folders[role] = store.local / inputs.key(parent)
     with locked(folder, options.wait, options.deadline):
-        if there := finished(store, name, options):  # another process has made it meanwhile
-            checkpoint.clear(folder)
-            return there
-        start = None
-        if config.arm != "floor":
-            initial = inputs.weights(config)
-            start = arms.start(config, initial, inputs.frames, folders, ticket, options.device)
-        return _make(record, config, inputs.frames, start, folder, options)
+        record = finished(store, name, options)  # another process has made it meanwhile
+        if not record:
+            record = Record(key=name, study=study, arm=config.arm, density=config.density, seed=config.seed)
+            _make(record, config, inputs, folders, folder, options)
+        training.clear(folder)
+    return record
 
 
-def finished(store, name, options=Options()):  # noqa: B008
+def finished(store, name, options=Options()):
     """The record of a run whose files are here as far as the options need them, or None.
 
     Raises:
@@ -74,53 +139,42 @@ def finished(store, name, options=Options()):  # noqa: B008
         where = folder if (folder / "failed.json").exists() else line
         reason = failed["reason"].rstrip(".")
         raise training.Diverged(f"{reason} (an earlier attempt; remove {where} to make another).")
-    lacks_weights = options.keep and not (folder / "weights.pt").exists()
-    lacks_snapshot = options.snapshot and not (folder / f"epoch-{options.snapshot}.pt").exists()
-    return None if lacks_weights or lacks_snapshot else record
+    return record if options.kept(folder) else None
 
 
-def _on_logits(config, inputs, store, options, record):
-    """The ticket of the arm logits; what it was drawn from goes into the record."""
-    initial, photos = inputs.weights(config), inputs.unlabelled(config)
-    rounds = store.local / logits.chain(config, initial, photos)
-    record["photos"] = {"name": photos.name, "fingerprint": photos.fingerprint}
-    with locked(rounds, options.wait, options.deadline), _noted(record, store.local / record.key, options):
-        return logits.draw(config, initial, photos, rounds, options)
+def _make(record, config, inputs, folders, folder, options):
+    """Train or continue a run in its folder, which this process holds, and write what it gives.
 
-
-@contextmanager
-def _noted(record, folder, options):
-    """A run that diverges in the block is recorded as failed, with the command that shows it again."""
+    Args:
+        record: what names it; completed here.
+        folders: `{role: folder}` of the runs that it follows from.
+    """
+    initial, frames, ticket = inputs.weights(config), inputs.frames, inputs.ticket
+    record |= {"config": dataclasses.asdict(config), "data": frames.summary(), "init": initial.summary()}
     try:
-        yield
+        if config.arm == "logits":
+            photos = inputs.unlabelled(config)
+            record["photos"] = {"name": photos.name, "fingerprint": photos.fingerprint}
+            rounds = folder.parent / logits.chain(config, initial, photos)
+            with locked(rounds, options.wait, options.deadline):
+                ticket = logits.draw(config, initial, photos, rounds, options)
+        start = None
+        if config.arm != "floor":
+            start = arms.start(config, initial, frames, folders, ticket, options.device)
+        results, arrays, ticket = training.fit(config, frames, start, folder, options)
     except training.Diverged as error:
         failed = record | environment(options.device) | {"status": "failed", "reason": str(error)}
         write_atomic(folder / "failed.json", sealed(failed | {"reproduce": command(failed)}))
         raise
-
-
-def _make(record, config, frames, start, folder, options):
-    """Train or continue a run in its folder, which this process holds; record: what is known before."""
-    with _noted(record, folder, options):
-        results, arrays, ticket = training.fit(config, frames, start, folder, options)
     record["densities"] = None
     if ticket:
-        ticketfile.save(ticket, folder / "ticket.npz", config.backbone, record["init"]["fingerprint"])
+        ticketfile.save(ticket, folder / "ticket.npz", config.backbone, initial.fingerprint)
         layers = ticket.layers()
         record["ticket"] = {"fingerprint": ticket.fingerprint, "history": ticket.history, "layers": layers}
         record["densities"] = mask.densities(ticket, FCRN(config.backbone), config.height, config.width)
         if ticket.kept < ticket.size:
             arrays["ticket"] = mask.sample(ticket)
     arrays |= {f"{split}/frames": rows_of(frames, config)[split] for split in ("validation", "test")}
-    record = sealed(record | results | environment(options.device) | {"status": "finished"})
     write_arrays(folder / "arrays.npz", arrays)
+    record |= sealed(record | results | environment(options.device) | {"status": "finished"})
     write_atomic(folder / "record.json", record)  # last: a run is finished when its record is there
-    checkpoint.clear(folder)
-    return record
-
-
-def tidy(folder):
-    """Remove what a process that was killed right after writing a run's record left, where this one may."""
-    if any((*folder.glob("checkpoint*"), *folder.parent.glob(f".{folder.name}.*"))):
-        with suppress(UserError), locked(folder, wait=False):
-            checkpoint.clear(folder)

@@ -2,9 +2,8 @@
 
 from dataclasses import dataclass
 
-from ..config import SMALL, TUNED, Config, level
+from ..config import PUBLISHED, PUBLISHED_CODE, PUBLISHED_FLOOR, SMALL, TUNED, Config, level
 from ..errors import UserError
-from . import defects
 
 # Only mirroring: for runs of a few hundred steps, too short to profit from more.
 LIGHT = {"scale": 1.0, "rotation": 0.0, "colour": 0.0}
@@ -120,45 +119,76 @@ def paper(base):
 def pilot(base):
     """The runs that came before the paper's, at 114×152; their IMP takes rounds of one epoch."""
     base = base.replace(height=114, width=152, epochs=6, **LIGHT)
-    names = ["omp", "random", "shuffled"]
     yield Config(arm="floor", holdout=base.holdout)
     for levels, seed in (([18], 0), ([6, 12], 0), ([18], 1)):
-        yield base.replace(arm="dense", seed=seed)
-        yield from (base.replace(arm=a, density=level(k), seed=seed) for k in levels for a in names)
+        yield from arms(base, [level(k) for k in levels], ["omp", "random", "shuffled"], [seed])
     yield base.replace(arm="imp", density=level(18), round_epochs=1)
 
 
 def full(base):
     """The same question at the size of the published network, for a GPU."""
     base = base.replace(**FULL)
-    levels, names = (
-        [level(k) for k in (3, 6, 9, 12, 15, 17, 18)],
-        ["omp", "shuffled", "random", "imp", "logits"],
-    )
-
-    def plain(levels, names, seeds):
-        for seed in seeds:
-            yield base.replace(arm="dense", seed=seed)
-            yield from (base.replace(arm=a, density=d, seed=seed) for d in sorted(levels) for a in names)
-
+    names, last = ["omp", "shuffled", "random", "imp", "logits"], [level(18)]
     yield Config(arm="floor", holdout=base.holdout)
     for epochs in FULL_BUDGETS:
-        yield base.replace(epochs=epochs)
-        yield from (base.replace(epochs=epochs, arm="omp", density=level(k)) for k in (18, 12, 6, 3))
-    yield from plain(levels, names, range(3))
-    yield from plain([level(18)], names, range(3, 6))
-    yield from plain([level(18)], ["reinit", "permuted", "uniform", "finetuned"], range(3))
+        yield from arms(base.replace(epochs=epochs), [level(k) for k in (3, 6, 12, 18)], ["omp"], [0])
+    yield from arms(base, [level(k) for k in (3, 6, 9, 12, 15, 17, 18)], names, range(3))
+    yield from arms(base, last, names, range(3, 6))
+    yield from arms(base, last, ["reinit", "permuted", "uniform", "finetuned"], range(3))
     yield from (base.replace(arm="frozen", seed=seed) for seed in range(3))
     yield from (base.replace(arm=small, backbone=small, seed=seed) for small in SMALL for seed in range(3))
 
 
+# The post-mortem: the defects of the published code, one at a time and all together.
+SOUND, TOGETHER = "sound", "all together"
+STEPS = ("optimiser", "lr_encoder", "lr_decoder", "schedule", "warmup", "batch", "epochs")
+
+# What each changes in a sound configuration. Two differ from PUBLISHED_CODE, as they stand alone: the penalty
+# is put into the gradient of Adam, for the sound optimiser is AdamW; the short training goes without it.
+DEFECTS = {
+    "split by index": {"split": "index"},
+    "no normalisation": {"normalise": False},
+    "no augmentation": {"scale": 1.0, "rotation": 0.0, "flip": False, "colour": 0.0},
+    "no shuffling": {"shuffle": False},
+    "last batch scored": {"last_batch": 50},
+    "weight decay 0.01": {"optimiser": "adam", "weight_decay": 0.01},
+    "loss": {"loss": "berhu-published"},
+    "240 small steps": {name: getattr(PUBLISHED, name) for name in STEPS} | {"weight_decay": 0.0},
+    "crop": {"crop": True},
+}
+
+
+def together(base):
+    """The published code at the size, backbone and seed of another configuration."""
+    return PUBLISHED_CODE.replace(**{k: getattr(base, k) for k in ("backbone", "height", "width", "seed")})
+
+
 def postmortem(name):
-    """The rows of a post-mortem, `[(row, Config)]` as `defects.grid`, at the full size or in small."""
+    """The rows of a post-mortem as `[(row, Config)]`, in the order in which they are worth having.
+
+    At full size all defects alone and together (dense, and with the published ticket of 1.80 %), two seeds;
+    in small some of them alone, one seed.
+    """
     if name == "postmortem":
-        return defects.grid(TUNED.replace(**FULL), range(2))
-    base = TUNED.replace(height=60, width=80, epochs=2, holdout=True, test=False, **LIGHT)
-    alone = ("no normalisation", "no shuffling", "loss", "crop", "no augmentation", "weight decay 0.01")
-    return defects.grid(base, [0], alone, code=False)
+        base, seeds, alone = TUNED.replace(**FULL), (0, 1), tuple(DEFECTS)
+    else:
+        base = TUNED.replace(height=60, width=80, epochs=2, holdout=True, test=False, **LIGHT)
+        seeds = (0,)
+        alone = ("no normalisation", "no shuffling", "loss", "crop", "no augmentation", "weight decay 0.01")
+    rows = []
+    for sound in (base.replace(seed=seed) for seed in seeds):
+        rows.append((SOUND, sound))
+        if name == "postmortem":
+            published = together(sound)
+            rows.append((TOGETHER, published))
+            rows.append((f"{TOGETHER}, 1.80 % ticket", published.replace(arm="omp", density=level(18))))
+        rows += [(defect, sound.replace(**DEFECTS[defect])) for defect in alone]
+    return rows
+
+
+def with_floors(rows):
+    """The runs of a post-mortem, after the mean depth map under every protocol among them."""
+    return [*(config.floor() for _, config in rows), PUBLISHED_FLOOR, *(config for _, config in rows)]
 
 
 STUDIES = {
@@ -169,11 +199,11 @@ STUDIES = {
     "full": ("Full size: 228×304, 100 epochs", full),
     "postmortem": (
         "Post-mortem: 228×304, each defect alone in 100 epochs, two seeds",
-        lambda base: defects.configs(postmortem("postmortem")),
+        lambda base: with_floors(postmortem("postmortem")),
     ),
     "postmortem-small": (
         "Post-mortem, small: 60×80, 2 epochs, validation scenes, one seed",
-        lambda base: defects.configs(postmortem("postmortem-small")),
+        lambda base: with_floors(postmortem("postmortem-small")),
     ),
 }
 QUICK_FRAMES = (320, 48)  # train and test frames that a quick run takes of a larger data set

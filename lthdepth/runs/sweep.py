@@ -4,7 +4,9 @@ Runs are named and locked, so that another worker is this very loop once more: w
 leave, and come back to. One that is killed gives its run up, and the next continues it.
 """
 
+import functools
 import os
+import statistics
 import subprocess
 import sys
 import time
@@ -14,38 +16,40 @@ import torch
 
 from ..errors import warn
 from ..files import Busy
+from ..mask import positions
+from ..model import FCRN
 from ..training import arms
-from ..training.fit import Diverged, Options, Stopped
+from ..training.evaluate import rows_of
+from ..training.fit import Diverged, Options, Stopped, clear
 from . import run as runs
-from .operations import clock, flops, speed
 from .record import line, title
 from .store import Store
 
 PAUSE = 1.0  # seconds between two looks at runs that others are making
 
 
-def missing(configs, inputs, store, options=Options()):  # noqa: B008
+def missing(configs, inputs, store, options=Options()):
     """What is missing of a study, each run after those that it follows from, otherwise in the order of the
     study.
 
     Returns:
         `{Config: Options}`: with `keep` and `snapshot` where a later run needs the weights.
     """
-    done, found = store.records(), {}
+    done, needed = store.records(), {}
 
     def add(config, keep=False, snapshot=0):
-        folder = store.local / inputs.key(config)
-        files = ["weights.pt"] * keep + [f"epoch-{snapshot}.pt"] * bool(snapshot)
-        if folder.name in done and all((folder / file).exists() for file in files):
+        before = needed.get(config, options)
+        how = replace(before, keep=keep or before.keep, snapshot=snapshot or before.snapshot)
+        name = inputs.key(config)
+        if name in done and how.kept(store.local / name):
             return
         for role, parent in arms.parents(config).items():
             add(parent, True, config.rewind if role == "origin" else 0)
-        before = found.get(config, options)
-        found[config] = replace(before, keep=keep or before.keep, snapshot=snapshot or before.snapshot)
+        needed[config] = how
 
     for config in configs:
         add(config)
-    return found
+    return needed
 
 
 def sweep(configs, inputs, store, options, study):
@@ -60,6 +64,8 @@ def sweep(configs, inputs, store, options, study):
     Raises:
         UserError: of a run, such as a full disk.
     """
+    for name in store.records():
+        clear(store.local / name)  # what a process that was killed right after writing a record left
     todo = list(missing(configs, inputs, store, replace(options, wait=False)).items())
     total, announced, failed, waiting = len(todo), set(), {}, False
     while todo:
@@ -116,27 +122,64 @@ def together(words, jobs, device):
 
 
 def reporter(worker, every=60.0):
-    """A worker's progress, as `Options` take it: a line on stderr after an epoch, at most every so many
-    seconds.
-    """
-    first, last = 0.0, 0.0  # ends of the run's first epoch, and of the last of which something was said
+    """A worker's progress, as `Options` take it: a line on stderr, at most one in so many seconds."""
+    before = said = time.monotonic()
 
     def report(epoch, epochs, loss):
-        nonlocal first, last
+        nonlocal before, said
         now = time.monotonic()
-        if epoch == 1 or not first:
-            first, last = now, 0.0
-        if now - last > every:
-            left = clock(
-                (now - first) / (epoch - 1) * (epochs - epoch) if epoch > 1 and now > first else None
-            )
-            print(
-                f"worker {worker}: epoch {epoch}/{epochs}, loss {loss:.3f}, time left: {left}",
-                file=sys.stderr,
-            )
-            last = now
+        if now - said > every:
+            left = clock((now - before) * (epochs - epoch))
+            told = f"worker {worker}: epoch {epoch}/{epochs}, loss {loss:.3f}, time left: {left}"
+            print(told, file=sys.stderr, flush=True)
+            said = now
+        before = now
 
     return report
+
+
+@functools.cache
+def macs(backbone, height, width):
+    """Multiply-accumulates of one frame in one forward pass, all weights kept."""
+    with torch.device("meta"):
+        model = FCRN(backbone)
+    convolutions, uses = positions(model, height, width)
+    return sum(m.weight.numel() * uses[name] for name, m in convolutions.items())
+
+
+def flops(config, frames):
+    """Floating-point operations of a run: two a multiply-accumulate; a step's backward pass costs two forward
+    passes.
+
+    Masked weights are multiplied like all others. The rounds of the arm logits are not counted.
+    """
+    if config.arm == "floor":
+        return 0
+    rows = rows_of(frames, config)
+    trained = config.epochs * (len(rows["fit"]) // config.batch) * config.batch
+    scored = len(rows["test"]) + len(rows["validation"]) * (config.epochs + 1)
+    return 2 * macs(config.backbone, config.height, config.width) * (3 * trained + scored)
+
+
+def speed(records, device):
+    """Operations a second of the recorded trainings on a device, by its name in records: their median, or
+    None.
+    """
+    known = []
+    for r in records:
+        if r["device"] == device and r.get("images_per_second"):
+            c = r["config"]
+            known.append(6 * macs(c["backbone"], c["height"], c["width"]) * r["images_per_second"])
+    return statistics.median(known) if known else None
+
+
+def clock(seconds):
+    """A duration in words; "unknown" for None."""
+    if seconds is None:
+        return "unknown"
+    if seconds < 90:
+        return f"{seconds:.0f} s"
+    return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"
 
 
 def describe(configs, inputs, store, device, jobs):

@@ -1,4 +1,4 @@
-"""Fit one configuration, from its initial weights to its scores."""
+"""Fit one configuration, from its initial weights to its scores; a run that is stopped continues exactly."""
 
 import time
 from dataclasses import dataclass
@@ -10,13 +10,12 @@ from tqdm.auto import tqdm
 from .. import metrics, tickets
 from ..data import augment
 from ..data.frames import gallery_frames
-from ..errors import UserError
-from ..files import write_atomic
-from ..mask import Masking
+from ..errors import UserError, warn
+from ..files import read_tensors, write_atomic
+from ..mask import Masking, Ticket
 from ..model import FCRN, initialise
-from . import checkpoint
 from .evaluate import evaluate, floor, predict, recalibrate, rows_of, summaries
-from .step import Step, optimiser, place, prepare, rate
+from .step import Step, optimiser, place, prepare, rate, restore
 
 ABSURD = 1e3  # metres; no mean loss of a network that learns depth comes near it
 
@@ -34,12 +33,11 @@ class Options:
     """How a run is made; nothing here changes its result.
 
     device: of torch; deadline: `time.monotonic()` before which to stop, after a checkpoint (None: never; the
-        first
-    epoch is always done); every: least seconds between checkpoints, which are written after epochs; progress:
-    show a bar, or a function called after every epoch with `(epochs done, epochs, mean loss)`; keep: make a
-    run again where only its record is here, and not its trained weights; snapshot: the same for the encoder
-    after this epoch, which is then written to `epoch-<snapshot>.pt` (0: none); wait: wait where another
-    process is making the run.
+    first epoch is always done); every: least seconds between checkpoints, which are written after epochs;
+    progress: show a bar, or a function called after every epoch with `(epochs done, epochs, mean loss)`;
+    keep: make a run again where only its record is here, and not its trained weights; snapshot: the same for
+    the encoder after this epoch, which is then written to `epoch-<snapshot>.pt` (0: none); wait: wait where
+    another process is making the run.
     """
 
     device: torch.device | str = "cpu"
@@ -49,6 +47,11 @@ class Options:
     keep: bool = False
     snapshot: int = 0
     wait: bool = True
+
+    def kept(self, folder):
+        """Whether what is to be kept beside the record of a run is in its folder."""
+        files = ["weights.pt"] * self.keep + [f"epoch-{self.snapshot}.pt"] * bool(self.snapshot)
+        return all((folder / file).exists() for file in files)
 
 
 def pick_device(name="auto"):
@@ -67,7 +70,7 @@ def pick_device(name="auto"):
     return device
 
 
-def fit(config, frames, start, folder, options=Options()):  # noqa: B008  (it is frozen)
+def fit(config, frames, start, folder, options=Options()):
     """Train a configuration, continuing from the checkpoint in `folder` where there is one.
 
     Args:
@@ -92,9 +95,12 @@ def fit(config, frames, start, folder, options=Options()):  # noqa: B008  (it is
     with run.bar() as bar:
         while run.epoch < config.epochs and not run.patience_is_out():
             began = time.monotonic()
-            loss = run.train(bar)
-            run.validate()
-            run.epoch += 1
+            for at, batch in run.batches():
+                if config.arm == "gradual" and (density := tickets.gradual(config.density, at, run.steps)):
+                    run.prune(density)
+                run.step(batch, rate(config, at, run.steps))
+                bar.update()
+            loss = run.end_epoch()
             bar.set_postfix_str(run.status(loss))
             if callable(options.progress):
                 options.progress(run.epoch, config.epochs, loss)
@@ -112,6 +118,7 @@ class Training:
         self.frames, self.rows = len(frames.split), rows_of(frames, config)
         self.per_epoch = len(self.rows["fit"]) // config.batch
         self.steps = self.per_epoch * config.epochs
+        self.label = f"{config.arm} {100 * config.density:.3g} % seed {config.seed}"
         crop = config.normalise, config.crop
         self.views = augment.Views(frames, config.height, config.width, device, *crop)
         self.model = place(initialise(FCRN(config.backbone), config.seed, start.state, config.bias), device)
@@ -124,53 +131,48 @@ class Training:
             self.step.teacher = teacher.eval().requires_grad_(False)
         self.epoch, self.before, self.best = 0, 0.0, None
         self.curves = {"train_loss": [], "validation_rms": []}
-        self.snapped = folder / f"epoch-{options.snapshot}.pt"
-        self._resume(device)
-        self.started = self.written = self.shown = time.monotonic()
-        self.label = f"{config.arm} {100 * config.density:.3g} % seed {config.seed}"
-
-    def _resume(self, device):
-        snapshot = self.options.snapshot
-        latest = snapshot - 1 if snapshot and not self.snapped.exists() else self.config.epochs
-        saved = checkpoint.load(self.folder, self.model, self.optimiser, device, latest)
-        if not saved:
-            return
-        self.epoch, self.before, self.curves = saved["epoch"], saved["seconds"], saved["curves"]
-        self.best = saved["best"]
-        if saved.get("masks"):
-            self._replace(type(self.ticket)(saved["masks"]))
-        self.masking.check(self.optimiser)
+        self.snapshot = folder / f"epoch-{options.snapshot}.pt"
+        latest = options.snapshot - 1 if options.snapshot and not self.snapshot.exists() else config.epochs
+        if saved := load(folder, self.model, self.optimiser, latest):
+            self.epoch, self.before = saved["epoch"], saved["seconds"]
+            self.curves, self.best = saved["curves"], saved["best"]
+            if saved.get("masks"):
+                self.replace(Ticket(saved["masks"]))
+            self.masking.check(self.optimiser)
+        self.started = self.written = time.monotonic()
 
     def bar(self):
         """The progress bar, in steps."""
-        hidden, at = self.options.progress is not True, self.epoch * self.per_epoch
-        return tqdm(
-            total=self.steps, initial=at, desc=self.label, unit="step", disable=hidden, dynamic_ncols=True
-        )
+        how = {"initial": self.epoch * self.per_epoch, "disable": self.options.progress is not True}
+        return tqdm(total=self.steps, desc=self.label, unit="step", dynamic_ncols=True, **how)
 
-    def train(self, bar):
-        """One epoch; returns its mean loss."""
-        config, fit = self.config, self.rows["fit"]
+    def batches(self):
+        """Start an epoch: yields `(number of the step in the run, batch)`, as `Step` takes it."""
+        config, rows = self.config, self.rows["fit"]
         self.model.train()
         self.model.encoder.train(config.arm != "frozen")  # in evaluation mode batch norm keeps its statistics
+        self.step.total.zero_()
         draws = augment.draws(config.seed, self.epoch, self.frames)
-        order = fit[np.argsort(draws[fit, 0], kind="stable")] if config.shuffle else fit
+        order = rows[np.argsort(draws[rows, 0], kind="stable")] if config.shuffle else rows
         order = order[: self.per_epoch * config.batch]
         plan = self.views.plan(order, draws[order], config)
-        self.step.total.zero_()
-        for i, batch in enumerate(zip(*(t.split(config.batch) for t in plan), strict=True)):
-            at = self.epoch * self.per_epoch + i
-            if config.arm == "gradual" and (density := tickets.gradual(config.density, at, self.steps)):
-                weights = {k: self.masking.named[k].detach() for k in self.ticket.masks}
-                self._replace(tickets.iterate(self.ticket, weights, density))
-            self.step(batch, rate(config, at, self.steps))
-            bar.update()
-            if (
-                self.views.rgb.device.type == "cpu" and time.monotonic() - self.shown > 1
-            ):  # a GPU would wait for it
-                self.shown = time.monotonic()
-                bar.set_postfix_str(self.status(self.step.total.item() / (i + 1)), refresh=False)
-        loss = self.step.total.item() / self.per_epoch
+        batches = zip(*(t.split(config.batch) for t in plan), strict=True)
+        return enumerate(batches, self.epoch * self.per_epoch)
+
+    def prune(self, density):
+        """Go on with the largest weights of those that are left."""
+        weights = {k: self.masking.named[k].detach() for k in self.ticket.masks}
+        self.replace(tickets.iterate(self.ticket, weights, density))
+
+    def replace(self, ticket):
+        """Go on under a ticket that is pruned further; its history says only how it ends."""
+        ticket.history = [{"drawn": "magnitude while training", "density": self.config.density}]
+        self.ticket = ticket
+        self.masking.replace(ticket, self.optimiser)
+
+    def end_epoch(self):
+        """Check and note what an epoch came to, validation included; returns its mean loss."""
+        config, loss = self.config, self.step.total.item() / self.per_epoch
         norms = torch._foreach_norm([v for v in self.model.state_dict().values() if v.is_floating_point()])
         if not (loss < ABSURD and torch.stack(norms).isfinite().all()):
             where = f"the loss is {loss:.4g} m in epoch {self.epoch + 1} of {config.epochs}"
@@ -178,53 +180,40 @@ class Training:
                 f"{self.label} diverged: {where}, or a weight is not finite; lower the learning rate."
             )
         self.curves["train_loss"].append(loss)
+        self.epoch += 1
+        if len(self.rows["validation"]):
+            recalibrate(self.model, self.views, self.rows["fit"], config)
+            sums = evaluate(self.model, self.views, self.rows["validation"], config)
+            rms = self.curves["validation_rms"]
+            rms.append(metrics.summarise(sums["full"])["pooled"]["rms"])
+            if (config.patience or config.last_batch) and rms[-1] == min(rms):
+                self.best = {k: v.to("cpu", copy=True) for k, v in self.model.state_dict().items()}
         return loss
-
-    def _replace(self, ticket):
-        """Go on under a ticket that is pruned further; its history says only how it ends."""
-        ticket.history = [{"drawn": "magnitude while training", "density": self.config.density}]
-        self.ticket = ticket
-        self.masking.replace(ticket, self.optimiser)
-
-    def validate(self):
-        """Score the validation frames, where there are any, and keep the best weights where the run is to end
-        with them.
-        """
-        if not len(self.rows["validation"]):
-            return
-        recalibrate(self.model, self.views, self.rows["fit"], self.config)
-        sums = evaluate(self.model, self.views, self.rows["validation"], self.config)
-        history = self.curves["validation_rms"]
-        history.append(metrics.summarise(sums["full"])["pooled"]["rms"])
-        if (self.config.patience or self.config.last_batch) and history[-1] == min(history):
-            self.best = {k: v.to("cpu", copy=True) for k, v in self.model.state_dict().items()}
 
     def patience_is_out(self):
         """Whether the validation rms has not improved for `patience` epochs."""
-        rms = self.curves["validation_rms"]
-        return (
-            bool(self.config.patience and rms) and len(rms) - 1 - int(np.argmin(rms)) >= self.config.patience
-        )
+        patience, rms = self.config.patience, self.curves["validation_rms"]
+        return bool(patience and rms) and len(rms) - 1 - int(np.argmin(rms)) >= patience
 
     def status(self, loss):
         """For the progress bar."""
         rms = self.curves["validation_rms"]
         validation = f", validation rms {rms[-1]:.3f} m" if rms else ""
-        at = min(self.epoch + 1, self.config.epochs)
-        return f"epoch {at}/{self.config.epochs}, loss {loss:.3f}{validation}"
+        return f"epoch {self.epoch}/{self.config.epochs}, loss {loss:.3f}{validation}"
 
     def save(self, began):
         """Write what is due after an epoch begun then. Raises Stopped where one more would be too long."""
         now, options = time.monotonic(), self.options
         if self.epoch == options.snapshot:
-            write_atomic(self.snapped, {k: v.cpu() for k, v in self.model.encoder.state_dict().items()})
+            write_atomic(self.snapshot, {k: v.cpu() for k, v in self.model.encoder.state_dict().items()})
         late = options.deadline is not None and 2 * now - began > options.deadline
         late = late and self.epoch < self.config.epochs
         if late or now - self.written >= options.every:
             self.masking.check(self.optimiser)
             state = {"epoch": self.epoch, "seconds": self.seconds(), "curves": self.curves, "best": self.best}
             state["masks"] = self.ticket.masks if self.config.arm == "gradual" else None
-            checkpoint.save(self.folder, self.model, self.optimiser, state)
+            saved = {"model": self.model.state_dict(), "optimiser": self.optimiser.state_dict()}
+            write_atomic(self.folder / "checkpoint.pt", saved | {"state": state})
             self.written = time.monotonic()
         if late:
             raise Stopped(
@@ -247,13 +236,10 @@ class Training:
             raise Diverged(f"{self.label} diverged: a prediction is not finite; lower the learning rate.")
         if len(self.rows["test"]):
             shown = gallery_frames(self.rows["test"])
-            maps = [
-                y.cpu().numpy() for _, y in predict(model, self.views, shown, config, self.views.target_size)
-            ]
-            arrays["gallery"] = np.concatenate(maps).astype(np.float16)
-        write_atomic(
-            self.folder / "weights.pt", {k: v.cpu().contiguous() for k, v in model.state_dict().items()}
-        )
+            maps = predict(model, self.views, shown, config, self.views.target_size)
+            arrays["gallery"] = np.concatenate([y.cpu().numpy() for _, y in maps]).astype(np.float16)
+        weights = {k: v.cpu().contiguous() for k, v in model.state_dict().items()}
+        write_atomic(self.folder / "weights.pt", weights)
         results = {
             "curves": self.curves,
             "epochs_run": self.epoch,
@@ -262,3 +248,36 @@ class Training:
             "fit_frames": len(self.rows["fit"]),
         }
         return results | scores, arrays, self.ticket
+
+
+def load(folder, model, optimiser, latest):
+    """Put the checkpoint of a run into its model and optimiser; a damaged one is left with a warning.
+
+    Returns:
+        The "state" that was saved, or None where there is no whole checkpoint of an epoch up to `latest`.
+    """
+    path = folder / "checkpoint.pt"
+    if not path.exists():
+        return None
+    try:
+        saved = read_tensors(path, next(model.parameters()).device)
+        shapes = {k: v.shape for k, v in saved["model"].items()}
+        if shapes != {k: v.shape for k, v in model.state_dict().items()}:
+            raise ValueError("it is of another network")
+        if saved["state"]["epoch"] > latest:
+            return None
+        restore(optimiser, saved["optimiser"])  # refuses other parameters before it changes anything
+        model.load_state_dict(saved["model"])
+        return saved["state"]
+    except (UserError, ValueError, KeyError, TypeError, AttributeError) as error:
+        warn(f"the checkpoint {path} is damaged or of another version ({error}); the run starts anew.")
+
+
+def clear(folder):
+    """Remove the checkpoint of a finished run, unless it is younger: of a run that is made again."""
+    record, path = folder / "record.json", folder / "checkpoint.pt"
+    try:
+        if path.stat().st_mtime_ns <= record.stat().st_mtime_ns:
+            path.unlink()
+    except FileNotFoundError:  # nothing to remove, or another process was quicker
+        pass

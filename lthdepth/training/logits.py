@@ -59,7 +59,7 @@ def _digest(parts):
     return hashlib.sha256("\n".join(map(str, parts)).encode()).hexdigest()[:16]
 
 
-def draw(config, initial, photos, folder, options=Options()):  # noqa: B008  (it is frozen)
+def draw(config, initial, photos, folder, options=Options()):
     """The ticket of the arm logits, nested in those of the rounds before, whose errors its history tells.
 
     Args:

@@ -7,18 +7,18 @@ from lthdepth.analysis import postmortem
 from lthdepth.config import PUBLISHED_CODE, PUBLISHED_FLOOR, TUNED
 from lthdepth.paper import postmortem as report
 from lthdepth.paper.study import Paper
-from lthdepth.runs import defects, studies
+from lthdepth.runs import studies
 
 
 def test_every_defect_alone_changes_what_the_published_code_has_and_nothing_else():
     # where a defect differs alone
     alone = {"weight decay 0.01": {"optimiser"}, "240 small steps": {"weight_decay"}}
-    for name, changes in defects.DEFECTS.items():
+    for name, changes in studies.DEFECTS.items():
         differs = {f for f, v in changes.items() if v != getattr(PUBLISHED_CODE, f)}
         assert differs == alone.get(name, set()), name
         assert TUNED.replace(**changes) != TUNED
     # Nothing that separates the published code from the sound setting is left without a switch.
-    every = set().union(*defects.DEFECTS.values())
+    every = set().union(*studies.DEFECTS.values())
     assert {f for f, v in vars(PUBLISHED_CODE).items() if getattr(TUNED, f) != v} <= every
 
 
@@ -26,10 +26,10 @@ def test_the_grid_turns_on_one_defect_at_a_time_around_the_papers_dense_runs():
     rows = studies.postmortem("postmortem")
     for seed in (0, 1):
         mine = {row: c for row, c in rows if c.seed == seed}
-        assert mine[defects.SOUND].arm == "dense"
-        for name, changes in defects.DEFECTS.items():
-            assert mine[name] == mine[defects.SOUND].replace(**changes)
-        assert mine[defects.TOGETHER] == PUBLISHED_CODE.replace(seed=seed)
+        assert mine[studies.SOUND].arm == "dense"
+        for name, changes in studies.DEFECTS.items():
+            assert mine[name] == mine[studies.SOUND].replace(**changes)
+        assert mine[studies.TOGETHER] == PUBLISHED_CODE.replace(seed=seed)
     configs = studies.study("postmortem").configs
     assert all(c.floor() in configs for _, c in rows) and PUBLISHED_FLOOR in configs
 
@@ -49,19 +49,19 @@ def made_up(rms, floor, seed=0, delta1=0.7):
 def a_grid():
     """Sound 0.6 and 0.7 of a floor of 1.2; one defect half-way to its own floor of 1.4; another not run."""
     return [
-        (defects.SOUND, *made_up(0.6, 1.2)),
-        (defects.TOGETHER, *made_up(1.4, 1.4)),
+        (studies.SOUND, *made_up(0.6, 1.2)),
+        (studies.TOGETHER, *made_up(1.4, 1.4)),
         ("split by index", *made_up(1.4 * 0.7708333333, 1.4)),
         ("loss", None, made_up(1, 1.2)[1]),
-        (defects.SOUND, *made_up(0.7, 1.2, seed=1)),
+        (studies.SOUND, *made_up(0.7, 1.2, seed=1)),
     ]
 
 
 def test_the_way_to_the_floor_is_measured_against_each_rows_own_floor():
     table = report.table(a_grid()).set_index("defect")
-    assert list(table.index) == [defects.SOUND, "split by index", "loss", defects.TOGETHER]
+    assert list(table.index) == [studies.SOUND, "split by index", "loss", studies.TOGETHER]
     assert list(table["way to the floor"]) == ["0 %", "50 %", "–", "100 %"]
-    assert table.loc[defects.SOUND, "rms (m)"] == f"0.650 ± {np.std([0.6, 0.7], ddof=1):.3f}"
+    assert table.loc[studies.SOUND, "rms (m)"] == f"0.650 ± {np.std([0.6, 0.7], ddof=1):.3f}"
     assert table.loc["loss", "rms (m)"] == "not run yet" and table.loc["loss", "runs"] == 0
     assert len(postmortem.used(a_grid())) == 7  # of three finished rows
 
@@ -75,7 +75,7 @@ def test_the_figure_shows_each_run_relative_to_its_floor_and_says_what_is_missin
     assert dots[4] == pytest.approx([1.239 / 1.262]) and dots[5] == pytest.approx([1.407 / 1.262])
     first = next(line for line in delta1.lines if line.get_marker() == "o")
     assert first.get_xdata() == pytest.approx([0.5, 0.5])  # (1 - 0.7) / (1 - 0.4)
-    assert report.figure([(defects.SOUND, *made_up(0.6, 1.2)), ("loss", None, None)]) is None
+    assert report.figure([(studies.SOUND, *made_up(0.6, 1.2)), ("loss", None, None)]) is None
     assert report.figure([]) is None
 
 

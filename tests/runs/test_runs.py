@@ -279,7 +279,7 @@ def test_an_empty_store_has_nothing(store):
 
 def test_weights_of_another_backbone_and_stray_tickets_are_refused(frames, store, narrow_state):
     initial = weights.Initial(narrow_state, "toy", "toy", "0" * 16, "resnet18")
-    with pytest.raises(UserError, match="of a resnet18, the backbone is resnet50"):
+    with pytest.raises(UserError, match="needs weights of a resnet50"):
         runs.run(Config(), runs.Inputs(frames, initial), store)
     with pytest.raises(UserError, match="arm file needs a mask file"):
         runs.run(TINY.replace(arm="file"), runs.Inputs(frames, weights.NONE), store)

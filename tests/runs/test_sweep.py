@@ -20,7 +20,7 @@ from lthdepth.config import level
 from lthdepth.data import weights
 from lthdepth.errors import UserError
 from lthdepth.model import FCRN
-from lthdepth.runs import operations, record, sweep
+from lthdepth.runs import record, sweep
 from lthdepth.runs import run as runs
 from lthdepth.training import arms
 
@@ -36,16 +36,16 @@ def given(frames):
 
 
 def test_a_forward_pass_costs_what_the_paper_s_network_does():
-    assert operations.macs("resnet50", 228, 304) == pytest.approx(17.5e9, rel=0.01)
+    assert sweep.macs("resnet50", 228, 304) == pytest.approx(17.5e9, rel=0.01)
     found = mask.densities(arms.start(TINY, weights.NONE).ticket, FCRN("resnet18"), 32, 32)
-    assert operations.macs("resnet18", 32, 32) == found["counts"]["mac"]
+    assert sweep.macs("resnet18", 32, 32) == found["counts"]["mac"]
 
 
 def test_a_run_costs_three_passes_a_frame_and_one_a_score(frames):
-    one = 2 * operations.macs("resnet18", 32, 32)
+    one = 2 * sweep.macs("resnet18", 32, 32)
     passes = 3 * 3 * 12 + 4 + 4 * (3 + 1)  # 12 to fit, 4 to test, 4 to validate 3 + 1 times
-    assert operations.flops(TINY, frames) == one * passes
-    assert operations.flops(TINY.replace(arm="floor"), frames) == 0
+    assert sweep.flops(TINY, frames) == one * passes
+    assert sweep.flops(TINY.replace(arm="floor"), frames) == 0
 
 
 def test_the_speed_is_that_of_recorded_trainings_on_the_same_device():
@@ -54,9 +54,9 @@ def test_the_speed_is_that_of_recorded_trainings_on_the_same_device():
         {"device": name, "images_per_second": rate, "config": size}
         for name, rate in (("CPU, 2 threads", 10.0), ("CPU, 2 threads", 30.0), ("NVIDIA H200", 1000.0))
     ]
-    one = 6 * operations.macs("resnet18", 64, 64)
-    assert operations.speed(made, "CPU, 2 threads") == pytest.approx(20 * one)
-    assert operations.speed(made, "CPU, 1 threads") is None
+    one = 6 * sweep.macs("resnet18", 64, 64)
+    assert sweep.speed(made, "CPU, 2 threads") == pytest.approx(20 * one)
+    assert sweep.speed(made, "CPU, 1 threads") is None
 
 
 def test_what_a_run_needs_comes_before_it_and_is_made_only_where_it_is_missing(given, store):
