@@ -346,7 +346,7 @@ def show(args):
 
 def verdict(args):
     """Apply the analysis plan to recorded runs: one sentence and the tables; no GPU, data or weights."""
-    from .paper import findings, tables
+    from .paper import sentences, tables
     from .paper.study import Paper
     from .runs import studies
 
@@ -357,9 +357,9 @@ def verdict(args):
     paper = Paper("paper")
     records = paper.records(args.study)
     found = paper.analyse(args.study, records)
-    print(tables.progress(args.study, records, found.failed).replace("**", ""))
-    print(tables.plain(found.sentence()))
-    for make in (findings.tickets, findings.controls, findings.break_even, findings.protocols):
+    print(sentences.unmarked(sentences.progress(args.study, records, found.failed)))
+    print(sentences.unmarked(found.sentence()))
+    for make in (tables.tickets, tables.controls, tables.break_even, tables.protocols):
         if len(table := make(found.main)):
             print(f"\n{table.to_string(index=False)}")
 
@@ -386,7 +386,7 @@ def predict(args):
 def build(args):
     """Run the notebooks of a profile and render the paper to HTML."""
     from .files import write_atomic
-    from .paper import figures, findings, tables
+    from .paper import figures, sentences, tables
     from .paper.build import build as build_paper
     from .paper.build import to_pdf
     from .paper.study import Paper
@@ -399,11 +399,11 @@ def build(args):
     if args.profile == "paper":
         paper = Paper("paper")
         figures.drop_older(paper, started - 2)  # some file systems keep whole seconds only
-        refreshed = [("README.md", mark, text) for mark, text in findings.readme(paper).items()]
+        refreshed = [("README.md", mark, text) for mark, text in sentences.readme(paper).items()]
         refreshed.append(("docs/speed.md", "speed", tables.speed(ROOT / "benchmarks")))
         for name, mark, part in refreshed:
             text = (ROOT / name).read_text(encoding="utf-8")
-            if (fresh := tables.refresh(text, part, mark)) != text:
+            if (fresh := sentences.refresh(text, part, mark)) != text:
                 write_atomic(ROOT / name, fresh)
                 if not args.quiet:
                     print(f"  {name} was brought up to date")

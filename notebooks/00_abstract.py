@@ -7,36 +7,31 @@ data = None  # rooms, rooms:N, a half-resolution cache .h5, or nyu_depth_v2_labe
 weights = None  # none, IMAGENET1K_V1 ..., or a file with a ResNet state dict
 device = "auto"  # auto, cpu or cuda
 
-# %%
-from lthdepth.config import PUBLISHED_FLOOR
-from lthdepth.paper import curves, figures, findings, plots
-from lthdepth.paper.study import Paper
+# %% tags=["remove-input"]
+from lthdepth.paper import figures, plots, sentences, study, tables
 
-figures.style()
-paper = Paper(profile, data, weights, device)
-floor = paper.find(PUBLISHED_FLOOR)
+paper = study.Paper(profile, data, weights, device)
 
 # %%
-figures.say(f"**Abstract.** {findings.abstract(paper)}")
+figures.say(f"**Abstract.** {sentences.abstract(paper)}")
 
 # %%
-caption = findings.headline(paper)
+figure = plots.budgets(paper.verdict)
 alt = "Curves of lost accuracy against weights kept: flat near dense, then rising above the dashed margin."
-figures.show(paper, curves.budgets(paper.verdict), "break_even", caption, paper.shown, alt=alt)
+figures.show(paper, figure, "break_even", sentences.headline(paper), paper.shown, alt=alt)
 
 # %%
-caption = "The published rows as printed, and ours: mean ± sample standard deviation over seeds."
-table = findings.front(paper, floor)
-figures.show_table(
-    paper, table, "front_table", caption, [*paper.main, floor], files=["lthdepth/paper/published.csv"]
-)
+table, floor = tables.front(paper, paper.published_floor), paper.published_floor
+caption = "The published rows as printed, and ours: mean ± sample standard deviation over n seeds."
+sources = [*paper.main, floor, "lthdepth/paper/published.csv"]
+figures.show_table(paper, table, "front_table", caption, sources)
 
 # %%
 shown = plots.best_and_smallest(paper.main)
 caption = "Test frames, evenly spaced through the test set and chosen before any run, through dense and pruned networks."
-maps = plots.depth_maps(paper.summary(), paper.predictions(shown))
 alt = "Rows of photos, true depth and predicted depth maps: sharp for dense, ever vaguer with fewer weights."
+maps = plots.depth_maps(paper.summary(), paper.predictions(shown))
 figures.show(paper, maps, "depth", caption, shown, alt=alt)
 
 # %%
-figures.say(findings.made(paper))
+figures.say(sentences.made(paper))

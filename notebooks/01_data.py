@@ -27,15 +27,10 @@ data = None  # rooms, rooms:N, a half-resolution cache .h5, or nyu_depth_v2_labe
 weights = None  # none, IMAGENET1K_V1 ..., or a file with a ResNet state dict
 device = "auto"  # auto, cpu or cuda
 
-# %%
-import pandas as pd
+# %% tags=["remove-input"]
+from lthdepth.paper import figures, plots, study, tables
 
-from lthdepth.paper import figures, plots, tables
-from lthdepth.paper.study import Paper
-
-figures.style()
-paper = Paper(profile, data, weights, device)
-summary = paper.summary()
+paper = study.Paper(profile, data, weights, device)
 
 # %% [markdown]
 # ## The data
@@ -47,33 +42,25 @@ summary = paper.summary()
 # spheres with exact depth, drawn by a small ray caster.
 
 # %%
-counts = summary.description["splits"]
-rows = [
-    {
-        "split": s,
-        "frames": c["frames"],
-        "scenes": c["scenes"],
-        "mean depth (m)": f"{c['depth_mean']:.3f}",
-        "sd (m)": f"{c['depth_std']:.3f}",
-    }
-    for s, c in counts.items()
-    if c["frames"]
-]
-name = summary.description["name"]
-caption = f"The data set of this build: {tables.DATA.get(name, name)}, {summary.description['width']}×{summary.description['height']}."
-figures.show_table(paper, pd.DataFrame(rows), "data_table", caption)
+summary = paper.summary()
+about = summary.description
+caption = f"The data set of this build: {tables.DATA.get(about['name'], about['name'])}, {about['width']}×{about['height']}."
+figures.show_table(paper, tables.splits(about), "data_table", caption)
 
 # %%
 caption = "Four test frames, evenly spaced through the test set: photo and depth in metres, one colour scale."
-figures.show(paper, plots.frames(summary), "frames", caption)
+alt = "Four photos of rooms, and below each its depth from dark, near, to bright, far."
+figures.show(paper, plots.frames(summary), "frames", caption, alt=alt)
 
 # %%
 caption = "Distribution of depth over the pixels of each split, 0.2 m bins."
-figures.show(paper, plots.histograms(summary.description), "depth_histogram", caption)
+alt = "Three curves over depth that nearly coincide: most pixels lie between one and four metres."
+figures.show(paper, plots.histograms(about), "depth_histogram", caption, alt=alt)
 
 # %%
 caption = "Frames per scene. Scenes are small, and a scene is in one split only."
-figures.show(paper, plots.scene_counts(summary.description), "scene_counts", caption)
+alt = "Bars of how many scenes have how many frames, by split: most have a few."
+figures.show(paper, plots.scene_counts(about), "scene_counts", caption, alt=alt)
 
 # %% [markdown]
 # ## The floor
@@ -84,11 +71,9 @@ figures.show(paper, plots.scene_counts(summary.description), "scene_counts", cap
 
 # %%
 caption = "The mean depth map of the training frames, on a colour scale of its own."
-figures.show(paper, plots.mean_map(summary), "mean_map", caption)
-
-# %%
-floor = [r for r in paper.main if r["arm"] == "floor"]
-if floor:
+alt = "A smooth map without objects: near at the bottom and far in the middle."
+figures.show(paper, plots.mean_map(summary), "mean_map", caption, alt=alt)
+if floor := [r for r in paper.main if r["arm"] == "floor"]:
     caption = f"The floor: {tables.protocol(floor)}."
     figures.show_table(paper, tables.scores(floor), "floor_table", caption, floor)
 

@@ -10,13 +10,10 @@ data = None  # rooms, rooms:N, a half-resolution cache .h5, or nyu_depth_v2_labe
 weights = None  # none, IMAGENET1K_V1 ..., or a file with a ResNet state dict
 device = "auto"  # auto, cpu or cuda
 
-# %%
-from lthdepth.model import FCRN
-from lthdepth.paper import figures, findings, plots, tables
-from lthdepth.paper.study import Paper
+# %% tags=["remove-input"]
+from lthdepth.paper import figures, plots, sentences, study, tables
 
-figures.style()
-paper = Paper(profile, data, weights, device)
+paper = study.Paper(profile, data, weights, device)
 
 # %% [markdown]
 # ## Model
@@ -27,6 +24,8 @@ paper = Paper(profile, data, weights, device)
 # in two branches. One transposed convolution computes the same function with a quarter of the multiplications.
 
 # %%
+from lthdepth.model import FCRN
+
 backbone = paper.study.configs[-1].backbone
 million = sum(p.numel() for p in FCRN(backbone).parameters()) / 1e6
 figures.say(f"With {backbone.replace('resnet', 'ResNet-')} the network has {million:.1f} M parameters.")
@@ -48,36 +47,33 @@ figures.say(f"With {backbone.replace('resnet', 'ResNet-')} the network has {mill
 # by the error on the validation scenes.
 
 # %%
-recipe = [r for r in paper.records("recipe") if r]
-if recipe:
-    caption = (
-        "Settings compared on the validation scenes only (no test frame was looked at), one seed; the last epoch counts. "
-        "Batch norm: its running statistics, or taken anew from 320 training frames before scoring."
-    )
-    figures.show_table(paper, tables.recipe(recipe), "recipe_table", caption, recipe)
+recipe = paper.records("recipe")
+caption = "Settings compared on the validation scenes only (no test frame was looked at), one seed; the last epoch counts. Batch norm: its running statistics, or taken anew from 320 training frames before scoring."
+figures.show_table(paper, tables.recipe(recipe), "recipe_table", caption, recipe)
 
 # %% [markdown]
 # ## What it learns
 
 # %%
-records = [r for r in paper.shown if r and r["arm"] in ("floor", "dense")]
-main = [r for r in paper.main if r["arm"] in ("floor", "dense")]
 for analysis in paper.verdict.budgets.values():
     if analysis.gate:
         figures.say(f"After {analysis.epochs} epochs. {analysis.gate[1]}")
 
-# %%
-caption = f"Dense network and floor, {findings.budget(paper)}, mean ± sample standard deviation over seeds."
+main = [r for r in paper.main if r["arm"] in ("floor", "dense")]
 if main:
-    figures.show_table(paper, tables.scores(main), "dense_table", f"{caption} {tables.protocol(main)}.", main)
+    caption = f"Dense network and floor, {sentences.budget(paper)}: mean ± sample standard deviation over n seeds, {tables.protocol(main)}."
+    figures.show_table(paper, tables.scores(main), "dense_table", caption, main)
 
 # %%
+dense = [r for r in paper.shown if r and r["arm"] == "dense"]
 caption = "Training of the dense network: one line a run."
 alt = "Training loss falling epoch by epoch."
-figures.show(paper, plots.learning_curves(records), "dense_curves", caption, records, alt=alt)
+figures.show(paper, plots.learning_curves(dense), "dense_curves", caption, dense, alt=alt)
 
 # %%
-caption = "What the dense network sees, beside the truth and the mean depth map, one scale in metres."
+caption = (
+    "What the dense network sees (first seed), beside the truth and the mean depth map, one scale in metres."
+)
 alt = "Four rows: photo, true depth, mean depth map and the dense network's depth map."
 maps = plots.depth_maps(paper.summary(), paper.predictions(main))
 figures.show(paper, maps, "dense_depth", caption, main, alt=alt)

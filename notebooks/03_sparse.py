@@ -9,17 +9,10 @@ data = None  # rooms, rooms:N, a half-resolution cache .h5, or nyu_depth_v2_labe
 weights = None  # none, IMAGENET1K_V1 ..., or a file with a ResNet state dict
 device = "auto"  # auto, cpu or cuda
 
-# %%
-from lthdepth import mask, tickets
-from lthdepth.analysis import levels, overlap
-from lthdepth.config import level
-from lthdepth.inference import predict
-from lthdepth.model import FCRN
-from lthdepth.paper import figures, findings, plots, tables
-from lthdepth.paper.study import Paper
+# %% tags=["remove-input"]
+from lthdepth.paper import figures, plots, sentences, study, tables
 
-figures.style()
-paper = Paper(profile, data, weights, device)
+paper = study.Paper(profile, data, weights, device)
 
 # %% [markdown]
 # ## Drawing a ticket
@@ -37,6 +30,10 @@ paper = Paper(profile, data, weights, device)
 # "Sparsity" has been printed for different fractions. They are counted here from the masks, for FCRN-ResNet-50.
 
 # %%
+from lthdepth import mask, tickets
+from lthdepth.config import level
+from lthdepth.model import FCRN
+
 model = FCRN("resnet50")
 prunable = mask.prunable(model.encoder.state_dict())
 ticket = tickets.random(prunable, level(18), seed=0)
@@ -50,15 +47,17 @@ figures.say(
 )
 
 # %%
+from lthdepth.analysis import levels
+
 if paper.profile == "paper":
     recorded = levels.load()
     figures.say(levels.asked(recorded))
     caption = f"What 18 rounds leave, in the four senses (ImageNet weights {recorded['weights']['name']}; multiply-adds at 228×304)."
-    figures.show_table(paper, levels.table(recorded), "levels_table", caption, files=["results/levels.json"])
+    figures.show_table(paper, levels.table(recorded), "levels_table", caption, ["results/levels.json"])
 
 # %%
-main, every = paper.main, paper.shown
-caption = f"What each ticket leaves, {findings.budget(paper)}, first seed: weights, and multiply-adds at the runs' input size."
+main = paper.main
+caption = f"What each ticket leaves, {sentences.budget(paper)}, first seed: weights, and multiply-adds at the runs' input size."
 figures.show_table(paper, tables.densities(main), "density_table", caption, main)
 
 # %% [markdown]
@@ -80,6 +79,8 @@ figures.show(paper, plots.layers(main), "layers", caption, main, alt=alt)
 # places would share by chance with the same counts in every layer.
 
 # %%
+from lthdepth.analysis import overlap
+
 caption = "Intersection over union of tickets at the smallest density; in brackets: by chance."
 alt = "A matrix of overlaps between tickets."
 figures.show(paper, overlap.figure(main, paper.store.arrays), "overlap", caption, main, alt=alt)
@@ -92,7 +93,7 @@ figures.show(paper, overlap.figure(main, paper.store.arrays), "overlap", caption
 # zero whenever a checkpoint is written or read.
 
 # %%
-caption = f"Training of all arms, {findings.budget(paper)}."
+caption = f"Training of all arms, {sentences.budget(paper)}."
 alt = "Training loss by epoch, a line a run; sparser tickets stay higher."
 figures.show(paper, plots.learning_curves(main), "curves", caption, main, alt=alt)
 
@@ -105,14 +106,15 @@ figures.show(paper, plots.learning_curves(main), "curves", caption, main, alt=al
 # %% tags=["remove-cell"]
 from ipywidgets import FloatLogSlider, interact
 
+from lthdepth.inference import predict
+
 state = paper.initial and paper.initial.state or model.encoder.state_dict()
 
 
 def cut(density):
     ticket = tickets.magnitude(mask.prunable(state), density)
-    print(
-        f"{ticket.kept:,} of {ticket.size:,} weights; fewest in a layer: {min(k for _, k, _ in ticket.layers()):,}"
-    )
+    fewest = min(kept for _, kept, _ in ticket.layers())
+    print(f"{ticket.kept:,} of {ticket.size:,} weights; fewest in a layer: {fewest:,}")
     predict.show(paper, cut=density)
 
 

@@ -9,16 +9,10 @@ data = None  # rooms, rooms:N, a half-resolution cache .h5, or nyu_depth_v2_labe
 weights = None  # none, IMAGENET1K_V1 ..., or a file with a ResNet state dict
 device = "auto"  # auto, cpu or cuda
 
-# %%
-from lthdepth.analysis import budget as plan
-from lthdepth.config import ARMS, PUBLISHED_FLOOR
-from lthdepth.inference import predict
-from lthdepth.paper import curves, figures, findings, live, plots, tables, viewer
-from lthdepth.paper.study import Paper
+# %% tags=["remove-input"]
+from lthdepth.paper import figures, live, plots, sentences, study, tables, viewer
 
-figures.style()
-paper = Paper(profile, data, weights, device)
-verdict, main, every = paper.verdict, paper.main, paper.shown
+paper = study.Paper(profile, data, weights, device)
 
 # %% [markdown]
 # ## Verdict
@@ -28,35 +22,34 @@ verdict, main, every = paper.verdict, paper.main, paper.shown
 # [on the front page](#fig-break_even).
 
 # %%
-figures.say(findings.verdict(paper))
+from lthdepth.analysis.stats import MARGIN
 
-# %%
-live.show(paper)
+verdict, main, every = paper.verdict, paper.main, paper.shown
+figures.say(sentences.verdict(paper))
+caption = f"The verdict under other settings. The plan decides by {MARGIN:.3f} m of rms over the full frame, pooled, with all seeds; the others show what hangs on that. Loss: mean difference from dense, its 95 % t interval over seeds, and p of non-inferiority, adjusted by Holm over the arms of a density except for the primary endpoint. Worse: by more than the margin."
+live.show(paper, caption)
 
-# %%
-caption = f"Break-even density of the one-shot magnitude ticket at every budget. {findings.BREAK_EVEN}"
-figures.show_table(paper, findings.movement(verdict), "movement_table", caption, every)
-
-# %%
-caption = "Does the loss shrink when ticket and dense network are both trained for longer? Paired by seed."
-figures.show_table(paper, findings.closing(verdict), "closing_table", caption, every)
+even = f"The density at which the mean loss first exceeds {MARGIN:.3f} m on the way down, interpolated on log density; the interval holds the densities at which the 95 % t interval of the mean loss holds the margin."
+caption = f"Break-even density of the one-shot magnitude ticket at every budget. {even}"
+figures.show_table(paper, tables.movement(verdict), "movement_table", caption, every)
+caption = "Does the loss shrink when ticket and dense network are both trained for longer? Paired by seed; 95 % t interval."
+figures.show_table(paper, tables.closing(verdict), "closing_table", caption, every)
 
 # %% [markdown]
 # ## Error against remaining weights
 
 # %%
-caption = f"Test rms against the remaining prunable weights, {findings.budget(paper)}. {curves.TRANSFER}"
+caption = f"Test rms against the remaining prunable weights, {sentences.budget(paper)}. Dots are runs, lines their mean over seeds, bands one standard deviation where there are two or more; diamonds mark the break-even density, squares other networks that are not pruned."
 alt = "Error against weights kept, a line for each way of drawing the ticket; dense and the mean depth map as levels."
-figures.show(paper, curves.transfer(main, analysis=verdict.main), "transfer", caption, main, alt=alt)
+figures.show(paper, plots.transfer(main, verdict.main), "transfer", caption, main, alt=alt)
+
+caption = f"Every ticket against dense, {sentences.budget(paper)}. Mean ± sample standard deviation of the paired differences; 95 % intervals over seeds by Student's t and by the BCa bootstrap, and over test scenes, drawn whole. p non-inferior: loss below the margin of {MARGIN:.3f} m, Holm-corrected over the arms of a density except for the primary endpoint. Not corrected: p equivalent (within the margin), p sign flip (no difference). Last: whether the mean is within one standard deviation of dense (Chen et al. 2021)."
+figures.show_table(paper, tables.tickets(verdict.main), "verdict_table", caption, main)
 
 # %%
-caption = f"Every ticket against dense, {findings.budget(paper)}. {findings.TICKETS}"
-figures.show_table(paper, findings.tickets(verdict.main), "verdict_table", caption, main)
-
-# %%
-caption = f"Difference of every ticket from the dense network of its seed, {findings.budget(paper)}. {curves.DIFFERENCES}"
+caption = f"Difference of every ticket from the dense network of its seed, {sentences.budget(paper)}. Dots: single seeds; bars: 95 % t interval of the mean over seeds, where there are two or more; pale bars: 95 % interval over test scenes; dashed: the margin. The axis is linear around zero and logarithmic outside the grey band."
 alt = "A row a ticket: dots for seeds and bars for intervals, to the right of the dashed margin where it is worse."
-figures.show(paper, curves.differences(verdict.main), "differences", caption, main, alt=alt)
+figures.show(paper, plots.differences(verdict.main), "differences", caption, main, alt=alt)
 
 # %% [markdown]
 # ## Which way of drawing the ticket matters?
@@ -64,17 +57,13 @@ figures.show(paper, curves.differences(verdict.main), "differences", caption, ma
 # A control that fails the test where a ticket passes it is not thereby shown to be worse, so the two are compared directly.
 
 # %%
-caption = f"How much worse the controls are than {ARMS[plan.PRIMARY]} at 1.80 %. p: one-sided paired t test, Holm-corrected over both."
-figures.show_table(paper, findings.controls(verdict.main), "controls_table", caption, main)
-
-# %%
-caption = f"Break-even density of every arm, {findings.budget(paper)}. {findings.BREAK_EVEN}"
-figures.show_table(paper, findings.break_even(verdict.main), "break_even_table", caption, main)
-
-# %%
+caption = "How much worse the controls are than IMP at 1.80 %. p: one-sided paired t test, Holm-corrected over both."
+figures.show_table(paper, tables.controls(verdict.main), "controls_table", caption, main)
+caption = f"Break-even density of every arm, {sentences.budget(paper)}. {even}"
+figures.show_table(paper, tables.break_even(verdict.main), "break_even_table", caption, main)
 caption = "Test rms at 1.80 % against all training images that an arm costs; squares are dense networks. A marker a run."
 alt = "Error against training images on a logarithmic axis, a colour for each way of drawing the ticket."
-figures.show(paper, curves.cost(every), "cost_of_training", caption, every, alt=alt)
+figures.show(paper, plots.cost(every), "cost_of_training", caption, every, alt=alt)
 
 # %% [markdown]
 # ## The comparison
@@ -83,17 +72,10 @@ figures.show(paper, curves.cost(every), "cost_of_training", caption, every, alt=
 # compared digit by digit.
 
 # %%
-floor = paper.find(PUBLISHED_FLOOR)
-caption = (
-    f"Published results and ours, {findings.budget(paper)}: mean ± sample standard deviation over seeds."
-)
-table = tables.comparison(main, floor)
-figures.show_table(
-    paper, table, "comparison_table", caption, [*main, floor], files=["lthdepth/paper/published.csv"]
-)
-
-# %%
-caption = f"Every scored run, {findings.budget(paper)}: a dot a run."
+table, sources = tables.comparison(main, paper.published_floor), [*main, paper.published_floor]
+caption = f"Published results and ours, {sentences.budget(paper)}: mean ± sample standard deviation over n seeds; the best of ours in bold."
+figures.show_table(paper, table, "comparison_table", caption, [*sources, "lthdepth/paper/published.csv"])
+caption = f"Every scored run, {sentences.budget(paper)}: a dot a run."
 alt = "A row for each arm and density with one dot a run along the error axis."
 figures.show(paper, plots.strip(main), "runs", caption, main, alt=alt)
 
@@ -107,44 +89,25 @@ figures.show(paper, plots.strip(main), "runs", caption, main, alt=alt)
 # What we know of no other work is a single-task study with seeds, controls and a margin, at several training budgets.
 
 # %%
-caption = f"What pruning costs in other tasks and in depth. {curves.BESIDE}"
+caption = "What pruning costs in other tasks and in depth. Change relative to each task's dense network; dashed: published, read off the figures of Chen et al. (2021), means of three runs of accuracy, AP and mIoU. Left: tickets that follow from the pre-training; right: tickets found on the task itself, and single results of other studies (violet: depth, grey: classification; triangles IMP and LTH, squares LTH-T, cross random)."
 alt = "Two panels of change against weights kept: classification stays flat, segmentation and depth rise."
-sources = ["lthdepth/paper/chen2021.csv", "lthdepth/paper/others.csv"]
-figures.show(paper, curves.beside_published(main), "other_tasks", caption, main, alt=alt, files=sources)
-
-# %%
+sources = [*main, "lthdepth/paper/chen2021.csv", "lthdepth/paper/others.csv"]
+figures.show(paper, plots.beside_published(main), "other_tasks", caption, sources, alt=alt)
 caption = "Break-even and sparse results of others, each with its caveat."
-figures.show_table(paper, findings.others(), "others_table", caption, files=["lthdepth/paper/others.csv"])
+figures.show_table(paper, tables.others(), "others_table", caption, ["lthdepth/paper/others.csv"])
 
 # %% [markdown]
 # ## Depth maps
 
 # %%
 shown = plots.across(main)
+maps, summary = paper.predictions(shown), paper.summary()
 caption = "The same test frames from dense to sparse (first seed), one scale in metres."
 alt = "Photos, true depth and depth maps of ever sparser networks."
-figures.show(
-    paper,
-    plots.depth_maps(paper.summary(), paper.predictions(shown)),
-    "depth_across",
-    caption,
-    shown,
-    alt=alt,
-)
-
-# %%
-caption = "Error against true depth, over the eight test frames whose depth maps are kept, in bins of 1 m."
+figures.show(paper, plots.depth_maps(summary, maps), "depth_across", caption, shown, alt=alt)
+caption = "Error against true depth (first seed), over the eight test frames whose depth maps are kept, in bins of 1 m."
 alt = "Lines of rms error over true depth, one a network."
-figures.show(
-    paper,
-    plots.error_by_depth(paper.summary(), paper.predictions(shown)),
-    "error_by_depth",
-    caption,
-    shown,
-    alt=alt,
-)
-
-# %%
+figures.show(paper, plots.error_by_depth(summary, maps), "error_by_depth", caption, shown, alt=alt)
 viewer.show(paper, {paper.front: main})
 
 # %% [markdown] tags=["remove-cell"]
@@ -156,6 +119,8 @@ viewer.show(paper, {paper.front: main})
 # %% tags=["remove-cell"]
 from ipywidgets import FloatLogSlider, interact
 
+from lthdepth.inference import predict
+
 slider = FloatLogSlider(1.0, base=10, min=-2, max=0, step=0.1, description="density")
 interact(lambda density: predict.show(paper, density), density=slider)
 # %% [markdown]
@@ -165,11 +130,9 @@ interact(lambda density: predict.show(paper, density), density=slider)
 # training scenes.
 
 # %%
-figures.say(findings.averages(paper))
-
-# %%
-caption = f"Mean difference in test rms (m) from dense under every protocol, {findings.budget(paper)}."
-figures.show_table(paper, findings.protocols(verdict.main), "protocols_table", caption, main)
+figures.say(sentences.averages(paper))
+caption = f"Mean difference in test rms (m) from dense under every protocol, {sentences.budget(paper)}."
+figures.show_table(paper, tables.protocols(verdict.main), "protocols_table", caption, main)
 
 # %% [markdown]
 # ## How far can these statistics be trusted?
@@ -180,10 +143,8 @@ figures.show_table(paper, findings.protocols(verdict.main), "protocols_table", c
 
 # %%
 if paper.profile == "paper":
-    caption = f"Simulated studies: how often intervals hold the truth and tests pass, ± standard error. {findings.SIMULATED}"
-    figures.show_table(
-        paper, findings.simulated(), "simulation_table", caption, files=["benchmarks/statistics.csv"]
-    )
+    caption = "Simulated studies: how often intervals hold the truth and tests pass, ± standard error. Loss and spread as in the study: differences with a standard deviation of 0.010 m, a margin of 0.015 m."
+    figures.show_table(paper, tables.simulated(), "simulation_table", caption, ["benchmarks/statistics.csv"])
 
 # %% [markdown]
 # ## Limits
@@ -194,7 +155,7 @@ if paper.profile == "paper":
 # torchvision's own. The frames of the test scene bookstore_0001 probably show the same shop as two training scenes.
 
 # %%
-figures.say(findings.left(paper))
+figures.say(sentences.left(paper))
 
 # %% [markdown]
 # ## References

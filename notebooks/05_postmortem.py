@@ -11,15 +11,10 @@ data = None  # rooms, rooms:N, a half-resolution cache .h5, or nyu_depth_v2_labe
 weights = None  # none, IMAGENET1K_V1 ..., or a file with a ResNet state dict
 device = "auto"  # auto, cpu or cuda
 
-# %%
-from lthdepth.analysis import postmortem
-from lthdepth.config import PUBLISHED_FLOOR
-from lthdepth.paper import figures, tables
-from lthdepth.paper import postmortem as report
-from lthdepth.paper.study import Paper
+# %% tags=["remove-input"]
+from lthdepth.paper import figures, plots, sentences, study, tables
 
-figures.style()
-paper = Paper(profile, data, weights, device)
+paper = study.Paper(profile, data, weights, device)
 
 # %% [markdown]
 # ## The published rows against their own floor
@@ -28,18 +23,12 @@ paper = Paper(profile, data, weights, device)
 # therefore the mean depth map of frames 0–1199 on those 50 frames, not the floor of the official split.
 # The paper does not say whether its rms is pooled over pixels or averaged over images, so both are given.
 
-# %% tags=["index"]
-floor = paper.find(PUBLISHED_FLOOR)
+# %%
+floor = paper.published_floor
 caption = "The published rows and the mean depth map of frames 0–1199, all scored on the last 50 frames."
-figures.show_table(
-    paper,
-    report.against_floor(floor),
-    "published_floor_table",
-    caption,
-    [floor],
-    files=["lthdepth/paper/published.csv"],
-)
-figures.say(report.reading(floor) or "*The floor of the published rows is not run yet.*")
+table, sources = tables.against_floor(floor), [floor, "lthdepth/paper/published.csv"]
+figures.show_table(paper, table, "published_floor_table", caption, sources)
+figures.say(sentences.against_floor(floor))
 
 # %% [markdown]
 # Neither network is clearly better than a prediction that never looks at the picture, in any of the three. Comparing two
@@ -50,6 +39,8 @@ figures.say(report.reading(floor) or "*The floor of the published rows is not ru
 # **Split by index.** Frames 0–1199 train, 1200–1448 validate, instead of the official 795 and 654.
 
 # %%
+from lthdepth.analysis import postmortem
+
 figures.say(postmortem.index_split())
 
 # %% [markdown]
@@ -95,33 +86,24 @@ figures.say(postmortem.index_split())
 # The sound network is that of the paper: AdamW, 100 epochs on the official training frames, full augmentation.
 
 # %%
-found = postmortem.grid(paper)
+grid = postmortem.grid(paper)
+done, beside = postmortem.used(grid), floor if profile == "paper" else None
 if profile == "paper":
-    figures.say(tables.progress("postmortem", paper.records("postmortem")))
+    figures.say(sentences.progress("postmortem", paper.records("postmortem")))
 else:
     figures.say(
-        "Here, in small: the dense network of this build, and the published code at the same size, trained now; three "
-        "epochs of batches of 16, about the steps of ten epochs of 50 in a third of the time."
+        "Here, in small: the dense network of this build, and the published code at the same size, trained now; three epochs of batches of 16, about the steps of ten epochs of 50 in a third of the time."
     )
 
-# %% tags=["index"]
-beside = floor if profile == "paper" else None
-caption = (
-    "Errors relative to the mean depth map's on the same pixels (dotted: the floor; line: the sound network). A dot is a run, "
-    f"a bar leads from the sound network to the row's mean{', diamonds are the published rows' if beside else ''}."
-)
-figures.show(
-    paper,
-    report.figure(found, beside),
-    "postmortem",
-    caption,
-    [*postmortem.used(found), beside],
-    files=["lthdepth/paper/published.csv"],
-)
-
 # %%
-caption = "Each defect alone and all together: mean ± sd over seeds, pooled over the frames that the row's protocol scores."
-figures.show_table(paper, report.table(found), "postmortem_table", caption, postmortem.used(found))
+caption = "Errors relative to the mean depth map's on the same pixels (dotted: the floor; line: the sound network). A dot is a run, a bar leads from the sound network to the row's mean."
+caption += " Diamonds are the published rows." if beside else ""
+alt = "A row a defect and three metrics: dots between the sound network's line and the floor's."
+sources = [*done, beside, "lthdepth/paper/published.csv"]
+figures.show(paper, plots.postmortem(grid, beside), "postmortem", caption, sources, alt=alt)
+
+caption = "Each defect alone and all together: mean ± sample standard deviation over seeds, pooled over the frames that the row's protocol scores."
+figures.show_table(paper, tables.postmortem(grid), "postmortem_table", caption, done)
 
 # %% [markdown]
 # ## In small
@@ -132,13 +114,11 @@ figures.show_table(paper, report.table(found), "postmortem_table", caption, post
 # %%
 if profile == "paper":
     small = postmortem.grid(paper, "postmortem-small")
-    figures.say(tables.progress("postmortem-small", paper.records("postmortem-small")))
+    done = postmortem.used(small)
+    figures.say(sentences.progress("postmortem-small", paper.records("postmortem-small")))
     caption = (
         "Each defect alone, 60×80, 2 epochs, one seed, scored on the 85 frames of the validation scenes."
     )
-    figures.show_table(paper, report.table(small), "postmortem_small_table", caption, postmortem.used(small))
-
-# %%
-if profile == "paper":
+    figures.show_table(paper, tables.postmortem(small), "postmortem_small_table", caption, done)
     caption = "The same runs relative to the mean depth map's errors on the same pixels (dotted: the floor; line: the sound network)."
-    figures.show(paper, report.figure(small), "postmortem_small", caption, postmortem.used(small))
+    figures.show(paper, plots.postmortem(small), "postmortem_small", caption, done, alt=alt)

@@ -8,8 +8,6 @@ import re
 from html import escape
 from pathlib import Path
 
-import pandas as pd
-
 from .. import metrics
 from ..analysis import budget as plan
 from ..analysis import stats
@@ -17,36 +15,30 @@ from ..analysis.scores import of_budget
 from ..config import ARMS
 from ..runs.record import label
 from . import figures
+from .tables import density, density_interval, interval, outcome, p_value, signed
 
 HERE = Path(__file__).parent / "html"
-CAPTION = (
-    f"The verdict under other settings. The plan decides by {stats.MARGIN:.3f} m of rms over the full frame, "
-    "pooled, with all seeds; the others show what hangs on that. Loss: mean difference from dense, its 95 % "
-    "t interval over seeds, and p of non-inferiority, adjusted by Holm over the arms of a density except for "
-    "the primary endpoint."
-)
 SAID = {  # by outcome
     "none": "No IMP or one-shot ticket has a dense network of these seeds beside it.",
     "one seed": "One seed has no spread: no test can be made.",
     "–": "Gate not passed: nothing is concluded about pruning.",
     "not shown": "Not shown either way; the interval is the result.",
-    "worse by more than the margin": "The ticket is worse than the dense network by more than the margin.",
-    "passes": "The ticket loses less than the margin.",
+    "worse": "The ticket is worse than the dense network by more than the margin.",
+    "non-inferior": "The ticket loses less than the margin.",
     "controls worse": "The ticket carries what depth needs, and which weights are kept matters.",
     "controls open": "The ticket suffices; that it is better than every control is not shown.",
     "control passes": "{kept} of the weights suffice, but no ticket is needed: so does {controls}.",
 }
 
 
-def show(paper):
+def show(paper, caption):
     """Display the live verdict of the study in front; nothing without dense, floor and a ticket."""
-    done = [r for r in paper.shown if r]
-    keys, main = {r["key"] for r in done}, paper.verdict.main
-    records = done + [r for r in paper.lost(paper.front) if r["key"] not in keys]
+    done, main = [r for r in paper.shown if r], paper.verdict.main
+    records = done + [r for r in paper.lost(paper.front) if r["key"] not in {d["key"] for d in done}]
     quick = f"Quick run on {paper.frames.name}, not a result. " if paper.profile == "quick" else ""
     if main.gate and len(main.tickets):
-        found = data(paper.verdict, records, paper.store.arrays, paper.scenes(done))
-        figures.html("live", fragment(found, main), quick + CAPTION)
+        embedded = data(paper.verdict, records, paper.store.arrays, paper.scenes(done))
+        figures.html("live", fragment(embedded, main), quick + caption)
 
 
 def data(verdict, records, arrays, scenes):
@@ -76,19 +68,18 @@ def data(verdict, records, arrays, scenes):
     return fixed | {"main": verdict.main.epochs, "seeds": seeds, "protocols": protocols, "budgets": budgets}
 
 
-def fragment(found, analysis):
+def fragment(embedded, analysis):
     """`data` as HTML with styles and script; text and table are those of the main budget's `Analysis`."""
-    cells = [
-        f'<tr class="group"><th colspan="6">{escape(row[0])}</th></tr>'
-        if len(row) == 1
-        else f"<tr>{''.join(f'<td>{escape(text)}</td>' for text in row)}</tr>"
-        for row in rows(analysis)
-    ]
+    cells = ""
+    for row in rows(analysis):
+        texts = "".join(f"<td>{escape(text)}</td>" for text in row)
+        heading = f'<tr class="group"><th colspan="6">{escape(row[0])}</th></tr>'
+        cells += heading if len(row) == 1 else f"<tr>{texts}</tr>"
     sentence, details = map(escape, conclusion(analysis))
-    parts = {"CONCLUSION": sentence, "DETAILS": details, "ROWS": "".join(cells)}
+    parts = {"CONCLUSION": sentence, "DETAILS": details, "ROWS": cells}
     for kind in ("css", "js", "html"):
         parts[kind.upper()] = (HERE / f"live.{kind}").read_text(encoding="utf-8")
-    parts["DATA"] = json.dumps(found, separators=(",", ":")).replace("<", "\\u003c")
+    parts["DATA"] = json.dumps(embedded, separators=(",", ":")).replace("<", "\\u003c")
     return re.sub(r"\{([A-Z]+)\}", lambda match: parts[match[1]], parts["HTML"])
 
 
@@ -99,8 +90,9 @@ def rows(analysis, margin=stats.MARGIN):
         result.append([ARMS[arm] + (_break_even(even[arm]) if arm in even else "")])
         for t in levels.itertuples():
             said = _outcome(t, analysis, margin)
-            p = "–" if said in ("–", "one seed") else _p(t.holm).removeprefix("= ")
-            result.append([_percent(t.density), str(t.n), _signed(t.difference), _range(t), p, said])
+            p = p_value(t.holm) if analysis.passed else "–"
+            loss = signed(t.difference)
+            result.append([_percent(t.density), str(t.n), loss, interval(t.low, t.high), p, said])
     return result
 
 
@@ -111,17 +103,18 @@ def conclusion(analysis, margin=stats.MARGIN):
     if t is None:
         return SAID["none"], ""
     said, name = _outcome(t, analysis, margin), label(t._asdict())
-    details = f"{name[0].upper()}{name[1:]}: {_signed(t.difference)} m from dense, "
-    details += "one pair" if t.n < 2 else f"{t.n} pairs, 95 % interval {_range(t)} m"
+    details = f"{name[0].upper()}{name[1:]}: {signed(t.difference)} m from dense, "
+    details += "one pair" if t.n < 2 else f"{t.n} pairs, 95 % interval {interval(t.low, t.high)} m"
     if said not in ("–", "one seed"):
-        details += f"; p {_p(t.holm)} against a margin of {margin:.3f} m"
-    if said == "passes" and _primary(t._asdict()):
+        p = p_value(t.holm)
+        details += f"; p {p if '<' in p else f'= {p}'} against a margin of {margin:.3f} m"
+    passing = []
+    if said == "non-inferior" and _primary(t._asdict()):
         beside = [row for arm in plan.CONTROLS if (row := analysis.row(arm, t.density))]
         passing = [ARMS[c.arm] for c in beside if c.holm < stats.ALPHA]
         worse = (analysis.controls.holm < stats.ALPHA).sum() == len(plan.CONTROLS)
         said = "control passes" if passing else "controls worse" if worse else "controls open"
-        return SAID[said].format(kept=_percent(t.density), controls=" and ".join(passing)), f"{details}."
-    return SAID[said], f"{details}."
+    return SAID[said].format(kept=_percent(t.density), controls=" and ".join(passing)), f"{details}."
 
 
 def _tables(records, arrays, scenes):
@@ -146,32 +139,14 @@ def _primary(ticket):
 
 
 def _outcome(t, analysis, margin):
-    if t.n < 2 or not analysis.passed:
-        return "one seed" if t.n < 2 else "–"
-    if t.holm < stats.ALPHA:
-        return "passes"
-    return "worse by more than the margin" if t.low > margin else "not shown"
+    return outcome(t, margin) if analysis.passed or t.n < 2 else "–"
 
 
 def _break_even(row):
-    value, low, high = (
-        _percent(d) if d else f"below {_percent(row.smallest)}" for d in (row.density, row.low, row.high)
-    )
-    text = f": breaks even {'at ' if row.density else ''}{value}"
-    return text if row.seeds < 2 else f"{text}, 95 % interval {low if low == high else f'{low} to {high}'}"
+    value, bounds = density(row, row.density), density_interval(row)
+    text = f": breaks even {'at ' if value[0].isdigit() else ''}{value}"
+    return text if bounds == "–" else f"{text}, 95 % interval {bounds}"
 
 
 def _percent(density):
     return f"{100 * density:.2f} %"
-
-
-def _signed(value):
-    return f"{round(value, 3) + 0.0:+.3f}"  # no -0.000
-
-
-def _range(t):
-    return "–" if pd.isna(t.low) else f"{_signed(t.low)} to {_signed(t.high)}"
-
-
-def _p(p):
-    return "< 0.001" if p < 0.001 else f"= {p:.3f}"

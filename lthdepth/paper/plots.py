@@ -1,40 +1,50 @@
-"""The pictures of the paper. Every function takes records or arrays and returns a matplotlib figure, or None
-for nothing.
+"""The pictures of the paper.
+
+Every function takes records, arrays or an analysis and returns a matplotlib figure, or None for nothing.
 """
 
 import math
+from pathlib import Path
 
 import matplotlib.pyplot as plt
 import numpy as np
+import pandas as pd
 
-from ..analysis.scores import scores as tidy
-from ..config import ARMS
-from ..runs.record import label
+from ..analysis import stats
+from ..analysis.postmortem import measured, order, relative
+from ..analysis.scores import images, scores
+from ..analysis.verdict import CURVE
+from ..config import ARMS, WHOLE
+from ..runs.record import Record, label
+from ..runs.studies import SOUND
 
-COLOURS = {
-    "floor": "0.45",
-    "dense": "black",
-    "omp": "#0072B2",
-    "lrr": "#66A61E",
-    "gradual": "#E6AB02",
-    "fisher": "#7570B3",
-    "lamp": "#A6761D",
-    "distilled": "#1F78B4",
-    "random": "#D55E00",
-    "imp": "#009E73",
-    "shuffled": "#CC79A7",
-    "uniform": "#56B4E9",
-    "erk": "#8C6BB1",
-    "reinit": "#E69F00",
-    "permuted": "#7F5B2E",
-    "file": "#B2182B",
-    "logits": "#17BECF",
-    "finetuned": "#B15928",
-    "frozen": "#666699",
-    "resnet18": "#F781BF",
-    "resnet34": "#984EA3",
-}
+COLOURS = dict(
+    pair.split("=")
+    for pair in (
+        "floor=0.45 dense=black omp=#0072B2 lrr=#66A61E gradual=#E6AB02 fisher=#7570B3 lamp=#A6761D "
+        "distilled=#1F78B4 random=#D55E00 imp=#009E73 shuffled=#CC79A7 uniform=#56B4E9 erk=#8C6BB1 "
+        "reinit=#E69F00 permuted=#7F5B2E file=#B2182B logits=#17BECF finetuned=#B15928 frozen=#666699 "
+        "resnet18=#F781BF resnet34=#984EA3"
+    ).split()
+)
+BUDGETS = {2: "#9ECAE1", 6: "#3182BD", 18: "#08306B", 24: "#756BB1", 100: "#54278F"}  # the longer, the darker
+SPLITS = {"train": "black", "validation": "#009E73", "test": "#0072B2"}
 DEPTH = "viridis"
+OTHERS = {  # line styles of the published tasks: classification grey
+    "CIFAR-10": {"color": "0.35", "ls": ":"},
+    "CIFAR-100": {"color": "0.35", "ls": "--"},
+    "SVHN": {"color": "0.6", "ls": "-."},
+    "Fashion-MNIST": {"color": "0.6", "ls": (0, (4, 1, 1, 1, 1, 1))},
+    "VOC 2007 detection": {"color": "#8C510A", "ls": "--"},
+    "VOC 2012 segmentation": {"color": "#C51B7D", "ls": "--"},
+}
+# Of the post-mortem: metrics relative to the mean depth map's on the same pixels, and rows.
+PANELS = {"rms": "rms", "rel": "rel", "delta1": "1 − δ1"}
+PUBLISHED = ("published, dense", "published, sparse")
+NOT_RUN = "not run yet"
+
+
+# The data.
 
 
 def frames(summary, columns=4):
@@ -59,7 +69,7 @@ def histograms(description):
     into such a bin.
     """
     figure, ax = plt.subplots(figsize=(5.6, 3.1))
-    for split, colour in zip(("train", "validation", "test"), ("black", "#009E73", "#0072B2"), strict=True):
+    for split, colour in SPLITS.items():
         counts = np.array(description["splits"][split]["histogram"], float).reshape(50, 2).sum(1)
         ax.stairs(counts / max(counts.sum(), 1), np.linspace(0, 10, 51), label=split, color=colour, lw=1.4)
     ax.set(xlabel="depth (m)", ylabel="share of pixels", xlim=(0, 10))
@@ -70,15 +80,9 @@ def histograms(description):
 def scene_counts(description):
     """How many scenes have how many frames, by split."""
     figure, ax = plt.subplots(figsize=(5.6, 3.1))
-    counts = {split: part["scene_sizes"] for split, part in description["splits"].items()}
-    names = [split for split, sizes in counts.items() if sizes]
-    bins = np.arange(0.5, max(max(counts[s]) for s in names) + 1.5)
-    ax.hist(
-        [counts[s] for s in names],
-        bins,
-        label=[f"{s}: {len(counts[s])} scenes" for s in names],
-        color=["black", "#009E73", "#0072B2"][: len(names)],
-    )
+    counts = {s: part["scene_sizes"] for s, part in description["splits"].items() if part["scene_sizes"]}
+    names, bins = [f"{s}: {len(n)} scenes" for s, n in counts.items()], max(map(max, counts.values())) + 1.5
+    ax.hist(list(counts.values()), np.arange(0.5, bins), label=names, color=[SPLITS[s] for s in counts])
     ax.set(xlabel="frames in a scene", ylabel="scenes")
     ax.legend(frameon=False)
     return figure
@@ -93,36 +97,25 @@ def mean_map(summary):
     return figure
 
 
+# Training and tickets.
+
+
 def learning_curves(records):
     """Training loss and, where validation scenes were held out, their pooled rms, epoch by epoch."""
     records = [r for r in records if r and r.get("curves")]
     if not records:
         return None
-    validated = any(r["curves"]["validation_rms"] for r in records)
-    figure, axes = plt.subplots(1, 1 + validated, figsize=(4.8 * (1 + validated), 3.2), squeeze=False)
-    styles = dict(
-        zip(sorted({r["density"] for r in records}, reverse=True), ("-", "--", ":", "-.") * 9, strict=False)
-    )
-    for name, ax in zip(("train_loss", "validation_rms"), axes[0], strict=False):
-        done = set()
+    panels = {"train_loss": "training loss (m)", "validation_rms": "validation rms (m)"}
+    panels = {name: text for name, text in panels.items() if any(r["curves"][name] for r in records)}
+    figure, axes = plt.subplots(1, len(panels), figsize=(4.8 * len(panels), 3.2), squeeze=False)
+    densities = sorted({r["density"] for r in records}, reverse=True)
+    styles = dict(zip(densities, ("-", "--", ":", "-.") * 9, strict=False))
+    for (name, text), ax in zip(panels.items(), axes[0], strict=True):
         for r in records:
-            values = r["curves"][name]
-            text = label(r) if label(r) not in done else None
-            done.add(label(r))
-            marker = "o" if len(values) < 12 else None
-            ax.plot(
-                range(1, len(values) + 1),
-                values,
-                styles[r["density"]],
-                marker=marker,
-                ms=3,
-                label=text,
-                color=COLOURS[r["arm"]],
-            )
-        ax.set(
-            xlabel="epoch",
-            ylabel={"train_loss": "training loss (m)", "validation_rms": "validation rms (m)"}[name],
-        )
+            y, first = r["curves"][name], label(r) not in ax.get_legend_handles_labels()[1]
+            how = {"marker": "o" if len(y) < 12 else None, "ms": 3, "color": COLOURS[r["arm"]]}
+            ax.plot(range(1, len(y) + 1), y, styles[r["density"]], label=label(r) if first else None, **how)
+        ax.set(xlabel="epoch", ylabel=text)
         ax.xaxis.get_major_locator().set_params(integer=True)
     handles, labels = axes[0, 0].get_legend_handles_labels()
     columns = math.ceil(len(labels) / 14)  # beside the curves, which fill the frame
@@ -141,26 +134,17 @@ def layers(records):
         return None
     figure, ax = plt.subplots(figsize=(9, 3.8))
     for arm, r in chosen.items():
-        kept = [100 * max(k, 0.1) / n for _, k, n in r["ticket"]["layers"]]
-        ax.plot(
-            kept, "--" if arm == "shuffled" else "-", color=COLOURS[arm], label=label(r), lw=1.4, marker="."
-        )
+        kept, style = [100 * max(k, 0.1) / n for _, k, n in r["ticket"]["layers"]], {"lw": 1.4, "marker": "."}
+        ax.plot(kept, "--" if arm == "shuffled" else "-", color=COLOURS[arm], label=label(r), **style)
     names = [n.removesuffix(".weight") for n, _, _ in r["ticket"]["layers"]]
     ax.set_xticks(range(len(names)), names, rotation=90, fontsize=6 if len(names) > 30 else 8)
     ax.set(yscale="log", ylabel="weights kept (%)")
-    ax.legend(
-        frameon=False, fontsize=8, ncols=4, loc="lower left", bbox_to_anchor=(0, 1)
-    )  # above, clear of the lines
+    above = {"loc": "lower left", "bbox_to_anchor": (0, 1)}  # clear of the lines
+    ax.legend(frameon=False, fontsize=8, ncols=4, **above)
     return figure
 
 
-def smallest(records):
-    """The records of every arm at its smallest density, in their order."""
-    low = {}
-    for r in records:
-        if r:
-            low[r["arm"]] = min(r["density"], low.get(r["arm"], 1.0))
-    return [r for r in records if r and r["density"] == low[r["arm"]]]
+# Depth maps, and which networks they are of.
 
 
 def best_and_smallest(records):
@@ -175,14 +159,14 @@ def best_and_smallest(records):
 
 def across(records):
     """Dense, then the arm with the most densities from dense to sparse; nothing where no arm has two."""
-    levels = {r["arm"]: set() for r in records if r}
+    levels = {}
     for r in records:
-        if r and r["density"] < 1:
-            levels[r["arm"]].add(r["density"])
+        if r["density"] < 1:
+            levels.setdefault(r["arm"], set()).add(r["density"])
     most = max(levels, key=lambda arm: len(levels[arm]), default=None)  # of equals the first
     if most is None or len(levels[most]) < 2:
         return []
-    return sorted((r for r in records if r and r["arm"] in ("dense", most)), key=lambda r: -r["density"])
+    return sorted((r for r in records if r["arm"] in ("dense", most)), key=lambda r: -r["density"])
 
 
 def depth_maps(summary, predictions, rows=4):
@@ -195,32 +179,24 @@ def depth_maps(summary, predictions, rows=4):
     """
     if not predictions.keys() - {ARMS["floor"]}:
         return None
-    rows = min(rows, len(summary.index))
+    rows, columns = min(rows, len(summary.index)), 2 + len(predictions)
     figure, axes = plt.subplots(
-        rows,
-        2 + len(predictions),
-        figsize=(1.3 * (2 + len(predictions)) + 0.8, 0.94 * rows + 0.45),
-        squeeze=False,
+        rows, columns, figsize=(1.3 * columns + 0.8, 0.94 * rows + 0.45), squeeze=False
     )
     top = float(np.percentile(summary.depth[:rows], 99.5))
+    scale = {"cmap": DEPTH, "vmin": 0, "vmax": top}
+    extent = (0, 1, 0, summary.depth.shape[1] / summary.depth.shape[2])
     for i in range(rows):
         axes[i, 0].imshow(summary.rgb[i])
-        image = axes[i, 1].imshow(summary.depth[i], cmap=DEPTH, vmin=0, vmax=top)
+        image = axes[i, 1].imshow(summary.depth[i], **scale)
         for ax, maps in zip(axes[i, 2:], predictions.values(), strict=True):
-            ax.imshow(
-                maps[min(i, len(maps) - 1)].astype(np.float32),
-                cmap=DEPTH,
-                vmin=0,
-                vmax=top,
-                extent=(0, 1, 0, summary.depth.shape[1] / summary.depth.shape[2]),
-            )
+            ax.imshow(maps[min(i, len(maps) - 1)].astype(np.float32), extent=extent, **scale)
     for ax, title in zip(axes[0], ["photo", "truth", *predictions], strict=True):
         ax.set_title(title.replace(" magnitude ", "\nmagnitude "), fontsize=8)
     for ax in axes.flat:
         ax.set_axis_off()
-    figure.colorbar(
-        image, ax=axes, label="depth (m)", shrink=0.6, extend="max"
-    )  # a prediction may exceed the truth
+    # A prediction may exceed the truth.
+    figure.colorbar(image, ax=axes, label="depth (m)", shrink=0.6, extend="max")
     return figure
 
 
@@ -229,21 +205,16 @@ def error_by_depth(summary, predictions):
     kept.
 
     Args:
-        summary: `summary.Summary`; predictions: `{label: (8, h, w) metres}`, drawn in their order, darkest
-            first.
+        summary: `summary.Summary`.
+        predictions: `{label: (8, h, w) metres}`, drawn in their order, darkest first.
     """
     if ARMS["dense"] not in predictions:
         return None
     figure, ax = plt.subplots(figsize=(5.8, 3.4))
-    edges = np.arange(0.5, 10.1, 1.0)
-    for (name, maps), colour in zip(
-        predictions.items(), plt.cm.viridis(np.linspace(0, 0.9, len(predictions)))
-    ):
-        n, height, width = maps.shape
-        rows, columns = (
-            np.linspace(0, k - 1, m).round().astype(int)
-            for k, m in zip(summary.depth.shape[1:], (height, width), strict=True)
-        )
+    edges, colours = np.arange(0.5, 10.1, 1.0), plt.cm.viridis(np.linspace(0, 0.9, len(predictions)))
+    for (name, maps), colour in zip(predictions.items(), colours, strict=True):
+        sizes = zip(summary.depth.shape[1:], maps.shape[1:], strict=True)
+        rows, columns = (np.linspace(0, k - 1, m).round().astype(int) for k, m in sizes)
         truth = summary.depth[:, rows][:, :, columns]
         error = np.broadcast_to(maps.astype(np.float32), truth.shape) - truth
         bins = np.digitize(truth, edges)
@@ -255,27 +226,285 @@ def error_by_depth(summary, predictions):
     return figure
 
 
-def strip(records, metric="rms"):
+# Results.
+
+
+def budgets(verdict):
+    """The headline: what a ticket loses at every budget, and the break-even density against the budget.
+
+    Args:
+        verdict: `verdict.Verdict`. Left, the loss of `verdict.CURVE` against the weights kept, a line a
+            budget; right, where at least two are known, the break-even density of each with its interval
+            and every seed.
+    """
+    rows = verdict.movement
+    if rows.empty:
+        return None
+    panels = 1 + (len(rows) > 1)
+    figure, axes = plt.subplots(1, panels, figsize=(1.8 + 3.6 * panels, 3.6), squeeze=False)
+    ax, levels, lowest = axes[0, 0], {1.0}, -0.008
+    for r in rows.itertuples():
+        table = verdict.budgets[r.epochs].tickets
+        table = table[table.arm == CURVE].sort_values("density", ascending=False)
+        levels, lowest = levels | set(table.density), min(lowest, *(1.2 * min(d) for d in table.seeds))
+        colour = BUDGETS.get(r.epochs, "black")
+        x, y = np.log(np.r_[1, table.density]), np.r_[0, table.difference]
+        fine = np.linspace(x[-1], 0, 200)  # straight in log density and metres, as break-even is read
+        line = np.interp(fine, x[::-1], y[::-1])
+        ax.plot(100 * np.exp(fine), line, "-", color=colour, lw=1.8, label=f"{r.epochs} epochs")
+        for density, d in zip(table.density, table.seeds, strict=True):
+            ax.plot([100 * density] * len(d), d, "o", ms=4, color=colour)
+        if r.density:
+            ax.plot(100 * r.density, stats.MARGIN, "D", ms=8, mfc="white", mew=1.6, color=colour, zorder=5)
+    ax.axhline(stats.MARGIN, color="crimson", lw=1.2, ls="--")
+    ax.axhline(0, color="black", lw=0.8)
+    ax.set_yscale("asinh", linear_width=stats.MARGIN)
+    ax.set_ylim(bottom=lowest)
+    _ticks(ax.yaxis, (-0.1, -0.03, 0, 0.015, 0.03, 0.1, 0.3, 1), ax.get_ylim())
+    _weights_axis(ax, list(levels))
+    ax.set(ylabel="rms above dense (m)")
+    ax.legend(frameon=False, loc="upper left", title="trained for")
+    if len(rows) > 1:
+        _against_budget(axes[0, 1], rows)
+    return figure
+
+
+def _against_budget(ax, rows):
+    """Break-even density against the budget: seeds as dots that lines join, the mean as a diamond with its
+    interval.
+    """
+    for seed in sorted(set().union(*rows.by_seed)):
+        same = [r for r in rows.itertuples() if seed in r.by_seed]
+        y = [100 * (r.by_seed[seed] or r.smallest) for r in same]
+        ax.plot([r.epochs for r in same], y, "o-", color="0.6", ms=4, lw=0.8)
+    for r in rows.itertuples():
+        colour, value = BUDGETS.get(r.epochs, "black"), 100 * (r.density or r.smallest)
+        if r.seeds > 1:
+            ax.plot([r.epochs] * 2, [100 * (r.low or r.smallest), 100 * r.high], color=colour, lw=2)
+        ax.plot(r.epochs, value, "D" if r.density else "v", ms=9, mfc="white", mew=1.8, color=colour)
+        ax.annotate(f"{value:.2g} %", (r.epochs, value), (9, 4), textcoords="offset points", fontsize=9)
+    ax.set(xscale="log", yscale="log")
+    ax.set_xticks(rows.epochs, [str(e) for e in rows.epochs])
+    _ticks(ax.yaxis, (2, 5, 10, 20, 50, 100), (50 * rows.smallest.min(), 100))
+    ax.minorticks_off()
+    ax.set(xlabel="training budget (epochs)", ylabel="break-even density (%)")
+    ax.margins(x=0.25, y=0.15)
+
+
+def transfer(records, analysis=None):
+    """Test rms against the remaining weights: a line an arm (mean over seeds, band of one sd, a dot a run).
+
+    Args:
+        records: of one budget.
+        analysis: `budget.Analysis` of the same records: marks every arm's break-even density by a diamond.
+    """
+    table = scores(records)
+    if table.empty or not set(table.arm) - {"floor", "dense"}:
+        return None
+    dense = table[table.arm == "dense"].rms.mean()
+    figure, ax = plt.subplots(figsize=(7.6, 3.8))
+    for arm, rows in table.groupby("arm", sort=False):
+        by, colour = rows.groupby("density").rms, COLOURS[arm]
+        mean, sd = by.mean(), by.std().fillna(0)
+        if arm in WHOLE:  # the floor and dense, by which the others are measured, are levels
+            name = f"{ARMS[arm]}: {mean[1]:.3f}"
+            if arm not in ("floor", "dense"):
+                open_square = {"ms": 5, "mfc": "none", "mew": 1.4}
+                ax.plot(100 * rows.density, rows.rms, "s", color=colour, label=name, **open_square)
+                continue
+            ax.axhline(mean[1], color=colour, lw=1.4, ls=":" if arm == "floor" else "-", label=name)
+            ax.axhspan(mean[1] - sd[1], mean[1] + sd[1], color=colour, alpha=0.15, lw=0)
+        else:  # it starts at dense
+            ax.plot(100 * np.r_[mean.index, 1], np.r_[mean, dense], color=colour, label=ARMS[arm])
+            ax.fill_between(100 * mean.index, mean - sd, mean + sd, color=colour, alpha=0.2, lw=0)
+            ax.plot(100 * rows.density, rows.rms, "o", ms=3.5, color=colour)
+    if analysis is not None and len(analysis.break_even):
+        crossings, name = analysis.break_even.query("density > 0"), "mean loss reaches the margin"
+        for k, r in enumerate(crossings.itertuples()):
+            mark = {"ms": 8, "mfc": "none", "mew": 1.6, "color": COLOURS[r.arm], "zorder": 5}
+            ax.plot(100 * r.density, dense + stats.MARGIN, "D", label=None if k else name, **mark)
+    _weights_axis(ax, table.density)
+    ax.set(ylabel="test rms (m), pooled")
+    figure.legend(loc="outside right upper", frameon=False, fontsize=9)  # inside, lines would run behind it
+    return figure
+
+
+def differences(analysis):
+    """Every ticket's difference from dense with its intervals and the margin (`budget.Analysis`)."""
+    rows = analysis.tickets
+    if rows.empty:
+        return None
+    figure, ax = plt.subplots(figsize=(6.2, 1.1 + 0.3 * len(rows)))
+    for y, r in enumerate(rows.itertuples()):
+        colour = COLOURS[r.arm]
+        ax.plot([r.scene_low, r.scene_high], [y, y], color=colour, lw=7, alpha=0.25, solid_capstyle="butt")
+        ax.plot([r.low, r.high], [y, y], color=colour, lw=2)
+        ax.plot(r.seeds, [y] * len(r.seeds), "o", ms=3, color=colour, alpha=0.7)
+        ax.plot(r.difference, y, "|", ms=11, mew=2, color=colour)
+    ax.axvline(0, color="black", lw=0.8)
+    ax.axvline(stats.MARGIN, color="crimson", lw=1.2, ls="--")
+    ax.axvspan(-2 * stats.MARGIN, 2 * stats.MARGIN, color="0.94", zorder=0, lw=0)
+    ax.set_xscale("symlog", linthresh=2 * stats.MARGIN, linscale=1.5)
+    _ticks(ax.xaxis, (-0.3, -0.1, -0.03, -0.015, 0, 0.015, 0.03, 0.1, 0.3, 1, 3), ax.get_xlim())
+    ax.minorticks_off()
+    ax.set_yticks(range(len(rows)), [label(r._asdict()) for r in rows.itertuples()], fontsize=8)
+    ax.invert_yaxis()
+    ax.set(xlabel="test rms minus that of dense (m); right is worse")
+    return figure
+
+
+def cost(records, frames=795):
+    """Test rms against all training images that a run costs, earlier rounds included: a marker an arm, at
+    1.80 %.
+    """
+    rows = [r for r in records if r and r.get("test") and (r["density"] == 1 or r["density"] < 0.02)]
+    if len({r["arm"] for r in rows}) < 3:
+        return None
+    figure, ax = plt.subplots(figsize=(6.6, 3.6))
+    for r in rows:
+        arm, rms = r["arm"], r["test"]["full"]["pooled"]["rms"]
+        if arm == "floor":
+            ax.axhline(rms, color=COLOURS[arm], ls=":", label=ARMS[arm])
+            continue
+        name = None if ARMS[arm] in ax.get_legend_handles_labels()[1] else ARMS[arm]
+        x, marker = images(Record(r).config, frames) / 1000, "s" if r["density"] == 1 else "o"
+        ax.plot(x, rms, marker, color=COLOURS[arm], ms=6, label=name, alpha=0.85)
+    ax.set_xscale("log")
+    _ticks(ax.xaxis, (1, 2, 5, 10, 20, 50, 100), ax.get_xlim())
+    ax.minorticks_off()
+    ax.set(xlabel="training images, earlier rounds included (thousands)", ylabel="test rms (m), pooled")
+    figure.legend(loc="outside right upper", frameon=False, fontsize=9)
+    return figure
+
+
+def strip(records):
     """Every scored run as a dot, by arm and density: what there is before any average is taken."""
-    table = tidy(records)
+    table = scores(records)
     if table.empty or set(table.arm) == {"floor"}:
         return None
-    table["run"] = [label({"arm": a, "density": d}) for a, d in zip(table.arm, table.density, strict=True)]
-    figure, ax = plt.subplots(figsize=(5.8, 0.6 + 0.36 * table.run.nunique()))
-    import seaborn as sns  # slow to import, and only this figure needs it
-
-    sns.stripplot(
-        table,
-        x=metric,
-        y="run",
-        hue="arm",
-        palette=COLOURS,
-        ax=ax,
-        legend=False,
-        size=7,
-        jitter=False,
-        alpha=0.7,
-    )
-    ax.set(xlabel={"rms": "test rms (m), pooled"}.get(metric, metric), ylabel="")
+    names = [label(r) for r in table.to_dict("records")]
+    places = {name: y for y, name in enumerate(dict.fromkeys(names))}
+    figure, ax = plt.subplots(figsize=(5.8, 0.6 + 0.36 * len(places)))
+    for arm, rms, name in zip(table.arm, table.rms, names, strict=True):
+        ax.plot(rms, places[name], "o", color=COLOURS[arm], ms=7, mew=0, alpha=0.7)
+    ax.set_yticks(range(len(places)), places)
+    ax.set(xlabel="test rms (m), pooled", ylim=(len(places) - 0.5, -0.5))
     ax.grid(axis="x", alpha=0.4)
     return figure
+
+
+def published():
+    """The transfer curves of Chen et al. (2021), read off their figures (how exactly: head of the file)."""
+    return pd.read_csv(Path(__file__).with_name("chen2021.csv"), comment="#")
+
+
+def others():
+    """What other studies of pruning found, a row each with its caveat and source (`others.csv`)."""
+    return pd.read_csv(Path(__file__).with_name("others.csv"))
+
+
+def beside_published(records):
+    """What pruning costs here and in other tasks, as change relative to each task's dense network, positive
+    is worse.
+
+    Left: tickets that come from the pre-training, right: tickets found on the task itself. Of our rms a rise
+    is worse, of the published metrics (accuracy, AP, mIoU) a fall. None without a ticket of ours.
+    """
+    table = scores(records)
+    if table.empty or not set(table.arm) & {"omp", "logits", "imp"}:
+        return None
+    figure, axes = plt.subplots(1, 2, figsize=(9.6, 4), sharex=True, sharey=True)
+    dense = table[table.arm == "dense"].rms.mean()
+    left = ("m_Img", ("omp", "logits"), "ticket from the pre-training")
+    right = ("m_task", ("imp",), "ticket found on the task")
+    for ax, (source, arms, title) in zip(axes, (left, right), strict=True):
+        for task, rows in published().query("source == @source").groupby("task", sort=False):
+            worse = 100 * (1 - rows.value / rows.value.iloc[0])
+            ax.plot(rows.remaining_percent, worse, **OTHERS[task], lw=1.3, label=task)
+        for arm in arms:
+            mean = table[table.arm == arm].groupby("density").rms.mean()
+            if len(mean):
+                change = 100 * (np.r_[mean, dense] / dense - 1)  # like the others it starts at dense
+                style = {"color": COLOURS[arm], "lw": 2.2, "ms": 4, "label": f"depth, {ARMS[arm]}"}
+                ax.plot(100 * np.r_[mean.index, 1], change, "o-" if len(mean) > 1 else "o:", **style)
+        for r in others().query("plotted == 'yes'").itertuples() if source == "m_task" else ():
+            worse = 100 * (1 - r.sparse / r.dense) * (1 if r.better == "higher" else -1)
+            mark = {"IMP": "^", "LTH": "v", "LTH-T": "s", "random": "x"}[r.how]
+            colour = "0.55" if "classification" in r.task else "#C51B7D"
+            ax.plot(r.kept, worse, mark, ms=6, mew=1.4, color=colour, mfc="none")
+        ax.axhline(0, color="black", lw=0.8)
+        ax.set_title(title, fontsize=10)
+        ax.legend(frameon=False, fontsize=8)
+        _weights_axis(ax, published().remaining_percent[[0, 3, 6, 9, 12, 15, 18]] / 100)
+    axes[0].set(ylabel="worse than dense (% of its score)")
+    return figure
+
+
+def _weights_axis(ax, densities):
+    """The logarithmic axis of remaining weights, dense on the left, with a tick at each of `densities`."""
+    ax.set_xscale("log")
+    ticks = 100 * np.sort(np.unique(densities))
+    names = [f"{t:#.3g}".rstrip(".") for t in ticks]
+    ax.set_xticks(ticks, names, fontsize=8, rotation=45 if len(ticks) > 8 else 0)
+    ax.minorticks_off()
+    if not ax.xaxis_inverted():
+        ax.invert_xaxis()
+    ax.set(xlabel="remaining prunable encoder weights (%)")
+
+
+def _ticks(axis, values, limits):
+    """Ticks at those of `values` that lie within the limits, in plain decimals."""
+    kept = [v for v in values if limits[0] <= v <= limits[1]]
+    axis.set_ticks(kept, [f"{v:g}" for v in kept])
+
+
+# The post-mortem.
+
+
+def published_scores():
+    """The scores of the paper under test as it published them: `{name: {metric: value}}`."""
+    table = pd.read_csv(Path(__file__).with_name("published.csv"))
+    rows = table[table.model.str.contains("paper under test")].to_dict("records")
+    return dict(zip(PUBLISHED, rows, strict=True))
+
+
+def postmortem(rows, published_floor=None):
+    """Errors relative to the floor: a dot a run, a bar from the sound network's mean to the row's.
+
+    Args:
+        rows: of `analysis.postmortem.grid`.
+        published_floor: record of `config.PUBLISHED_FLOOR`, to add the published rows; None leaves them out.
+
+    Returns:
+        A figure, or None where no run but the sound one is finished.
+    """
+    runs = measured(rows)
+    if runs.empty or set(runs.row) <= {SOUND}:
+        return None
+    points = {row: runs[runs.row == row] for row in order(rows)}
+    for name, values in published_scores().items() if published_floor else ():
+        multiples = relative(values, published_floor["test"]["full"]["pooled"])
+        points[name] = pd.DataFrame([{f"{k}/floor": v for k, v in multiples.items()}])
+    figure, axes = plt.subplots(1, len(PANELS), figsize=(9.6, 0.9 + 0.3 * len(points)), sharey=True)
+    for ax, (metric, name) in zip(axes, PANELS.items(), strict=True):
+        _relative_to_floor(ax, {row: part.get(f"{metric}/floor") for row, part in points.items()})
+        ax.set(xlabel=f"{name}, relative to the floor's")
+    axes[0].set_yticks(range(len(points)), points, fontsize=9)
+    axes[0].set_ylim(len(points) - 0.5, -0.5)
+    return figure
+
+
+def _relative_to_floor(ax, values):
+    """Draw one metric: `{row: multiples of the floor's, or nothing}`."""
+    start = values[SOUND].mean()
+    ax.axvline(1, color=COLOURS["floor"], ls=":", lw=1.4)
+    ax.axvline(start, color=COLOURS["dense"], lw=1)
+    for y, (row, multiples) in enumerate(values.items()):
+        if multiples.empty:
+            place = {"transform": ax.get_yaxis_transform(), "ha": "center", "va": "center"}
+            ax.text(0.4, y, NOT_RUN, fontsize=7, color="0.5", **place)
+            continue
+        marker, colour = ("D", "#D55E00") if row in PUBLISHED else ("o", "#0072B2")
+        ends = [start, multiples.mean()]
+        ax.plot(ends, [y, y], color=colour, lw=5, alpha=0.25, solid_capstyle="butt")
+        ax.plot(multiples, np.full(len(multiples), y), marker, color=colour, ms=4.5)

@@ -1,4 +1,4 @@
-"""The paper's tables of scores, and how a table of texts looks as HTML, Markdown, LaTeX and CSV.
+"""The paper's tables: DataFrames of texts, and how one looks as HTML, Markdown, LaTeX and CSV.
 
 In the cells `**…**` is the best of a column. `table.attrs` may hold `group`, a column whose values become
 headings, and `notes`, `{mark: text}`, which belong into the caption.
@@ -6,13 +6,17 @@ headings, and `notes`, `{mark: text}`, which belong into the caption.
 
 import re
 from html import escape
-from itertools import cycle
 from pathlib import Path
 
 import pandas as pd
 
+from ..analysis import budget as plan
+from ..analysis import stats
+from ..analysis.postmortem import measured, order
+from ..config import ARMS
 from ..runs.record import label
-from ..runs.studies import study
+from ..runs.store import ROOT
+from ..runs.studies import SOUND
 from . import plots
 
 DATA = {"nyu": "NYU Depth V2", "rooms": "built-in rooms"}  # data sets by the name in their records
@@ -23,25 +27,25 @@ WIDE = 48  # letters of the longest words of all columns, beyond which a phone s
 NUMBER = re.compile(r"(\*\*)?(< ?)?[+−-]?\d|[–-]$|nan$|not run yet$")
 
 # What LaTeX takes for a command, and what pdfLaTeX's fonts do not have.
-LATEX = {letter: rf"\{letter}" for letter in "&%$#_{}"}
-LATEX |= {"\\": r"\textbackslash{}", "~": r"\textasciitilde{}", "^": r"\textasciicircum{}"}
-LATEX |= {
-    "→": r"$\rightarrow$",
-    "<": "$<$",
-    ">": "$>$",
-    "−": "$-$",
-    "×": r"$\times$",
-    "±": r"$\pm$",
-    "≤": r"$\le$",
-    "≥": r"$\ge$",
-}
-LATEX |= {"δ": r"$\delta$", "θ": r"$\theta$", "–": "--", "’": "'", "“": "``", "”": "''", "é": r"\'e"}
-LATEX |= {mark: f"$^{letter}$" for mark, letter in zip(MARKS, "abcdefgh", strict=True)}
+LATEX = {letter: rf"\{letter}" for letter in "&%$#_{}"} | {"–": "--", "’": "'", "“": "``", "”": "''"}
+LATEX |= {"\\": r"\textbackslash{}", "~": r"\textasciitilde{}", "^": r"\textasciicircum{}", "é": r"\'e"}
+MATHS = {"→": r"\rightarrow", "<": "<", ">": ">", "−": "-", "×": r"\times", "±": r"\pm", "≤": r"\le"}
+MATHS |= {"≥": r"\ge", "δ": r"\delta", "θ": r"\theta"} | dict(zip(MARKS, map("^{}".format, "abcdefgh")))
+LATEX |= {letter: f"${command}$" for letter, command in MATHS.items()}
 
 
-def published():
-    """Published results as a DataFrame: models, metrics as numbers, protocol and source as text."""
-    return pd.read_csv(Path(__file__).with_name("published.csv"))
+def splits(description):
+    """Frames, scenes and depth of each split of a data set (`Summary.description`)."""
+    rows = []
+    for name, part in description["splits"].items():
+        if part["frames"]:
+            row = {"split": name, "frames": part["frames"], "scenes": part["scenes"]}
+            row |= {"mean depth (m)": f"{part['depth_mean']:.3f}", "sd (m)": f"{part['depth_std']:.3f}"}
+            rows.append(row)
+    return pd.DataFrame(rows)
+
+
+# Scores.
 
 
 def spread(values, digits=3):
@@ -50,21 +54,20 @@ def spread(values, digits=3):
     return f"{values.mean():.{digits}f}" + (f" ± {values.std():.{digits}f}" if len(values) > 1 else "")
 
 
-def protocol(records, average="pooled"):
+def protocol(records):
     """How scored records were evaluated, as a short text."""
     r = next(r for r in records if r and r["test"])
-    return f"full frame, {average}, {r['test']['frames']} test frames at {r['data']['height']} rows"
+    return f"full frame, pooled, {r['test']['frames']} test frames at {r['data']['height']} rows"
 
 
-def scores(records, average="pooled", crop="full"):
+def scores(records):
     """One row an arm and density: mean ± sd over seeds of every metric, in the order of the records."""
-    table = plots.tidy(records, crop, average)
+    table, rows = plots.scores(records), []
     if table.empty:
         return table
-    rows = []
     for (arm, density), part in table.groupby(["arm", "density"], sort=False):
-        name = label({"arm": arm, "density": density})
-        rows.append({"model": name, **{h: spread(part[m]) for m, h in HEADINGS.items()}, "runs": len(part)})
+        row = {"model": label({"arm": arm, "density": density})}
+        rows.append(row | {h: spread(part[m]) for m, h in HEADINGS.items()} | {"n": str(len(part))})
     return pd.DataFrame(rows)
 
 
@@ -74,15 +77,15 @@ def comparison(records, floor=None):
     floor: record of `config.PUBLISHED_FLOOR`, which belongs beside the published rows; None leaves it out.
     """
     rows = []
-    for p in published().itertuples():
-        values = {h: f"{getattr(p, m):.3f}" for m, h in HEADINGS.items()}
-        rows.append({"group": "published", "model": p.model, **values, "n": "–", "protocol": p.protocol})
+    for p in pd.read_csv(Path(__file__).with_name("published.csv")).to_dict("records"):
+        row = {"group": "published", "model": p["model"], "n": "–", "protocol": p["protocol"]}
+        rows.append(row | {h: f"{p[m]:.3f}" for m, h in HEADINGS.items()})
     if floor:
-        row = {"group": "published", "model": "mean depth map, scored as the paper under test was", "n": "1"}
+        row = {"group": "published", "model": "mean depth map, scored as the paper under test was"}
         frames, height = floor["test"]["frames"], floor["data"]["height"]
         row["protocol"] = f"its last {frames} validation frames, pooled, at {height} rows"
         rows.append(scores([floor]).iloc[0].to_dict() | row)
-    ours = scores(records).rename(columns={"runs": "n"})
+    ours = scores(records)
     if not ours.empty:
         for heading in HEADINGS.values():
             value = ours[heading].str.partition(" ")[0].astype(float)
@@ -92,89 +95,243 @@ def comparison(records, floor=None):
         ours["model"] = parts[0]
         ours["group"] = ("ours, " + parts[1] + " of the prunable weights").fillna("ours, whole")
         ours["protocol"] = protocol(records)
-        rows += ours.astype({"n": str}).to_dict("records")
-    table = pd.DataFrame(rows)
+    table = pd.concat([pd.DataFrame(rows), ours], ignore_index=True)
     protocols = dict(zip(table.protocol.unique(), MARKS, strict=False))
     table["model"] += table.pop("protocol").map(protocols)
-    order = {name: i for i, name in enumerate(table.group.unique())}
-    table = table.sort_values("group", key=lambda names: names.map(order), kind="stable")
+    places = {name: i for i, name in enumerate(table.group.unique())}
+    table = table.sort_values("group", key=lambda names: names.map(places), kind="stable")
     table.attrs = {"group": "group", "notes": {mark: text for text, mark in protocols.items()}}
     return table[["group", "model", *HEADINGS.values(), "n"]]
+
+
+def front(paper, floor):
+    """The front page's table, at most eight rows: what was published, the floor, dense and two tickets."""
+    smallest = min((r["density"] for r in paper.main), default=1)
+    arms = [a for a in (plan.PRIMARY, "omp", "random") if any(r["arm"] == a for r in paper.main)][:2]
+    whole = [r for r in paper.main if r["arm"] in ("floor", "dense")]
+    shown = whole + [r for r in paper.main if r["arm"] in arms and r["density"] == smallest]
+    return comparison(shown, floor)[["group", "model", "rel", "rms (m)", "δ1", "n"]]
 
 
 def densities(records):
     """What each ticket leaves, in the four senses: a row an arm and density, of the first seed."""
     rows = {}
     for r in records:
-        if r and r.get("densities"):
-            d = r["densities"]
-            rows.setdefault(
-                (r["arm"], r["density"]),
-                {
-                    "ticket": label(r),
-                    "weights kept": f"{d['counts']['kept']:,}",
-                    "of the prunable": f"{100 * d['prunable']:.2f} %",
-                    "of the encoder": f"{100 * d['encoder']:.2f} %",
-                    "of the network": f"{100 * d['network']:.2f} %",
-                    "of the multiply-adds": f"{100 * d['mac']:.2f} %",
-                },
-            )
+        if r and (d := r.get("densities")) and label(r) not in rows:
+            row = {"ticket": label(r), "weights kept": f"{d['counts']['kept']:,}"}
+            row |= {f"of the {part}": f"{100 * d[part]:.2f} %" for part in ("prunable", "encoder", "network")}
+            rows[label(r)] = row | {"of the multiply-adds": f"{100 * d['mac']:.2f} %"}
     return pd.DataFrame(rows.values())
 
 
 def recipe(records):
     """Settings compared on the validation scenes, by density and best first."""
     rows = []
-    for r in sorted(
-        (r for r in records if r), key=lambda r: (-r["density"], r["validation"]["full"]["pooled"]["rms"])
-    ):
+    scored = [(-r["density"], r["validation"]["full"]["pooled"]["rms"], r) for r in records if r]
+    for *_, r in sorted(scored, key=lambda row: row[:2]):
         c, score = r["config"], r["validation"]["full"]["pooled"]
-        rows.append(
-            {
-                "group": label(r),
-                "input": f"{c['height']}×{c['width']}",
-                "epochs": c["epochs"],
-                "batch": c["batch"],
-                "lr encoder": f"{c['lr_encoder']:g}",
-                "augmentation": "full" if c["rotation"] else "mirroring",
-                "batch norm": "anew" if c["recalibrate"] else "running",
-                "rms (m)": f"{score['rms']:.3f}",
-                "rel": f"{score['rel']:.3f}",
-                "δ1": f"{score['delta1']:.3f}",
-            }
-        )
+        row = {"group": label(r), "input": f"{c['height']}×{c['width']}", "epochs": c["epochs"]}
+        row |= {"batch": c["batch"], "lr encoder": f"{c['lr_encoder']:g}"}
+        row["augmentation"] = "full" if c["rotation"] else "mirroring"
+        row["batch norm"] = "anew" if c["recalibrate"] else "running"
+        rows.append(row | {HEADINGS[m]: f"{score[m]:.3f}" for m in ("rms", "rel", "delta1")})
     table = pd.DataFrame(rows)
     table.attrs = {"group": "group"}
     return table
 
 
-def progress(name, records, lost=0):
-    """How much of a study is recorded, what of it has no result, and whether IMP is shortened."""
-    done = sum(r is not None for r in records)
-    said = f"**{study(name).title}**: {done} of {len(records)} runs recorded."
-    if lost:
-        said += f" {lost} diverged or follow from one that did, and have no result."
-    if done + lost < len(records):
-        said += " The others are not run yet."
-    short = next((c for c in study(name).configs if c.arm == "imp" and c.round_epochs), None)
-    if short and any(r and r["arm"] == "imp" for r in records):
-        early = "1 epoch" if short.round_epochs == 1 else f"{short.round_epochs} epochs"
-        said += f" IMP is shortened: its earlier rounds last {early}, its last one {short.epochs}."
-    return said
+# The verdict. Without the gate passed the plan shows no test (`budget.Analysis.passed`).
 
 
-def basis(paper, name, records):
-    """On what data and from what weights a study's runs were made, as a sentence; "" where there is none."""
-    r = next((r for r in records if r and r["arm"] != "floor"), None)
-    if r is None:
-        return ""
-    others = paper.basis(name)[2] if paper.profile == "paper" else 0
-    init, data = r["init"], DATA.get(r["data"]["name"], r["data"]["name"])
-    weights = f"{init['name']}, {init['description']} (fingerprint {init['fingerprint']})"
-    if init["name"] == "none":
-        weights = init["description"]
-    text = f"Made on {data} (fingerprint {r['data']['fingerprint']}). Initial weights: {weights}."
-    return f"{text} Left out: {others} of its runs on other data or weights." if others else text
+def tickets(analysis):
+    """Every ticket of a `budget.Analysis` against the dense network, as the plan asks."""
+    rows = []
+    for r in analysis.tickets.itertuples():
+        row = {"ticket": label(r._asdict()), "pairs": str(r.n)}
+        row["difference (m)"] = signed(r.difference) + (f" ± {r.sd:.3f}" if r.n > 1 else "")
+        row |= {"95 % over seeds": interval(r.low, r.high), "BCa": interval(r.bca_low, r.bca_high)}
+        row["95 % over scenes"] = interval(r.scene_low, r.scene_high)
+        if analysis.passed:
+            row |= {"p non-inferior": p_value(r.holm), "p equivalent": p_value(r.equivalence)}
+            row["p sign flip"] = p_value(r.sign_flip)
+            row["within 1 sd"] = {None: "–", True: "yes", False: "no"}[r.chen]
+            row["outcome"] = outcome(r)
+        rows.append(row)
+    table = pd.DataFrame(rows)
+    return table.loc[:, (table != "–").any()]  # with one seed most columns are empty
+
+
+def outcome(row, margin=stats.MARGIN):
+    """What the tests say of a row of `Analysis.tickets`, in two words."""
+    if row.n < 2:
+        return "one seed"
+    if row.holm < stats.ALPHA:
+        return "non-inferior"
+    return "worse" if row.low > margin else "not shown"
+
+
+def controls(analysis):
+    """How much worse each control is than the primary arm: `Analysis.controls` as text."""
+    rows = []
+    for r in analysis.controls.itertuples():
+        row = {"control": label(r._asdict()), "pairs": r.n, "difference (m)": signed(r.difference)}
+        row["95 % over seeds"] = interval(r.low, r.high)
+        rows.append(row | ({"p worse": p_value(r.holm)} if analysis.passed else {}))
+    return pd.DataFrame(rows)
+
+
+def break_even(analysis):
+    """Down to which density each arm keeps up with the dense network: `Analysis.break_even` as text."""
+    rows = []
+    for r in analysis.break_even.itertuples():
+        row = {"ticket": ARMS[r.arm], "levels": r.levels, "seeds a level": f"{r.seeds} or more"}
+        row |= {"break-even density": density(r, r.density), "95 % interval": density_interval(r)}
+        if analysis.passed:
+            row["non-inferior down to"] = "–" if pd.isna(r.shown) else f"{100 * r.shown:.2f} %"
+        rows.append(row)
+    return pd.DataFrame(rows)
+
+
+def movement(verdict):
+    """The break-even density at every budget: `Verdict.movement` as text."""
+    rows = []
+    for r in verdict.movement.itertuples():
+        row = {"epochs": r.epochs, "seeds": r.seeds, "break-even density": density(r, r.density)}
+        seeds = ", ".join(density(r, d) for d in r.by_seed.values())
+        rows.append(row | {"95 % interval": density_interval(r), "each seed": seeds})
+    return pd.DataFrame(rows)
+
+
+def closing(verdict):
+    """Whether a ticket's loss shrinks as both train for longer: `Verdict.closing` as text."""
+    if verdict.closing.empty:
+        return pd.DataFrame()
+    first, *_, last = verdict.budgets
+    rows = []
+    for r in verdict.closing.sort_values("density", ascending=False).itertuples():
+        row = {"ticket": label(r._asdict()), "pairs": r.n}
+        row |= {f"loss after {first} epochs (m)": signed(r.first), f"after {last}": signed(r.last)}
+        rows.append(row | {"change (m)": signed(r.change), "95 % over seeds": interval(r.low, r.high)})
+    return pd.DataFrame(rows)
+
+
+def protocols(analysis):
+    """Whether the protocol matters: mean difference in rms (m) from dense under each, a row a ticket."""
+    rows = []
+    for r in analysis.protocols.to_dict("records"):
+        row = {"ticket": label(r), "pairs": r["n"]}
+        rows.append(row | {k: signed(v) for k, v in r.items() if k not in ("arm", "density", "n")})
+    return pd.DataFrame(rows)
+
+
+# What stands beside it.
+
+
+def others():
+    """What other studies of pruning found."""
+    rows = []
+    for r in plots.others().fillna("").itertuples():
+        numbers = f"{r.metric} {r.dense:g} → {r.sparse:g} ({r.how})" if r.dense else r.how
+        row = {"work": r.work, "task, network": r.task, "kept": f"{r.kept:g} %", "found": numbers}
+        rows.append(row | {"caveat": r.caveat, "source": r.source})
+    return pd.DataFrame(rows)
+
+
+def simulated(path=ROOT / "benchmarks" / "statistics.csv"):
+    """The simulated coverage, size and power of the statistics: what `benchmarks/simulate.py` wrote.
+
+    Of the seeds, those of the primary endpoint; the file has more, and the power of equivalence.
+    """
+    table = pd.read_csv(path)
+    table = table[table.seeds.isin((1, 6)) & ~table.quantity.str.startswith("power of equivalence")]
+    table["should be"] = table.nominal.map("{:.2f}".format, na_action="ignore").fillna("–")
+    table["is"] = [f"{v:.3f} ± {e:.3f}" for v, e in zip(table.found, table["standard error"], strict=True)]
+    rows = ["quantity", "seeds", "should be"]
+    wide = table.pivot_table("is", rows, "differences", "first", sort=False).fillna("–").reset_index()
+    names = {"normal": "normal differences", "skewed": "skewed differences"}
+    return wide.rename(columns=names).rename_axis(columns=None)
+
+
+def against_floor(floor):
+    """The published rows of the paper under test beside the mean depth map on the frames they were scored on.
+
+    floor: record of `config.PUBLISHED_FLOOR`, shown under both averages; None leaves it out.
+    """
+    rows = plots.published_scores()
+    if floor:
+        rows["mean depth map, over all pixels"] = floor["test"]["full"]["pooled"]
+        rows["mean depth map, averaged over images"] = floor["test"]["full"]["per_image"]
+    return pd.DataFrame(
+        [{"model": k} | {h: f"{s[m]:.3f}" for m, h in HEADINGS.items()} for k, s in rows.items()]
+    )
+
+
+def postmortem(rows):
+    """A line a row of the grid: mean ± sd over seeds, and how far it is from the sound network to the floor.
+
+    rows: of `analysis.postmortem.grid`.
+    """
+    runs, lines = measured(rows), []
+    names = ("rms (m)", "rel", "δ1", "floor's rms (m)", "rms / floor's", "way to the floor")
+    for row in order(rows):
+        part = runs[runs.row == row] if len(runs) else runs
+        texts = [plots.NOT_RUN, *["–"] * 5]
+        if len(part):
+            sound = runs[runs.row == SOUND]["rms/floor"].mean()
+            way = (part["rms/floor"].mean() - sound) / (1 - sound)
+            texts = [spread(part[m]) for m in ("rms", "rel", "delta1")]
+            texts += [f"{part.floor.mean():.3f}", f"{part['rms/floor'].mean():.3f}"]
+            texts += ["–" if pd.isna(way) else f"{100 * way:.0f} %"]
+        lines.append({"defect": row, **dict(zip(names, texts, strict=True)), "runs": len(part)})
+    return pd.DataFrame(lines)
+
+
+def speed(folder):
+    """The account of speed and memory in `docs/speed.md`, from the benchmarks' tables in a folder."""
+    parts = []
+    for path in sorted(folder.glob("bench_*.csv")):
+        table = pd.read_csv(path, dtype=str, keep_default_na=False)
+        parts += [f"Measured on {table['note'][0]}:", markdown(table[1:])]
+    return "\n\n".join([*parts, markdown(pd.read_csv(folder / "memory.csv", dtype=str))])
+
+
+# Cells.
+
+
+def signed(value):
+    """A difference in metres."""
+    return f"{round(value, 3) + 0.0:+.3f}"  # no -0.000
+
+
+def interval(low, high):
+    """An interval of a difference in metres; a dash for none."""
+    return "–" if pd.isna(low) else f"{signed(low)} to {signed(high)}"
+
+
+def p_value(p):
+    """A p value; a dash for none."""
+    return "–" if pd.isna(p) else "< 0.001" if p < 0.001 else f"{p:.3f}"
+
+
+def density(row, value):
+    """A break-even density; between dense and the densest level of `row`, or below its last, it is not known.
+
+    row: has `largest` and `smallest`, its levels.
+    """
+    if not value:
+        return f"below {100 * row.smallest:.3g} %"
+    return f"above {100 * row.largest:.3g} %" if row.largest < value < 1 else f"{100 * value:.3g} %"
+
+
+def density_interval(row):
+    """The interval of a break-even density; a dash where a level has one seed."""
+    if row.seeds < 2:
+        return "–"
+    low, high = density(row, row.low), density(row, row.high)
+    return low if low == high else f"{low} to {high}"
+
+
+# Forms.
 
 
 def markdown(table):
@@ -188,28 +345,22 @@ def as_html(table):
     """A DataFrame of texts as an HTML table: groups under headings, deviations small, a long one folded."""
     group = table.attrs.get("group")
     shown = (table.drop(columns=group) if group else table).astype(str)
-    columns = cycle(zip(sides(shown), shown.columns, strict=True))
-
-    def cell(match):
-        side, name = next(columns)
-        label = f' data-column="{escape(name)}"' if match[1] == "td" else ' scope="col"'
-        return f'<{match[1]} class="{side}"{label}>'
-
+    columns = list(zip(shown.columns, sides(shown), strict=True))
     words = [" ".join([name, *shown[name]]).replace("*", "").split() for name in shown.columns]
     wide = sum(1 + max(map(len, column)) for column in words) > WIDE
-    with pd.option_context("display.max_colwidth", None):
-        text = shown.to_html(index=False, border=0, classes="wide" if wide else None)
-    text = re.sub(r"<(t[hd])>", cell, text.replace(' style="text-align: right;"', ""))
-    text = re.sub(r" ± ([\d.]+)", r" <small>± \1</small>", text)
-    text = re.sub(r"\*\*(.+?)\*\*", r"<strong>\1</strong>", text)
-    if group:
-        head, body, rows = text.partition("<tbody>")
-        rows, first = rows.split("    <tr>"), ~table[group].duplicated()
-        for k in range(len(table)):
-            name = f'<th colspan="{len(shown.columns)}">{escape(table[group].iloc[k])}</th>'
-            heading = f'<tr class="group">{name}</tr>' if first.iloc[k] else ""
-            rows[k + 1] = f"{heading}<tr>{rows[k + 1]}"
-        text = head + body + "".join(rows)
+    head = "".join(f'<th scope="col" class="{side}">{escape(name)}</th>' for name, side in columns)
+    rows = [f'<table class="dataframe{" wide" if wide else ""}"><thead><tr>{head}</tr></thead><tbody>']
+    headings = table[group].mask(table[group].duplicated()).tolist() if group else [None] * len(table)
+    for heading, texts in zip(headings, shown.values.tolist(), strict=True):
+        if isinstance(heading, str):
+            rows.append(f'<tr class="group"><th colspan="{len(columns)}">{escape(heading)}</th></tr>')
+        cells = ""
+        for (name, side), text in zip(columns, texts, strict=True):
+            text = re.sub(r" ± ([\d.]+)", r" <small>± \1</small>", escape(text))
+            text = re.sub(r"\*\*(.+?)\*\*", r"<strong>\1</strong>", text)
+            cells += f'<td class="{side}" data-column="{escape(name)}">{text}</td>'
+        rows.append(f"<tr>{cells}</tr>")
+    text = "\n".join([*rows, "</tbody></table>"])
     summary = f"<summary>The table: {len(table)} rows</summary>"
     return f'<details class="fold">{summary}{text}</details>' if len(table) > LONG else text
 
@@ -242,25 +393,3 @@ def notes(table):
 def sides(table):
     """For each column of a DataFrame of texts, "right" where it holds numbers, signed or not, else "left"."""
     return ["right" if all(map(NUMBER.match, column)) else "left" for _, column in table.astype(str).items()]
-
-
-def plain(text):
-    """Markdown of one sentence or more as plain text, without marks."""
-    return re.sub(r"<[^>]*>|\*+", "", text)
-
-
-def speed(folder):
-    """The README's account of speed and memory, Markdown, from the benchmarks' tables in a folder."""
-    parts = []
-    for path in sorted(folder.glob("bench_*.csv")):
-        found = pd.read_csv(path, dtype=str, keep_default_na=False)
-        parts.append(f"Measured on {found['note'][0]}:")
-        parts.append(markdown(found[1:]))
-    return "\n\n".join([*parts, markdown(pd.read_csv(folder / "memory.csv", dtype=str))])
-
-
-def refresh(readme, text, mark="results"):
-    """A README with `text` between its marks `<!-- results -->` and `<!-- /results -->`."""
-    head, _, rest = readme.partition(f"<!-- {mark} -->\n")
-    _, _, tail = rest.partition(f"<!-- /{mark} -->")
-    return f"{head}<!-- {mark} -->\n{text}\n<!-- /{mark} -->{tail}"

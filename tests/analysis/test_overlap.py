@@ -9,7 +9,6 @@ from lthdepth import mask, tickets
 from lthdepth.analysis import overlap
 from lthdepth.config import Config, level
 from lthdepth.data import weights
-from lthdepth.paper.study import Paper
 from lthdepth.runs import run as runs
 
 
@@ -59,28 +58,3 @@ def test_a_run_records_a_sample_of_its_ticket(frames, store):
     published = runs.Store(store.local / "nothing", store.recorded)
     found = published.arrays(record["key"])["ticket"]
     assert np.unpackbits(found).mean() == pytest.approx(0.1, abs=4 * (0.09 / mask.PLACES) ** 0.5)
-
-
-def test_the_rounds_behind_a_ticket_are_found(store):
-    imp = Config(backbone="resnet18", arm="imp", density=level(2), epochs=2, round_epochs=1)
-    chain = [
-        imp.replace(arm="dense", density=1.0, epochs=1, round_epochs=0),
-        imp.replace(density=level(1), epochs=1),
-        imp,
-    ]
-    made = []
-    for config in chain:
-        (record, *_), _ = study(0, {})
-        key = runs.key(config, "d", "i")
-        record |= {
-            "key": key,
-            "arm": config.arm,
-            "density": config.density,
-            "config": {**vars(config)},
-            "epochs_run": config.epochs,
-        }
-        made.append(record)
-    store.records = lambda: {r["key"]: r for r in made}
-    paper = Paper("paper", store=store)
-    assert paper.rounds([None, made[0], made[2]]) == made
-    assert paper.rounds([None, made[0]]) == []

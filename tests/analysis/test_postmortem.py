@@ -5,7 +5,7 @@ import pytest
 
 from lthdepth.analysis import postmortem
 from lthdepth.config import PUBLISHED_CODE, PUBLISHED_FLOOR, TUNED
-from lthdepth.paper import postmortem as report
+from lthdepth.paper import plots, sentences, tables
 from lthdepth.paper.study import Paper
 from lthdepth.runs import studies
 
@@ -58,7 +58,7 @@ def a_grid():
 
 
 def test_the_way_to_the_floor_is_measured_against_each_rows_own_floor():
-    table = report.table(a_grid()).set_index("defect")
+    table = tables.postmortem(a_grid()).set_index("defect")
     assert list(table.index) == [studies.SOUND, "split by index", "loss", studies.TOGETHER]
     assert list(table["way to the floor"]) == ["0 %", "50 %", "–", "100 %"]
     assert table.loc[studies.SOUND, "rms (m)"] == f"0.650 ± {np.std([0.6, 0.7], ddof=1):.3f}"
@@ -67,7 +67,7 @@ def test_the_way_to_the_floor_is_measured_against_each_rows_own_floor():
 
 
 def test_the_figure_shows_each_run_relative_to_its_floor_and_says_what_is_missing():
-    drawn = report.figure(a_grid(), made_up(1, 1.262)[1])
+    drawn = plots.postmortem(a_grid(), made_up(1, 1.262)[1])
     rms, _, delta1 = drawn.axes
     dots = {line.get_ydata()[0]: line.get_xdata() for line in rms.lines if line.get_marker() in ("o", "D")}
     assert dots[0] == pytest.approx([0.5, 0.7 / 1.2]) and dots[1] == pytest.approx([0.7708333333])
@@ -75,23 +75,23 @@ def test_the_figure_shows_each_run_relative_to_its_floor_and_says_what_is_missin
     assert dots[4] == pytest.approx([1.239 / 1.262]) and dots[5] == pytest.approx([1.407 / 1.262])
     first = next(line for line in delta1.lines if line.get_marker() == "o")
     assert first.get_xdata() == pytest.approx([0.5, 0.5])  # (1 - 0.7) / (1 - 0.4)
-    assert report.figure([(studies.SOUND, *made_up(0.6, 1.2)), ("loss", None, None)]) is None
-    assert report.figure([]) is None
+    assert plots.postmortem([(studies.SOUND, *made_up(0.6, 1.2)), ("loss", None, None)]) is None
+    assert plots.postmortem([]) is None
 
 
 def test_a_build_without_any_record_says_so(store):
     rows = postmortem.grid(Paper("paper", store=store))
-    assert set(report.table(rows)["rms (m)"]) == {"not run yet"} and postmortem.used(rows) == []
-    assert report.reading(None) is None and len(report.against_floor(None)) == 2
+    assert set(tables.postmortem(rows)["rms (m)"]) == {"not run yet"} and postmortem.used(rows) == []
+    assert "not run yet" in sentences.against_floor(None) and len(tables.against_floor(None)) == 2
 
 
 def test_the_published_rows_are_read_against_the_floor_of_their_own_frames():
     scores = {"rel": 0.328, "rms": 1.262, "delta1": 0.417, "delta2": 0.736, "delta3": 0.917}
     floor = {"test": {"full": {"pooled": scores, "per_image": {**scores, "rms": 1.179}}}}
-    text = report.reading(floor)
+    text = sentences.against_floor(floor)
     assert "dense network has rms −1.8 %, rel −0.9 %, 1 − δ1 −1.9 %" in text
     assert "sparse network has rms +11.5 %" in text
-    assert list(report.against_floor(floor)["rms (m)"]) == ["1.239", "1.407", "1.262", "1.179"]
+    assert list(tables.against_floor(floor)["rms (m)"]) == ["1.239", "1.407", "1.262", "1.179"]
 
 
 def test_the_index_split_is_told_from_the_list_of_frames():

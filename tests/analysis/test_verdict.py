@@ -14,7 +14,7 @@ from lthdepth import files, metrics
 from lthdepth.analysis import budget, scores, stats, verdict
 from lthdepth.config import level
 from lthdepth.errors import UserError
-from lthdepth.paper import curves, findings
+from lthdepth.paper import plots, tables
 from lthdepth.paper.study import Paper
 from lthdepth.runs import run as runs
 from lthdepth.runs import studies as experiments
@@ -37,13 +37,13 @@ def test_nothing_recorded_is_an_open_question():
     for records in ([], [None] * 3, made_up.study(0, {})[0]):
         found = verdict.analyse("paper", records)
         assert (
-            "Open" in found.sentence() and found.main.tickets.empty and curves.differences(found.main) is None
+            "Open" in found.sentence() and found.main.tickets.empty and plots.differences(found.main) is None
         )
     assert "No ticket of 1.80 % is recorded" in analyse(2, {}).sentence()
     assert (
-        findings.tickets(found.main).empty
-        and findings.break_even(found.main).empty
-        and findings.protocols(found.main).empty
+        tables.tickets(found.main).empty
+        and tables.break_even(found.main).empty
+        and tables.protocols(found.main).empty
     )
 
 
@@ -53,7 +53,7 @@ def test_one_seed_describes_and_tests_nothing():
     assert "Nothing is concluded" in said and "m from dense (one pair" in said and found.missing == 20
     assert found.main.tickets[["p", "low", "bca_low", "sign_flip"]].isna().all(axis=None)
     assert (found.main.tickets.scene_low < found.main.tickets.difference).all()
-    shown = findings.tickets(found.main)
+    shown = tables.tickets(found.main)
     assert (
         set(shown.outcome) == {"one seed"} and "p non-inferior" not in shown and "95 % over scenes" in shown
     )
@@ -95,14 +95,14 @@ def test_without_the_gate_there_is_no_test_and_no_conclusion():
     found = analyse(6, dense=1.0)
     assert "color:#c00" in found.sentence() and "No conclusion" in found.sentence()
     for shown in (
-        findings.tickets(found.main),
-        findings.controls(found.main),
-        findings.break_even(analyse(6, made_up.curve("omp", 0.1), dense=1.0).main),
+        tables.tickets(found.main),
+        tables.controls(found.main),
+        tables.break_even(analyse(6, made_up.curve("omp", 0.1), dense=1.0).main),
     ):
         assert len(shown) and not [
             c for c in shown if c.startswith(("p ", "outcome", "non-inferior", "within"))
         ]
-    assert "p worse" in findings.controls(analyse(6).main)
+    assert "p worse" in tables.controls(analyse(6).main)
 
 
 def test_a_diverged_ticket_counts_as_the_floor_and_a_diverged_dense_run_loses_its_pair():
@@ -243,7 +243,7 @@ def test_break_even_interval_holds_the_truth_and_the_sequence_stops_at_the_first
     assert analyse(6, bumpy).main.break_even.iloc[0].shown == level(3)
     fine = analyse(6, made_up.curve("omp", 0.0)).main.break_even.iloc[0]
     assert (fine.density, fine.low, fine.high) == (0, 0, 0)
-    assert "below 1.8 %" in findings.break_even(analyse(3, made_up.curve("omp", 0.0)).main).to_string()
+    assert "below 1.8 %" in tables.break_even(analyse(3, made_up.curve("omp", 0.0)).main).to_string()
 
 
 def test_committed_scores_follow_from_the_committed_error_sums():
@@ -269,16 +269,16 @@ def test_committed_studies_are_analysed_without_data_or_weights():
 
 
 def test_published_curves_are_whole():
-    table = curves.published()
+    table = plots.published()
     assert len(table) == 228 and set(table.groupby(["task", "source"]).size()) == {19}
-    assert set(table.task) == set(curves.OTHERS)
+    assert set(table.task) == set(plots.OTHERS)
     assert np.allclose(sorted(table.remaining_percent.unique())[::-1], 100 * 0.8 ** np.arange(19), atol=0.006)
 
 
 def test_transfer_marks_where_the_mean_crosses_the_margin():
     records, arrays = made_up.study(3, made_up.curve("omp", 0.1))
     found = verdict.analyse("paper", records, arrays, made_up.SCENES)
-    ax = curves.transfer(records, analysis=found.main).axes[0]
+    ax = plots.transfer(records, found.main).axes[0]
     mark = next(line for line in ax.lines if line.get_marker() == "D")
     assert mark.get_xdata()[0] == pytest.approx(100 * found.main.break_even.density[0])
 

@@ -18,8 +18,7 @@ from PIL import Image
 from lthdepth.analysis import postmortem
 from lthdepth.config import PUBLISHED_FLOOR
 from lthdepth.errors import UserError
-from lthdepth.paper import curves, figures, findings, plots, provenance, tables
-from lthdepth.paper import postmortem as report
+from lthdepth.paper import figures, plots, provenance, sentences, tables
 from lthdepth.paper.study import Paper
 from lthdepth.runs import run as runs
 
@@ -75,10 +74,10 @@ def shown(paper, tmp_path, monkeypatch):
 
 def test_readme_says_what_the_committed_records_say():
     readme = (runs.ROOT / "README.md").read_text(encoding="utf-8")
-    for mark, text in findings.readme(Paper("paper", store=RECORDED)).items():
-        assert tables.refresh(readme, text, mark) == readme
+    for mark, text in sentences.readme(Paper("paper", store=RECORDED)).items():
+        assert sentences.refresh(readme, text, mark) == readme
     speed = (runs.ROOT / "docs" / "speed.md").read_text(encoding="utf-8")
-    assert tables.refresh(speed, tables.speed(runs.ROOT / "benchmarks"), "speed") == speed
+    assert sentences.refresh(speed, tables.speed(runs.ROOT / "benchmarks"), "speed") == speed
 
 
 def test_committed_figures_and_tables_follow_from_their_records():
@@ -116,7 +115,7 @@ def test_committed_tables_come_out_again():
     made = {
         "comparison_table": tables.comparison(paper.main, paper.find(PUBLISHED_FLOOR)),
         "density_table": tables.densities(paper.main),
-        "postmortem_small_table": report.table(postmortem.grid(paper, "postmortem-small")),
+        "postmortem_small_table": tables.postmortem(postmortem.grid(paper, "postmortem-small")),
     }
     for stem, table in made.items():
         text = (runs.ROOT / "figures" / f"{stem}.csv").read_text(encoding="utf-8")
@@ -142,7 +141,7 @@ def test_scores_are_mean_and_sample_deviation_over_seeds():
     values = [0.61, 0.64, 0.60]
     row = tables.scores([record(seed=s, rms=v) for s, v in enumerate(values)]).iloc[0]
     assert row["rms (m)"] == f"{np.mean(values):.3f} ± {np.std(values, ddof=1):.3f}"
-    assert row["runs"] == 3
+    assert row["n"] == "3"
 
 
 def test_comparison_keeps_the_published_rows_groups_by_density_and_notes_every_protocol():
@@ -164,8 +163,8 @@ def test_comparison_keeps_the_published_rows_groups_by_density_and_notes_every_p
 
 def test_refresh_replaces_only_what_stands_between_the_marks():
     old = "a\n<!-- results -->\nold\n<!-- /results -->\nz\n"
-    new = tables.refresh(old, "new")
-    assert new == "a\n<!-- results -->\nnew\n<!-- /results -->\nz\n" == tables.refresh(new, "new")
+    new = sentences.refresh(old, "new")
+    assert new == "a\n<!-- results -->\nnew\n<!-- /results -->\nz\n" == sentences.refresh(new, "new")
 
 
 def test_a_figure_of_a_quick_run_is_marked_and_knows_its_runs(shown):
@@ -324,10 +323,10 @@ def test_the_committed_tables_are_latex_of_plain_letters(tmp_path):
 
 def test_transfer_draws_the_mean_over_seeds_at_every_density():
     rows = [record()] + [record("omp", d, s, 0.7 + s / 10) for d in (0.5, 0.018) for s in (0, 1)]
-    ax = curves.transfer(rows).axes[0]
+    ax = plots.transfer(rows).axes[0]
     line = next(line for line in ax.lines if line.get_label() == "one-shot magnitude")
     assert np.allclose(line.get_xdata(), [1.8, 50, 100]) and np.allclose(line.get_ydata(), [0.75, 0.75, 0.6])
-    for draw in (plots.learning_curves, curves.transfer, plots.layers, plots.strip):
+    for draw in (plots.learning_curves, plots.transfer, plots.layers, plots.strip):
         assert draw([None, None]) is None
 
 

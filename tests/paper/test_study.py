@@ -1,7 +1,6 @@
 """What a notebook asks of the records: which studies there are, and which records a profile shows."""
 
 import json
-from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -11,7 +10,7 @@ from lthdepth.analysis import budget
 from lthdepth.data import nyu as data
 from lthdepth.data import summary
 from lthdepth.errors import UserError
-from lthdepth.paper import tables
+from lthdepth.paper import sentences
 from lthdepth.paper.study import Paper
 from lthdepth.runs import run as runs
 from lthdepth.runs import studies as experiments
@@ -73,7 +72,7 @@ def test_the_tuned_setting_is_the_best_recorded_on_validation():
     ],
 )
 def test_shortened_imp_is_said_so_where_it_is_shown(study, short):
-    shown, hidden = (tables.progress(study, [record(arm)]) for arm in ("imp", "omp"))
+    shown, hidden = (sentences.progress(study, [record(arm)]) for arm in ("imp", "omp"))
     assert ("shortened" in shown) == bool(short) and short in shown and "shortened" not in hidden
 
 
@@ -116,23 +115,7 @@ def test_runs_on_other_data_show_once_they_are_the_most(tmp_path):
     assert paper.basis("pilot") == ("mine", "mine-weights", 1)
     assert [bool(r) for r in paper.records("pilot")][:4] == [True, True, True, False]
     assert {r["data"]["fingerprint"] for r in paper.records("pilot") if r} == {"mine"}
-    assert "Left out: 1 of its runs" in tables.basis(paper, "pilot", paper.records("pilot"))
+    assert "Left out: 1 of its runs" in sentences.basis(paper, "pilot", paper.records("pilot"))
     assert paper.basis("paper")[:2] == ("mine", "mine-weights")  # none of its own yet
-    assert paper.records("paper", arms=["floor"])[0]["data"]["fingerprint"] == "mine"
+    assert paper.records("paper")[0]["data"]["fingerprint"] == "mine"
     assert Paper("paper", store=runs.Store(tmp_path / "x", tmp_path / "x")).records("pilot") == [None] * 16
-
-
-def test_nothing_is_left_to_train_where_the_rest_needs_sources_of_its_own(tmp_path, frames, monkeypatch):
-    monkeypatch.setattr(data, "load", lambda source: frames)
-    paper = Paper("paper", "theirs", store=runs.Store(tmp_path / "runs", tmp_path / "results"))
-    mine = [c for c in paper.study.configs if c.arm != "logits" and c.backbone == "resnet50"]
-    assert mine and not paper.finished()
-    made = {
-        runs.key(c, paper.frames.fingerprint, paper.initial.fingerprint): record(c.arm, c.density, c.seed)
-        for c in mine
-    }
-    paper.store = SimpleNamespace(records=lambda: made)
-    for finished in (True, False):
-        del paper._known  # looked up once otherwise
-        assert paper.finished() == finished
-        made.popitem()

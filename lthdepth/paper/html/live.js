@@ -70,24 +70,29 @@
   const percent = share => `${(100 * share).toFixed(2)} %`, metres = value => Math.abs(value).toFixed(3);
   const signed = value => (value < 0 && Number(metres(value)) ? "-" : "+") + metres(value);
   const range = (low, high) => Number.isNaN(low) ? "–" : `${signed(low)} to ${signed(high)}`;
-  const small = p => p < 0.001 ? "< 0.001" : `= ${p.toFixed(3)}`;
+  const small = p => Number.isNaN(p) ? "–" : p < 0.001 ? "< 0.001" : p.toFixed(3);
+
+  // A break-even density beyond the levels is not known.
+  function level(value, densities) {
+    const three = share => `${Number((100 * share).toPrecision(3))} %`;
+    if (!value) return `below ${three(densities.at(-1))}`;
+    return value > densities[0] && value < 1 ? `above ${three(densities[0])}` : three(value);
+  }
 
   function breakEven(levels, margin, whole) {
     if (levels.length < 2 || whole) return "";
     const d = levels.map(t => t.values), densities = levels.map(t => t.density), least = Math.min(...d.map(v => v.length));
-    const bounds = d.map(v => v.length > 1 ? interval(v) : [-Infinity, Infinity]), below = `below ${percent(densities.at(-1))}`;
-    const [value, low, high] = [d.map(mean), bounds.map(b => b[0]), bounds.map(b => b[1])].map(curve => {
-      const found = crossing(densities, curve, margin);
-      return found ? percent(found) : below;
-    });
-    const text = `: breaks even ${value === below ? below : "at " + value}`;
+    const bounds = d.map(v => v.length > 1 ? interval(v) : [-Infinity, Infinity]);
+    const [value, low, high] = [d.map(mean), bounds.map(b => b[0]), bounds.map(b => b[1])]
+      .map(curve => level(crossing(densities, curve, margin), densities));
+    const text = `: breaks even ${/^\d/.test(value) ? "at " : ""}${value}`;
     return least < 2 ? text : `${text}, 95 % interval ${low === high ? low : low + " to " + high}`;
   }
 
   function outcome(t, margin) {
     if (t.values.length < 2) return "one seed";
     if (Number.isNaN(t.p)) return "–";
-    return t.p < data.alpha ? "passes" : t.low > margin ? "worse by more than the margin" : "not shown";
+    return t.p < data.alpha ? "non-inferior" : t.low > margin ? "worse" : "not shown";
   }
 
   // What follows for the primary endpoint that passes: is a ticket needed, and do the places matter?
@@ -106,8 +111,8 @@
     const n = chosen.values.length, word = outcome(chosen, margin), [first, ...rest] = chosen.label;
     let details = `${first.toUpperCase()}${rest.join("")}: ${signed(chosen.mean)} m from dense, `;
     details += n < 2 ? "one pair" : `${n} pairs, 95 % interval ${range(chosen.low, chosen.high)} m`;
-    if (!Number.isNaN(chosen.p)) details += `; p ${small(chosen.p)} against a margin of ${margin.toFixed(3)} m`;
-    return [word === "passes" && chosen.primary ? beside(chosen, tickets) : data.said[word], `${details}.`];
+    if (!Number.isNaN(chosen.p)) details += `; p ${chosen.p < 0.001 ? "" : "= "}${small(chosen.p)} against a margin of ${margin.toFixed(3)} m`;
+    return [word === "non-inferior" && chosen.primary ? beside(chosen, tickets) : data.said[word], `${details}.`];
   }
 
   // What is said under a setting: two sentences, and rows of texts.
@@ -126,7 +131,7 @@
     const rows = [...new Set(tickets.map(t => t.arm))].flatMap(arm => {
       const levels = tickets.filter(t => t.arm === arm);
       return [[levels[0].name + breakEven(levels, margin, levels[0].density === 1)], ...levels.map(t => [percent(t.density), String(t.values.length),
-        signed(t.mean), range(t.low, t.high), Number.isNaN(t.p) ? "–" : small(t.p).replace("= ", ""), outcome(t, margin)])];
+        signed(t.mean), range(t.low, t.high), small(t.p), outcome(t, margin)])];
     });
     return [...conclude(tickets, margin), rows];
   }

@@ -1,0 +1,183 @@
+"""What the paper says of its records: sentences, in Markdown."""
+
+import re
+
+from ..analysis import budget as plan
+from ..analysis import stats
+from ..analysis.postmortem import relative
+from ..runs.studies import study
+from . import plots, tables
+
+
+def abstract(paper):
+    """The abstract: the finding, its numbers, what was done."""
+    if paper.profile == "quick":
+        data = tables.DATA.get(paper.frames.name, paper.frames.name)
+        return (
+            f"This is a quick build on {data}, trained just now: a demonstration, which says nothing about "
+            f"the question. What it would say of these few runs: {paper.verdict.break_even()}"
+        )
+    keys = " ".join(r["key"] for r in paper.shown if r)
+    return (
+        f'<span data-runs="{keys}">{paper.verdict.break_even()}</span> {_smallest(paper)}{_early(paper)} '
+        "Networks that estimate depth from one photo start from an encoder trained to classify ImageNet. We "
+        "prune that encoder, train what is left on NYU Depth V2 and compare it with the dense network of the "
+        "same seed and the same training, against a margin fixed beforehand. A study before us asked the "
+        "question at 1.8 % and called its result inconclusive: neither of its networks was clearly better "
+        "than predicting the mean depth map, and at that floor nothing can be seen of pruning (chapter 5)."
+    )
+
+
+def _smallest(paper):
+    """What the best ticket of 1.80 % loses."""
+    analysis = paper.verdict.main
+    row = analysis.row(plan.PRIMARY, plan.LEVEL) or analysis.best(plan.LEVEL)
+    if row is None or not analysis.passed:
+        return ""
+    said = plan.difference(row).replace(": ", " loses ", 1).replace("+", "", 1).replace(" from dense", "", 1)
+    below = f"{100 * (1 - analysis.dense / analysis.floor):.0f} % below the mean depth map"
+    return f"{said} The dense network is at {analysis.dense:.3f} m, {below}."
+
+
+def _early(paper):
+    """That the runs shown are not the plan's, where they are not."""
+    if paper.front == "paper":
+        return ""
+    records = paper.records("paper")
+    return (
+        f" These are small runs from before the analysis plan; of the plan's {len(records)} runs "
+        f"{sum(map(bool, records))} are recorded, and they take this place as soon as they show a curve."
+    )
+
+
+def headline(paper):
+    """The caption of the headline figure."""
+    both = len(paper.verdict.movement) > 1
+    moves = "Right: that break-even density against the training budget; grey lines are single seeds. "
+    return (
+        f"{'Left: ' if both else ''}Test rms of the one-shot magnitude ticket minus that of the dense "
+        "network of the same seed and budget, in metres, against the weights kept: dots are seeds, lines "
+        f"their mean, the dashed line is the margin of {stats.MARGIN:.3f} m; diamonds mark where the mean "
+        f"first exceeds it. {moves if both else ''}{sizes(paper)}"
+    )
+
+
+def sizes(paper):
+    """Input size and test frames behind a figure, as the end of its caption."""
+    r = next((r for r in paper.main if r["arm"] != "floor"), None)
+    return (
+        f"Input {r['config']['height']}×{r['config']['width']}; {tables.protocol(paper.main)}." if r else ""
+    )
+
+
+def made(paper):
+    """How it was made, in three sentences."""
+    how = "belong to a plan that was fixed before them (`PLAN.md`)"
+    if paper.front != "paper":
+        how = "came before the plan (`PLAN.md`), so that they describe and decide nothing"
+    return (
+        f"The {sum(map(bool, paper.shown))} runs shown {how}; settings were chosen on validation scenes, "
+        "nothing on test frames. Runs of one seed share the decoder's start, the order of the frames and the "
+        "augmentation, so that tickets and dense networks are compared in pairs. Every number and figure "
+        "here is rendered from recorded runs: each says which below it, and `./build.sh` makes all of it "
+        "again."
+    )
+
+
+def verdict(paper):
+    """Both answers, a paragraph each, and what they rest on."""
+    records, lost = paper.shown, len(paper.lost(paper.front))
+    answers = paper.verdict.sentence() if paper.profile == "paper" else abstract(paper)
+    return f"{answers}\n\n{progress(paper.front, records, lost)} {basis(paper, paper.front, records)}"
+
+
+def progress(name, records, lost=0):
+    """How much of a study is recorded, what of it has no result, and whether IMP is shortened."""
+    planned, done = study(name), sum(map(bool, records))
+    said = f"**{planned.title}**: {done} of {len(records)} runs recorded."
+    if lost:
+        said += f" {lost} diverged or follow from one that did, and have no result."
+    if done + lost < len(records):
+        said += " The others are not run yet."
+    short = next((c for c in planned.configs if c.arm == "imp" and c.round_epochs), None)
+    if short and any(r and r["arm"] == "imp" for r in records):
+        early = "1 epoch" if short.round_epochs == 1 else f"{short.round_epochs} epochs"
+        said += f" IMP is shortened: its earlier rounds last {early}, its last one {short.epochs}."
+    return said
+
+
+def basis(paper, name, records):
+    """On what data and from what weights a study's runs were made; "" where there is none."""
+    r = next((r for r in records if r and r["arm"] != "floor"), None)
+    if r is None:
+        return ""
+    init, data = r["init"], tables.DATA.get(r["data"]["name"], r["data"]["name"])
+    weights = init["description"]
+    if init["name"] != "none":
+        weights = f"{init['name']}, {weights} (fingerprint {init['fingerprint']})"
+    text = f"Made on {data} (fingerprint {r['data']['fingerprint']}). Initial weights: {weights}."
+    others = paper.basis(name)[2] if paper.profile == "paper" else 0
+    return f"{text} Left out: {others} of its runs on other data or weights." if others else text
+
+
+def budget(paper):
+    """The main budget in words."""
+    return f"main budget of {paper.verdict.main.epochs} epochs"
+
+
+def averages(paper):
+    """How much lower the rms is per image than pooled, in the networks shown."""
+    both = [r["test"]["full"] for r in paper.shown if r and r["arm"] != "floor" and r.get("test")]
+    lower = sorted(100 * (1 - b["per_image"]["rms"] / b["pooled"]["rms"]) for b in both)
+    if not lower:
+        return ""
+    span = f"{lower[0]:.1f} to {lower[-1]:.1f} % lower than pooled"
+    return f"Averaged per image, the rms of the {len(lower)} networks shown is {span}."
+
+
+def left(paper):
+    """What of the plan is not recorded, in one sentence; nothing where all is."""
+    if paper.profile == "quick":
+        return "The runs of this build are too few and too small for any conclusion."
+    records = paper.records("paper")
+    missing = sum(r is None for r in records)
+    text = f"Of the plan's {len(records)} runs {missing} are not recorded yet. " if missing else ""
+    if not any(r and r["arm"] == "dense" for r in paper.records("full")):
+        text += "The same grid at the published size (228×304, 100 epochs) needs a GPU and has not been run."
+    return text
+
+
+def against_floor(floor):
+    """What the published rows say against their floor, `Paper.published_floor`."""
+    if not floor:
+        return "*The floor of the published rows is not run yet.*"
+    texts = []
+    for name, scores in plots.published_scores().items():
+        changes = relative(scores, floor["test"]["full"]["pooled"])
+        signed = ", ".join(f"{plots.PANELS[k]} {100 * (v - 1):+.1f} %" for k, v in changes.items())
+        texts.append(f"the {name.removeprefix('published, ')} network has {signed}".replace("-", "−"))
+    return (
+        f"Against the mean depth map, pooled over the same pixels, {'; '.join(texts)}. Negative is better "
+        "than a prediction that never looks at the picture."
+    )
+
+
+def readme(paper):
+    """The README's texts by their marks: the finding with its figure, and the front page's table."""
+    table = tables.front(paper, paper.published_floor)
+    return {
+        "finding": f"{paper.verdict.break_even()} {_smallest(paper)}{_early(paper)}",
+        "results": f"{progress(paper.front, paper.shown)}\n\n{tables.markdown(table)}",
+    }
+
+
+def refresh(readme, text, mark="results"):
+    """A README with `text` between its marks `<!-- results -->` and `<!-- /results -->`."""
+    return re.sub(
+        rf"(<!-- {mark} -->\n).*?(\n<!-- /{mark} -->)", lambda m: m[1] + text + m[2], readme, flags=re.DOTALL
+    )
+
+
+def unmarked(text):
+    """Markdown of one sentence or more without its marks, for a terminal."""
+    return re.sub(r"<[^>]*>|\*+", "", text)
