@@ -1,7 +1,7 @@
 """Command line of lthdepth: each task a function, its options in one table; heavy imports wait inside."""
 
 import argparse
-import importlib
+import inspect
 import json
 import os
 import signal
@@ -14,29 +14,17 @@ from . import __version__
 from .config import ARMS, FIELDS, SETTINGS, Config, level
 from .errors import UserError, reason
 
-LEVELS = (18, 15, 12, 9, 6, 3)
-DENSITIES = {
-    "prunable": "of the prunable weights",
-    "encoder": "of the encoder",
-    "network": "of the network",
-    "mac": "of its multiply-adds at 228x304",
-}
 DRAWN = ("omp", "random", "shuffled", "uniform", "erk", "lamp", "logits")  # tickets that need no run
 
 
 def data(args):
     """Describe a data set, convert the official .mat, or download it."""
-    from .data import nyu
-    from .data.download import download
+    from .data import download, nyu, summary
     from .data.frames import describe
 
-    source = args.source
-    if args.download:
-        if source:
-            raise UserError(f"--download takes no source, and {source} was given: leave one of the two out.")
-        source = str(download())
-    if source is None:
-        raise UserError("give a data source (rooms, a .h5 or a .mat) or --download.")
+    if bool(args.source) == args.download:
+        raise UserError("give either a source (rooms, rooms:N, a .h5 or a .mat) or --download.")
+    source = str(download.download()) if args.download else args.source
     if args.out and args.out.suffix.lower() not in (".h5", ".hdf5"):
         raise UserError(f"--out {args.out}: a cache is named .h5.")
     if args.out or args.splits:
@@ -47,13 +35,10 @@ def data(args):
         source = str(out)
     frames = nyu.load(source)
     if args.record:
-        from .data import summary
-        from .runs.store import ROOT
-
         if frames.name != "nyu":
-            raise UserError(
-                f"--record is for NYU Depth V2, which the paper shows; {source} is {frames.name}."
-            )
+            raise UserError(f"--record is for NYU Depth V2, and {source} is {frames.name}.")
+        from .runs.store import ROOT  # here, for it takes torch and its memory
+
         summary.save(summary.summarise(frames), ROOT / "results" / "nyu_summary.h5")
     shown = describe(frames)
     for part in shown["splits"].values():  # long lists are for figures, not for a terminal
@@ -62,22 +47,25 @@ def data(args):
 
 
 def train(args):
-    """Train one configuration, or continue it; print its scores."""
-    from . import mask, ticketfile
+    """Train one configuration, or continue it; print its scores.
+
+    example, 20 minutes on two cores:
+      python -m lthdepth train --data nyu_half.h5 --weights resnet50.pth arm=omp density=0.018 height=114
+          width=152 epochs=4
+    """
+    from . import ticketfile
     from .data import nyu, photos, weights
-    from .model import FCRN
-    from .runs import record as records
+    from .runs.record import line
     from .runs.run import Inputs, Options, Store, run
     from .training.fit import pick_device
 
-    device = pick_device(args.device)
-    config = Config.parse(args.settings, SETTINGS[args.setting or "tuned"])
+    options = Options(pick_device(args.device), keep=args.keep)
+    config = Config.parse(args.settings, SETTINGS[args.setting])
     named = {text.partition("=")[0] for text in args.settings}
     initial = weights.load(args.weights, config.backbone if "backbone" in named else None)
-    config = config.replace(backbone=initial.backbone or config.backbone)
-    ticket = None
+    config, ticket = config.replace(backbone=initial.backbone or config.backbone), None
     if args.ticket:
-        ticket = ticketfile.read(args.ticket, mask.prunable(FCRN(config.backbone).encoder.state_dict()))
+        ticket = ticketfile.read(args.ticket, prunable(config.backbone))
         if "arm" not in named:
             config = config.replace(arm="file", density=ticket.density)
     if args.photos and config.arm != "logits":
@@ -88,134 +76,63 @@ def train(args):
         if frames.name == "rooms":
             raise UserError("--frames takes a part of a file; of the rooms ask for rooms:N.")
         frames = frames.subset(*args.frames)
-    store, options = Store(), Options(device, keep=args.keep)
+    store = Store()
     record = run(config, Inputs(frames, initial, unlabelled, ticket), store, options, "own")
-    print(records.line(record))
-    print(f"record: {store.local / record.key / 'record.json'}")
+    print(f"{line(record)}\nrecord: {store.local / record.key / 'record.json'}")
 
 
 def settings():
-    """The settings as text: library default and meaning; the named ones; then the arms."""
-    rows = [f"  {f'{name}={f.default}':22} {about_setting(f)}" for name, f in FIELDS.items()]
-    named = []
+    """The settings as text: library default, meaning and range; the named ones; then the arms."""
+    rows = ["settings (library defaults):"]
+    for name, field in FIELDS.items():
+        wanted = "see below" if name == "arm" else field.metadata["wanted"] or "true | false"
+        rows.append(f"  {f'{name}={field.default}':22} {field.metadata['help']} ({wanted})")
     for name, config in SETTINGS.items():
-        named.append(f"  --setting {name}: " + ", ".join(f"{k}={v}" for k, v in config.changes().items()))
-    arms = [f"  {name:22} {words}" for name, words in ARMS.items()]
-    return "\n".join(["settings (library defaults):", *rows, "", *named, "", "arms:", *arms])
+        rows += ["", f"  --setting {name}: " + ", ".join(f"{k}={v}" for k, v in config.changes().items())]
+    return "\n".join([*rows, "", "arms:", *(f"  {name:22} {words}" for name, words in ARMS.items())])
 
 
-def about_setting(field):
-    """What a setting means, and what it may be."""
-    wanted = field.metadata["wanted"]
-    wanted = f" ({wanted})" if wanted and field.name != "arm" else ""
-    return f"{field.metadata['help']}{wanted}"
+def prunable(backbone):
+    """What a ticket covers of a network: its weights by name, shapes without values."""
+    import torch
+
+    from . import mask
+    from .model import FCRN
+
+    with torch.device("meta"):
+        return mask.prunable(FCRN(backbone).encoder.state_dict())
 
 
 def ticket(args):
     """Draw a ticket, show or verify a ticket file, convert a mask file, or record levels of tickets."""
     from . import ticketfile
     from .data import weights
-    from .model import FCRN
 
     initial = weights.load(args.weights)
     backbone, path = initial.backbone or "resnet50", args.file
     if args.action == "levels":
         return levels(initial, args)
     if args.action == "draw":
+        is_free(path)
         ticketfile.save(draw(initial, backbone, args), path, backbone, initial.fingerprint)
     elif args.action == "convert":
         if not args.out:
             raise UserError("convert needs --out FILE.npz, the ticket file to write.")
-        found = ticketfile.read(path, prunable(initial.state, backbone))
         is_free(args.out)
-        ticketfile.save(found, args.out, backbone, ticketfile.origin(path))
+        masks = ticketfile.read(path, prunable(backbone))
+        ticketfile.save(masks, args.out, backbone, ticketfile.origin(path))
         path = args.out
-    found, meta = ticketfile.load(path)
-    backbone = meta["backbone"] or backbone
+    drawn, meta = ticketfile.load(path)
+    backbone, init = meta["backbone"] or backbone, meta["init"]
     if args.action == "verify":
-        ticketfile.read(path, prunable(None, backbone))
-        if args.weights and meta["init"] not in ("", initial.fingerprint):
-            raise UserError(
-                f"{path} was drawn from the weights {meta['init']}, not from {initial.fingerprint}."
-            )
-        return print(f"{path}: whole, fits {backbone}, keeps {found.kept:,} of {found.size:,} weights")
-    describe_ticket(path, found, meta, FCRN(backbone))
+        ticketfile.read(path, prunable(backbone))
+        if args.weights and init not in ("", initial.fingerprint):
+            raise UserError(f"{path} was drawn from the weights {init}, not from {initial.fingerprint}.")
+        return print(f"{path}: whole, fits {backbone}, keeps {drawn.kept:,} of {drawn.size:,} weights")
+    print(f"{path}: {backbone}, fingerprint {drawn.fingerprint}, from weights {init or 'unknown'}")
+    describe(drawn, backbone)
     if args.picture:
-        picture(found, args.picture)
-
-
-def prunable(state, backbone):
-    """The prunable weights of a state dict, or of a new network."""
-    from . import mask
-    from .model import FCRN
-
-    return mask.prunable(state or FCRN(backbone).encoder.state_dict())
-
-
-def draw(initial, backbone, args):
-    """A new ticket; rounds of the arm logits are kept among the runs, and a stopped one continues."""
-    from .data import photos
-    from .runs.store import Store
-    from .training import arms, logits
-    from .training.fit import Options, pick_device
-
-    config = Config(args.arm, args.density, seed=args.seed, backbone=backbone, precision=args.precision)
-    if config.arm not in DRAWN:
-        raise UserError(
-            f"a ticket of the arm {config.arm} is not drawn from weights alone; `sweep` or `train` makes it."
-        )
-    is_free(args.file)
-    if config.arm != "logits":
-        return arms.start(config, initial).ticket
-    if not args.photos:
-        raise UserError("the arm logits needs --photos: a folder or an .h5 of unlabelled photos.")
-    config = config.replace(round_epochs=args.round_epochs)
-    device, unlabelled = pick_device(args.device), photos.load(args.photos)
-    folder = Store().local / logits.chain(config, initial, unlabelled)
-    print(f"{len(unlabelled.rgb):,} photos; the ticket of every round is kept in {folder}", flush=True)
-    return logits.draw(config, initial, unlabelled, folder, Options(device))
-
-
-def describe_ticket(path, found, meta, model):
-    """Print what a ticket keeps, by layer."""
-    from . import mask
-
-    densities = mask.densities(found, model, 228, 304)
-    weights = meta["init"] or "unknown"
-    print(f"{path}: {meta['backbone']}, fingerprint {found.fingerprint}, from weights {weights}")
-    steps = (", ".join(f"{k} {v}" for k, v in step.items()) for step in found.history)
-    print("drawn: " + "\n       ".join(steps))
-    shares = ", ".join(f"{100 * densities[k]:.2f} % {text}" for k, text in DENSITIES.items())
-    print(f"keeps {found.kept:,} of {found.size:,}: {shares}")
-    for name, kept, size in found.layers():
-        empty = "" if kept else "  (empty)"
-        print(f"  {name:34} {kept:9,} of {size:9,}  {100 * kept / size:7.3f} %{empty}")
-
-
-def picture(found, path):
-    """Draw a ticket's layer-wise densities into a file."""
-    from .files import replacing
-    from .paper import plots
-
-    figure = plots.layers([{"arm": "file", "density": found.density, "ticket": {"layers": found.layers()}}])
-    kinds = figure.canvas.get_supported_filetypes()
-    if (kind := path.suffix[1:].lower()) not in kinds:
-        raise UserError(f"--picture {path}: name it as one of {', '.join(sorted(kinds))}.")
-    with replacing(path) as part:
-        figure.savefig(part, format=kind, dpi=160, bbox_inches="tight")
-
-
-def levels(initial, args):
-    """Draw, check and record one-shot, layer-shuffled and random tickets at 0.8^0 ... 0.8^18."""
-    from .analysis import levels as drawn
-    from .files import write_atomic
-
-    if initial.state is None or args.file.suffix != ".json":
-        raise UserError("levels needs --weights SOURCE and the name of a .json to write.")
-    record = drawn.measure(initial, args.seed)
-    write_atomic(args.file, record)
-    print(drawn.table(record).to_string(index=False))
-    print(drawn.asked(record))
+        picture(drawn, args.picture)
 
 
 def is_free(path):
@@ -228,48 +145,106 @@ def is_free(path):
         ticketfile.load(path)
 
 
+def draw(initial, backbone, args):
+    """A new ticket; rounds of the arm logits are kept among the runs, and a stopped one continues."""
+    from .data import photos
+    from .runs.store import Store
+    from .training import arms, logits
+    from .training.fit import Options, pick_device
+
+    if args.arm not in DRAWN:
+        words = "is not drawn from weights alone; `sweep` or `train` makes it"
+        raise UserError(f"a ticket of the arm {args.arm} {words}.")
+    config = Config(args.arm, args.density, seed=args.seed, backbone=backbone, precision=args.precision)
+    if config.arm != "logits":
+        return arms.start(config, initial).ticket
+    if not args.photos:
+        raise UserError("the arm logits needs --photos: a folder or an .h5 of unlabelled photos.")
+    config = config.replace(round_epochs=args.round_epochs)
+    options, unlabelled = Options(pick_device(args.device)), photos.load(args.photos)
+    folder = Store().local / logits.chain(config, initial, unlabelled)
+    print(f"{len(unlabelled.rgb):,} photos; the ticket of every round is kept in {folder}", flush=True)
+    return logits.draw(config, initial, unlabelled, folder, options)
+
+
+def describe(drawn, backbone):
+    """Print how a ticket was drawn and what it keeps, by layer."""
+    from . import mask
+    from .analysis.levels import SENSES, SIZE
+    from .model import FCRN
+
+    steps = (", ".join(f"{k} {v}" for k, v in step.items()) for step in drawn.history)
+    print("drawn: " + "\n       ".join(steps))
+    left, senses = mask.densities(drawn, FCRN(backbone), *SIZE), SENSES | {"mac": "of its multiply-adds"}
+    shares = ", ".join(f"{100 * left[k]:.2f} % {text}" for k, text in senses.items())
+    print(f"keeps {drawn.kept:,} of {drawn.size:,}: {shares}")
+    for name, kept, size in drawn.layers():
+        empty = "" if kept else "  (empty)"
+        print(f"  {name:34} {kept:9,} of {size:9,}  {100 * kept / size:7.3f} %{empty}")
+
+
+def picture(drawn, path):
+    """Draw a ticket's layer-wise densities into a file."""
+    from .files import replacing
+    from .paper import plots
+
+    figure = plots.layers([{"arm": "file", "density": drawn.density, "ticket": {"layers": drawn.layers()}}])
+    with replacing(path) as part:
+        try:
+            figure.savefig(part, format=path.suffix[1:].lower(), dpi=160, bbox_inches="tight")
+        except ValueError as error:
+            raise UserError(f"--picture {path}: {reason(error)}.") from None
+
+
+def levels(initial, args):
+    """Draw, check and record one-shot, layer-shuffled and random tickets at 0.8^0 ... 0.8^18."""
+    from .analysis import levels as drawn
+    from .files import write_atomic
+
+    if initial.state is None or args.file.suffix != ".json":
+        raise UserError("levels needs --weights SOURCE and the name of a .json to write.")
+    record = drawn.measure(initial, args.seed)
+    write_atomic(args.file, record)
+    print(f"{drawn.table(record).to_string(index=False)}\n{drawn.asked(record)}")
+
+
 def sweep(args):
     """Train every missing run of a study; finished ones are kept, stopped ones continued.
 
     All arms of one seed and level come before the next, so that a sweep that is cut off is useful. Whatever
     ends it, the same command continues it; started several times it shares the work.
     """
+    from .runs import studies
     from .runs import sweep as sweeps
     from .runs.run import Options, Store
-    from .runs.studies import study as study_named
     from .training.fit import pick_device
 
-    for name, least in (("budget", 0), ("every", 0), ("gpus", 0), ("jobs", 1)):
+    for name, least in {"budget": 0, "every": 0, "gpus": 0, "jobs": 1}.items():
         value = getattr(args, name)
         if value is not None and not value >= least:
             raise UserError(f"--{name} {value}: give {least} or more.")
     deadline = None if args.budget is None else time.monotonic() + args.budget
-    device = pick_device(args.device)
-    study_named(args.study)  # refuses a name before anything is loaded
+    progress = sweeps.reporter(args.worker) if args.worker else True
+    options = Options(pick_device(args.device), deadline, args.every, progress)
+    studies.study(args.study)  # refuses a name before anything is loaded
     inputs, study = study_inputs(args)
     store = Store(args.out or Store().local, Store().recorded)
     wished = [c for c in study.configs if c.arm == "floor" or c.seed in (args.seeds or [c.seed])]
-    lacks = {c: inputs.lacks(c) for c in wished}
-    configs = [c for c in wished if not lacks[c]]
-    options = Options(device, deadline, args.every)
+    configs = [c for c in wished if not inputs.lacks(c)]
     if args.worker:  # one of several, which the first has started
-        options = Options(device, deadline, args.every, sweeps.reporter(args.worker))
         return sweeps.sweep(configs, inputs, store, options, study.name)
-    for config in wished:
-        if lacks[config]:
-            text = f"needs {lacks[config]}: give --weights once more"
-            print(f"{'left out':16}  {config.arm:9} seed {config.seed}  {text}")
+    for c in wished:
+        if lacks := inputs.lacks(c):
+            print(f"{'left out':16}  {c.arm:9} seed {c.seed}  needs {lacks}: give --weights once more")
     known = store.records()
-    done = sum(inputs.key(c) in known for c in configs)
-    print(
-        f"{study.title}: {len(wished)} runs, {done} finished; missing, with those that these need:", end=" "
-    )
-    print(len(sweeps.missing(configs, inputs, store)), flush=True)
+    done, missing = sum(inputs.key(c) in known for c in configs), len(sweeps.missing(configs, inputs, store))
+    print(f"{study.title}: {len(wished)} runs, {done} finished; ", end="")
+    print(f"missing, with those that these need: {missing}", flush=True)
     if args.dry_run:
-        return sweeps.describe(configs, inputs, store, device, args.jobs)
+        return sweeps.describe(configs, inputs, store, options.device, args.jobs)
     try:
         if args.engine == "ray":
-            from .runs import cluster
+            from .runs import cluster  # which needs Ray
 
             left, failed = cluster.sweep(configs, inputs, store, options, study.name, args.gpus)
         else:
@@ -299,9 +274,8 @@ def study_inputs(args):
     others = {c.backbone for c in study.configs if c.arm != "floor"} - {main.backbone}
     if main.backbone is None and len(sources) == 1:
         others = ()
-    more = [found for backbone in sorted(others) if (found := weights.fitting(sources, backbone))]
-    unlabelled = photos.load(args.photos) if args.photos else None
-    return Inputs(frames, (main, *more), unlabelled), study
+    more = [w for backbone in sorted(others) if (w := weights.fitting(sources, backbone))]
+    return Inputs(frames, (main, *more), photos.load(args.photos) if args.photos else None), study
 
 
 def merge(args):
@@ -309,36 +283,36 @@ def merge(args):
     from .runs.store import Store
 
     store = Store(args.out or Store().local, Store().recorded)
-    found = [store.merge(folder) for folder in args.folders]
-    print(f"{sum(n for n, *_ in found)} runs added, {sum(n for _, n, _ in found)} were there already")
-    for key in (key for *_, others in found for key in others):
+    merged = [store.merge(folder) for folder in args.folders]
+    print(f"{sum(n for n, *_ in merged)} runs added, {sum(n for _, n, _ in merged)} were there already")
+    for key in (key for *_, others in merged for key in others):
         print(f"{key}: made twice with different scores; the one that was there first is kept")
 
 
 def show(args):
     """List recorded runs, show one, or explain a figure."""
-    from .runs import record as records
+    from .runs.record import line
     from .runs.store import Store, order
     from .runs.studies import STUDIES
 
+    store = Store()
     if args.what and (Path(args.what).suffix or "/" in args.what):
         from .paper.provenance import explain
 
         return print(explain(Path(args.what)))
-    store = Store()
     if args.what:
         record = store.get(args.what) or store.failed().get(args.what)
         if not record:
             raise UserError(f"no run {args.what}; `python -m lthdepth show` lists them.")
         return print(json.dumps(record, indent=1))
-    finished, failed = store.records().values(), store.failed().values()
-    studies = {*STUDIES, "own", *(r["study"] for r in finished)}
-    if args.study not in (None, *studies):
-        raise UserError(f"no study {args.study}; the studies are {', '.join(sorted(studies))}.")
-    finished = [r for r in sorted(finished, key=order) if args.study in (None, r["study"])]
-    failed = [r for r in sorted(failed, key=order) if args.study in (None, r["study"])]
+    finished, failed = (sorted(part.values(), key=order) for part in (store.records(), store.failed()))
+    if args.study:
+        known = sorted({*STUDIES, "own", *(r["study"] for r in finished)})
+        if args.study not in known:
+            raise UserError(f"no study {args.study}; the studies are {', '.join(known)}.")
+        finished, failed = ([r for r in part if r["study"] == args.study] for part in (finished, failed))
     for record in finished:
-        print(records.line(record))
+        print(line(record))
     for record in failed:
         print(f"{record.key}  {record['study']:7} failed: {record['reason']}")
     print(f"{len(finished)} runs" + (f", {len(failed)} failed" if failed else ""))
@@ -356,11 +330,11 @@ def verdict(args):
         raise UserError(f"the study {args.study} {text}.")
     paper = Paper("paper")
     records = paper.records(args.study)
-    found = paper.analyse(args.study, records)
-    print(sentences.unmarked(sentences.progress(args.study, records, found.failed)))
-    print(sentences.unmarked(found.sentence()))
+    result = paper.analyse(args.study, records)
+    print(sentences.unmarked(sentences.progress(args.study, records, result.failed)))
+    print(sentences.unmarked(result.sentence()))
     for make in (tables.tickets, tables.controls, tables.break_even, tables.protocols):
-        if len(table := make(found.main)):
+        if len(table := make(result.main)):
             print(f"\n{table.to_string(index=False)}")
 
 
@@ -386,27 +360,23 @@ def predict(args):
 def build(args):
     """Run the notebooks of a profile and render the paper to HTML."""
     from .files import write_atomic
+    from .paper import build as building
     from .paper import figures, sentences, tables
-    from .paper.build import build as build_paper
-    from .paper.build import to_pdf
     from .paper.study import Paper
     from .runs.store import ROOT
 
     started = time.time()
-    index = build_paper(args.profile, args.data, args.weights, args.device, quiet=args.quiet)
+    index = building.build(args.profile, args.data, args.weights, args.device, quiet=args.quiet)
     if args.pdf:
-        print(to_pdf(index).as_uri())
+        print(building.to_pdf(index).as_uri())
     if args.profile == "paper":
         paper = Paper("paper")
         figures.drop_older(paper, started - 2)  # some file systems keep whole seconds only
-        refreshed = [("README.md", mark, text) for mark, text in sentences.readme(paper).items()]
-        refreshed.append(("docs/speed.md", "speed", tables.speed(ROOT / "benchmarks")))
-        for name, mark, part in refreshed:
+        parts = [("README.md", mark, text) for mark, text in sentences.readme(paper).items()]
+        for name, mark, part in [*parts, ("docs/speed.md", "speed", tables.speed(ROOT / "benchmarks"))]:
             text = (ROOT / name).read_text(encoding="utf-8")
             if (fresh := sentences.refresh(text, part, mark)) != text:
                 write_atomic(ROOT / name, fresh)
-                if not args.quiet:
-                    print(f"  {name} was brought up to date")
 
 
 def pairs(args):
@@ -423,7 +393,12 @@ def pairs(args):
 
 
 def cost(args):
-    """Measure what a ticket buys here: milliseconds of the dense and the sparse network, and bytes."""
+    """Measure what a ticket buys here: milliseconds of the dense and the sparse network, and bytes.
+
+    examples (ResNet-50 at 228x304: 3 minutes on two cores):
+      python -m lthdepth cost --weights resnet50.pth --out results/cost.json
+      python -m lthdepth cost --run KEY          # a trained network, as `train --keep` leaves it
+    """
     from .inference import measure, predict
     from .paper import cost as costs
     from .training.fit import pick_device
@@ -441,14 +416,14 @@ def cost(args):
     device, size = pick_device(args.device), args.size or (228, 304)
     if args.name:
         record, model = predict.network(args.name, device=device)
-        size = args.size or (record["config"]["height"], record["config"]["width"])
-        network = {"backbone": record["config"]["backbone"], "weights": f"run {args.name}"}
+        config = record["config"]
+        size = args.size or (config["height"], config["width"])
+        network = {"backbone": config["backbone"], "weights": f"run {args.name}"}
         drawn = [(record["arm"], model.eval(), measure.ticket_of(model))]
     else:
         network, drawn = tickets_to_measure(args, device)
-    found = measure.study(drawn, network, size, device, args.repeats, args.out)
-    print(costs.table(found).to_string(index=False))
-    print(costs.reading(found))
+    measured = measure.study(drawn, network, size, device, args.repeats, args.out)
+    print(f"{costs.table(measured).to_string(index=False)}\n{costs.reading(measured)}")
     if args.out:
         print(f"written: {args.out}")
 
@@ -465,154 +440,108 @@ def tickets_to_measure(args, device):
         wanted = [(arm, k) for arm in args.arms for k in dict.fromkeys(args.levels)]
         return network, ((arm, *measure.pruned(initial, arm, level(k), device)) for arm, k in wanted)
     model, _ = measure.pruned(initial, "omp", 1.0, device)
-    found = ticketfile.read(args.ticket, mask.prunable(model.encoder.state_dict()))
-    mask.Masking(found, model.encoder)
-    return network, [("file", model, found)]
+    ticket = ticketfile.read(args.ticket, mask.prunable(model.encoder.state_dict()))
+    mask.Masking(ticket, model.encoder)
+    return network, [("file", model, ticket)]
 
 
-def _option(name, help, **more):
-    """An argument of a task; help with "FILE: text" names its value."""
-    return name, {"help": help} | more
-
-
-DATA = _option("--data", "rooms, rooms:N, a cache .h5 or the official .mat", metavar="SOURCE")
-NEEDED = ("--data", DATA[1] | {"required": True})
-WEIGHTS = _option(
-    "--weights", "none, IMAGENET1K_V1 ..., or a file .pth/.pth.xz/.safetensors", metavar="SOURCE"
-)
-DEVICE = _option("--device", "auto (default), cpu, cuda, cuda:N", default="auto")
-PHOTOS = _option(
-    "--photos",
-    "unlabelled photos for the arm logits: a folder or .h5 (default: training frames)",
-    metavar="SOURCE",
-)
-STUDY = "quick, recipe, pilot, paper, postmortem or postmortem-small"
-FILE, SIDES = {"type": Path, "metavar": "FILE"}, {"nargs": 2, "type": int, "metavar": ("HEIGHT", "WIDTH")}
-FOLDER, FLAG, NUMBER = (
-    {"type": Path, "metavar": "DIR"},
-    {"action": "store_true"},
-    {"type": int, "metavar": "N"},
-)
-TRAIN_EXAMPLE = """\
-example, 20 minutes on two cores:
-  python -m lthdepth train --data nyu_half.h5 --weights resnet50.pth --setting tuned arm=omp density=0.018 \
-height=114 width=152 epochs=4
-"""
-COST_EXAMPLE = """\
-examples (ResNet-50 at 228x304: 3 minutes on two cores):
-  python -m lthdepth cost --weights resnet50.pth --out results/cost.json
-  python -m lthdepth cost --run KEY          # a trained network, as `train --keep` leaves it
-"""
+FILE, FOLDER = {"type": Path, "metavar": "FILE"}, {"type": Path, "metavar": "DIR"}
+SOURCE, HIDDEN, KEY = {"metavar": "SOURCE"}, argparse.SUPPRESS, {"dest": "name", "metavar": "KEY"}
+FLAG, NUMBER, INTS = {"action": "store_true"}, {"type": float}, {"type": int, "nargs": "+", "metavar": "N"}
+PAIR = {"nargs": 2}
+FRAMES = "rooms, rooms:N, a cache .h5 or the official .mat"
+DATA = ("--data", FRAMES, SOURCE)
+ENCODER = "none, IMAGENET1K_V1 ..., or a file .pth/.pth.xz/.safetensors"
+WEIGHTS = ("--weights", ENCODER, SOURCE)
+DEVICE = ("--device", "auto (default), cpu, cuda, cuda:N", {"default": "auto"})
+PHOTOS = ("--photos", "of the arm logits: a folder or .h5 (default: the training frames)", SOURCE)
+# Of each task its options: name, help, and how argparse takes it.
 TASKS = {
     data: [
-        _option("source", DATA[1]["help"], nargs="?"),
-        _option("--out", "where the half-resolution cache of a .mat goes", **FILE),
-        _option("--splits", "splits .mat or .json, for a .mat of other than 1449 frames", **FILE),
-        _option("--record", "write what the paper shows of it to results/nyu_summary.h5", **FLAG),
-        _option("--download", "fetch nyu_depth_v2_labeled.mat (2.8 GB) into data/", **FLAG),
+        ("source", FRAMES, {"nargs": "?"}),
+        ("--out", "where the half-resolution cache of a .mat goes", FILE),
+        ("--splits", "splits .mat or .json, for a .mat of other than 1449 frames", FILE),
+        ("--record", "write what the paper shows of it to results/nyu_summary.h5", FLAG),
+        ("--download", "fetch nyu_depth_v2_labeled.mat (2.8 GB) into data/", FLAG),
     ],
     train: [
-        NEEDED,
+        ("--data", FRAMES, SOURCE | {"required": True}),
         WEIGHTS,
         DEVICE,
-        _option("--ticket", "train under this ticket or mask file (arm=file)", **FILE),
-        _option(
-            "--frames",
-            "only so many frames of a file, evenly spaced",
-            nargs=2,
-            type=int,
-            metavar=("TRAIN", "TEST"),
-        ),
+        ("--ticket", "train under this ticket or mask file (arm=file)", FILE),
+        ("--frames", "only so many of a file, evenly spaced", INTS | PAIR | {"metavar": ("TRAIN", "TEST")}),
         PHOTOS,
-        _option("--setting", "start from a named configuration (default: tuned)", choices=tuple(SETTINGS)),
-        _option("--keep", "train again where only the record is here, not the trained weights", **FLAG),
-        _option("settings", "settings changed from there; listed below", nargs="*", metavar="name=value"),
+        ("--setting", "where to start (default: tuned)", {"choices": tuple(SETTINGS), "default": "tuned"}),
+        ("--keep", "train again where only the record is here, not the trained weights", FLAG),
+        ("settings", "settings changed from there; listed below", {"nargs": "*", "metavar": "name=value"}),
     ],
     ticket: [
-        _option("action", "what to do", choices=("draw", "show", "verify", "convert", "levels")),
-        _option(
-            "file", "the ticket file (convert: the mask file to read; levels: the .json to write)", type=Path
-        ),
-        _option("--out", "convert: the ticket file to write", **FILE),
-        _option("--weights", "encoder weights; convert: of the mask's network (default: random resnet50)"),
-        _option("--arm", f"draw: {', '.join(DRAWN)} (default: omp)", default="omp"),
-        _option("--density", "draw: kept fraction (default 0.8^18)", type=float, default=0.8**18),
-        _option("--seed", "draw: of the random arms, and of the crops of logits", type=int, default=0),
-        _option("--photos", "draw, arm logits: a folder or .h5 of unlabelled photos", metavar="SOURCE"),
-        _option("--round-epochs", "draw, arm logits: passes a round (default 10)", type=int, default=0),
-        _option("--precision", "draw, arm logits: float32 (default) or bfloat16", default="float32"),
+        ("action", "what to do", {"choices": ("draw", "show", "verify", "convert", "levels")}),
+        ("file", "the ticket file; convert: mask file to read; levels: .json to write", {"type": Path}),
+        ("--out", "convert: the ticket file to write", FILE),
+        ("--weights", "encoder weights; convert: of the mask's network (default: random resnet50)", SOURCE),
+        ("--arm", f"draw: {', '.join(DRAWN)} (default: omp)", {"default": "omp"}),
+        ("--density", "draw: kept fraction (default 0.8^18)", NUMBER | {"default": level(18)}),
+        ("--seed", "draw: of the random arms, and of the crops of logits", {"type": int, "default": 0}),
+        ("--photos", "draw, arm logits: a folder or .h5 of unlabelled photos", SOURCE),
+        ("--round-epochs", "draw, arm logits: passes a round (default 10)", {"type": int, "default": 0}),
+        ("--precision", "draw, arm logits: float32 (default) or bfloat16", {"default": "float32"}),
         DEVICE,
-        _option("--picture", "show: also draw the layer-wise densities", **FILE),
+        ("--picture", "show: also draw the layer-wise densities", FILE),
     ],
     sweep: [
-        _option("study", STUDY),
-        NEEDED,
-        ("--weights", WEIGHTS[1] | {"action": "append"}),
+        ("study", "quick, recipe, paper, full, pilot, postmortem or postmortem-small", {}),
+        ("--data", FRAMES, SOURCE | {"required": True}),
+        ("--weights", f"{ENCODER}; once for each backbone", SOURCE | {"action": "append"}),
         DEVICE,
         PHOTOS,
-        _option("--jobs", "workers that share the machine's cores or GPUs (default 1)", **NUMBER, default=1),
-        _option(
-            "--seeds", "only these, a share for one machine of several", type=int, nargs="+", metavar="N"
-        ),
-        _option("--budget", "stop cleanly before this time is up", type=float, metavar="SECONDS"),
-        _option("--time-budget", argparse.SUPPRESS, dest="budget", type=float),
-        _option("--every", "least time between two checkpoints (default 60)", type=float, default=60.0),
-        _option("--out", "where runs go (default: runs/); finished ones also packed there", **FOLDER),
-        _option("--engine", "ray: on the cluster that RAY_ADDRESS names", choices=("local", "ray")),
-        _option("--gpus", "ray: of a GPU for every run; 0: none (default 1)", type=float, default=1.0),
-        _option("--publish", "copy the study's finished runs into results/ at the end", **FLAG),
-        _option("--dry-run", "only say what would run, at what cost, and how long it would take", **FLAG),
-        _option("--worker", argparse.SUPPRESS, type=int),
+        ("--jobs", "workers that share the cores or GPUs (default 1)", {"type": int, "default": 1}),
+        ("--seeds", "only these, a share for one machine of several", INTS),
+        ("--budget", "seconds: stop cleanly before this time is up", NUMBER),
+        ("--every", "least seconds between two checkpoints (default 60)", NUMBER | {"default": 60.0}),
+        ("--out", "where runs go (default: runs/); finished ones also packed there", FOLDER),
+        ("--engine", "ray: on the cluster that RAY_ADDRESS names", {"choices": ("local", "ray")}),
+        ("--gpus", "ray: of a GPU for every run; 0: none (default 1)", NUMBER | {"default": 1.0}),
+        ("--publish", "copy the study's finished runs into results/ at the end", FLAG),
+        ("--dry-run", "only say what would run, at what cost, and how long it would take", FLAG),
+        ("--worker", HIDDEN, {"type": int}),
     ],
     merge: [
-        _option("folders", "of runs, or with runs.jsonl and arrays/", nargs="+", type=Path, metavar="DIR"),
-        _option("--out", "where they go (default: runs/)", **FOLDER),
+        ("folders", "of runs, or with runs.jsonl and arrays/", FOLDER | {"nargs": "+"}),
+        ("--out", "where they go (default: runs/)", FOLDER),
     ],
     show: [
-        _option("what", "key of a run (its beginning is enough) or a file in figures/", nargs="?"),
-        _option("--study", "list only this study"),
+        ("what", "key of a run (its beginning is enough) or a file in figures/", {"nargs": "?"}),
+        ("--study", "list only this study", {}),
     ],
-    verdict: [_option("study", "paper (default), pilot or full", nargs="?", default="paper")],
+    verdict: [("study", "paper (default), pilot or full", {"nargs": "?", "default": "paper"})],
     predict: [
-        _option("photo", "a .jpg or .png; it is turned as its EXIF orientation says", type=Path),
-        _option(
-            "--run",
-            "the run whose network predicts (`show` lists them)",
-            required=True,
-            dest="name",
-            metavar="KEY",
-        ),
-        _option("--out", "where to write the two files (default: beside the photo)", **FOLDER),
+        ("photo", "a .jpg or .png; it is turned as its EXIF orientation says", {"type": Path}),
+        ("--run", "whose network predicts (`show` lists them)", KEY | {"required": True}),
+        ("--out", "where to write the two files (default: beside the photo)", FOLDER),
         DEVICE,
     ],
     build: [
-        _option("--profile", "quick (default) or paper", choices=("quick", "paper"), default="quick"),
+        ("--profile", "what to build (default: quick)", {"choices": ("quick", "paper"), "default": "quick"}),
         DATA,
         WEIGHTS,
         DEVICE,
-        _option("--pdf", "also print all pages into a PDF, with Chromium or Chrome", **FLAG),
-        _option("--quiet", "print only where the paper is", **FLAG),
+        ("--pdf", "also print all pages into a PDF, with Chromium or Chrome", FLAG),
+        ("--quiet", "print only where the paper is", FLAG),
     ],
-    pairs: [_option("--write", "write the .ipynb anew from the .py", **FLAG)],
+    pairs: [("--write", "write the .ipynb anew from the .py", FLAG)],
     cost: [
-        _option(
-            "--weights", "encoder weights to draw tickets from (default: random resnet50)", metavar="SOURCE"
-        ),
-        _option(
-            "--arms", "tickets to draw (default: omp)", nargs="+", default=["omp"], choices=("omp", "random")
-        ),
-        _option(
-            "--levels", "densities 0.8^K (default: 18 15 12 9 6 3)", **NUMBER | {"nargs": "+"}, default=LEVELS
-        ),
-        _option("--ticket", "instead: this ticket or mask file", **FILE),
-        _option("--run", "instead: the trained network of a run", dest="name", metavar="KEY"),
-        _option("--size", "of the input (default: 228 304, or the run's)", **SIDES),
-        _option("--repeats", "rounds of measurement (default: 7)", **NUMBER, default=7),
+        ("--weights", "encoder weights to draw tickets from (default: random resnet50)", SOURCE),
+        ("--arms", "(default: omp)", {"nargs": "+", "choices": ("omp", "random"), "default": ["omp"]}),
+        ("--levels", "densities 0.8^N (default: 18 15 ... 3)", INTS | {"default": range(18, 0, -3)}),
+        ("--ticket", "instead: this ticket or mask file", FILE),
+        ("--run", "instead: the trained network of a run", KEY),
+        ("--size", "(default: 228 304, or the run's)", INTS | PAIR | {"metavar": ("HEIGHT", "WIDTH")}),
+        ("--repeats", "rounds of measurement (default: 7)", {"type": int, "default": 7}),
         DEVICE,
-        _option("--out", "also write the measurements to this .json, beside those of other machines", **FILE),
+        ("--out", "also write the measurements to this .json, beside those of other machines", FILE),
     ],
 }
-EPILOGS = {train: lambda: f"{TRAIN_EXAMPLE}\n{settings()}", cost: lambda: COST_EXAMPLE}
 
 
 def parser():
@@ -621,27 +550,15 @@ def parser():
     top.add_argument("--version", action="version", version=f"lthdepth {__version__}")
     subparsers = top.add_subparsers(dest="task", required=True, metavar="TASK")
     for task, options in TASKS.items():
-        first = task.__doc__.partition("\n")[0]
+        text = {"help": task.__doc__.partition("\n")[0], "description": inspect.cleandoc(task.__doc__)}
         raw = argparse.RawDescriptionHelpFormatter
-        epilog = EPILOGS.get(task, str)()
-        p = subparsers.add_parser(
-            task.__name__, help=first, description=task.__doc__, epilog=epilog, formatter_class=raw
-        )
-        p.set_defaults(run=task)
-        for name, how in options:
-            p.add_argument(name, **how)
+        sub = subparsers.add_parser(task.__name__, **text, formatter_class=raw)
+        sub.set_defaults(run=task)
+        for name, help, how in options:
+            sub.add_argument(name, help=help, **how)
+        if task is train:
+            sub.epilog = settings()
     return top
-
-
-def check_environment():
-    """Refuses environment variables that a library cannot read when it is imported. Raises UserError."""
-    for library, start in {"tqdm": "TQDM_", "matplotlib": "MPLBACKEND"}.items():
-        if names := sorted(name for name in os.environ if name.startswith(start)):
-            try:
-                importlib.import_module(library)
-            except ValueError as error:
-                why = f"{library} cannot read {', '.join(names)} in the environment ({reason(error)})"
-                raise UserError(f"{why}: unset it.") from None
 
 
 def main(words=None):
@@ -656,16 +573,16 @@ def main(words=None):
     args.words = words
     signal.signal(signal.SIGTERM, lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
     try:
-        check_environment()
         args.run(args)
+        sys.stdout.flush()
     except UserError as error:
         print(f"lthdepth: {error}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
         print("\nlthdepth: interrupted; the same command continues where this one stopped.", file=sys.stderr)
         return 130
-    except BrokenPipeError:
-        return 0
+    except BrokenPipeError:  # as of `| head`; nor is there anything to say at the end
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     return 0
 
 
