@@ -78,6 +78,19 @@ def write_atomic(path, content):
         part.write_bytes(content)
 
 
+def existing(source, kind="file"):
+    """The path of a file that a person named, `~` being their home. Raises UserError where there is none."""
+    path = Path(os.path.expanduser(source))
+    if os.path.isfile(path):
+        return path
+    if "://" in str(source):
+        raise UserError(f"{source} is an address, no {kind} here: download it and name the file.")
+    if os.path.exists(path):
+        what = "a folder" if os.path.isdir(path) else "a pipe or a device"
+        raise UserError(f"{source} is {what}, no {kind}: name a file.")
+    raise UserError(f"there is no {kind} {source}: check its name and folder.")
+
+
 def read_tensors(path, device="cpu", then=ANEW):
     """Read what `torch.save` or safetensors wrote, packed by xz or not. Nothing in the file is executed.
 

@@ -14,7 +14,7 @@ import numpy as np
 import torch
 
 from .errors import UserError, warn
-from .files import read_arrays, read_tensors, unwrap, write_atomic
+from .files import existing, read_arrays, read_tensors, unwrap, write_atomic
 from .mask import Ticket
 
 FORMAT = "lthdepth ticket 1"
@@ -97,9 +97,8 @@ def read(path, weights):
 
 
 def _content(path):
-    if not Path(path).is_file():
-        raise UserError(f"no ticket or mask file {path}.")
-    if Path(path).suffix.lower() == ".npz":
+    path = existing(path, "ticket or mask file")
+    if path.suffix.lower() == ".npz":
         return read_arrays(path, AGAIN)
     content = read_tensors(path, then=AGAIN)
     return content if isinstance(content, dict) else {"": content}

@@ -105,7 +105,7 @@ def test_a_pickle_that_would_run_a_command_does_not(name, write, read, tmp_path)
 
 
 @pytest.mark.parametrize(
-    "read", [predict.photo, photos.read, lambda path: photos.load(path.parent, 9, False)]
+    "read", [predict.photo, photos.read, lambda path: photos.load(path.parent, 9)]
 )
 def test_a_picture_starts_no_other_program(read, tmp_path, monkeypatch):
     """Pillow hands PostScript, whatever its file is called, to Ghostscript."""

@@ -15,6 +15,7 @@ import io
 import json
 import os
 import re
+from collections import Counter
 from contextlib import suppress
 from pathlib import Path
 
@@ -25,7 +26,7 @@ from PIL import Image
 from tqdm.auto import tqdm
 
 from ..errors import UserError
-from ..files import locked, read_arrays, replacing
+from ..files import existing, locked, read_arrays, replacing
 from . import photos, rooms
 from .frames import Frames, carve
 from .hdf5 import dataset, open_h5, writing
@@ -40,13 +41,12 @@ ROOMS, ROOM_VIEWS = 240, 4
 ROOM_SPLIT = ("train", "test", "validation", "train", "train", "test", "train", "train", "test", "train")
 
 
-def load(source, progress=True):
+def load(source):
     """Loads a data set whole.
 
     Args:
-        source: `rooms` or `rooms:N` (N synthetic frames, built in), a cache `.h5`, or the official `.mat`,
-            which is converted once to a cache in `DATA_DIR`.
-        progress: show a progress bar.
+        source: `rooms` or `rooms:N` (N synthetic frames, built in), a cache, or the official file, which is
+            converted once to a cache in `DATA_DIR`. What a file is, its content says, not its name.
 
     Returns:
         Frames. NYU frames are 240 x 320, rooms 120 x 160 pixels.
@@ -54,39 +54,27 @@ def load(source, progress=True):
     Raises:
         UserError: the source is unknown, missing, damaged or of another layout.
     """
-    check(source)
-    if number := _number_of_rooms(source):
-        return _rooms(number)
-    path = Path(source)
-    if path.suffix.lower() != ".mat":
-        return read_cache(path, progress)
+    if match := re.fullmatch(r"rooms(?::(\d{1,6}))?", str(source)):
+        return _rooms(int(match[1] or ROOMS))
+    if not os.path.exists(source) and not Path(source).suffix:
+        raise UserError(f"Unknown data source {source}: say rooms, rooms:N, a cache .h5 or the .mat.")
+    path = existing(source)
+    with open_h5(path) as file:
+        official = "images" in file or path.suffix.lower() == ".mat"
+    if not official:
+        return read_cache(path)
     cache = cache_of(path)
     if not _made_from(cache, path):
         with locked(cache):  # two processes need it at once: the second waits
             if not _made_from(cache, path):
-                convert(path, cache, progress=progress)
-    return read_cache(cache, progress)
-
-
-def check(source):
-    """Refuses what `load` cannot read, as far as that can be told at once. Raises UserError."""
-    number = _number_of_rooms(source)
-    if number is None and Path(source).suffix.lower() not in (".mat", ".h5", ".hdf5"):
-        raise UserError(f"Unknown data source {source}: say rooms, rooms:N, a cache .h5 or the .mat.")
-    if number is None:
-        with open_h5(source):
-            pass
-    elif number < 3 * ROOM_VIEWS:
-        raise UserError(f"{source} is too small for three splits: ask for at least rooms:{3 * ROOM_VIEWS}.")
-
-
-def _number_of_rooms(source):
-    match = re.fullmatch(r"rooms(?::(\d{1,6}))?", str(source))
-    return int(match[1] or ROOMS) if match else None
+                convert(path, cache)
+    return read_cache(cache)
 
 
 def _rooms(n):
     """Frames of n synthetic rooms, rendered once and kept under a name that changes with the renderer."""
+    if n < 3 * ROOM_VIEWS:
+        raise UserError(f"rooms:{n} is too small for three splits: ask for at least rooms:{3 * ROOM_VIEWS}.")
     source = hashlib.sha256(Path(rooms.__file__).read_bytes()).hexdigest()[:12]
     path = DATA_DIR / f"rooms_{n}x{ROOM_VIEWS}_{source}.npz"
     try:
@@ -121,17 +109,17 @@ def cache_of(mat):
 def _made_from(cache, mat):
     """Whether the cache was converted from this state of the `.mat`."""
     with suppress(UserError), open_h5(cache) as file:
-        return file.attrs.get("source") == source_stamp(mat)
+        return file.attrs.get("source") == _stamp(mat)
     return False
 
 
-def source_stamp(mat):
+def _stamp(path):
     """Text that tells one state of a file from another: its size in bytes and time of change."""
-    stat = Path(mat).stat()
+    stat = path.stat()
     return f"{stat.st_size} {stat.st_mtime_ns}"
 
 
-def read_cache(path, progress=True):
+def read_cache(path):
     """Frames of a cache. Raises UserError for anything missing, damaged or of another layout."""
     with open_h5(path) as file:
         codes = dataset(file, "depths", (None, None, None), "uint8", "uint16")
@@ -142,8 +130,7 @@ def read_cache(path, progress=True):
         name, split, scene = _split(file, n, train_mask(train, test, n, path))
         metres = _metres(codes)
         rgb, depth = np.empty((n, 3, height, width), np.uint8), np.empty((n, height, width), np.float32)
-        label = f"reading {Path(path).name}"
-        for i in tqdm(range(n), desc=label, unit="frame", disable=not progress, leave=False):
+        for i in tqdm(range(n), desc=f"reading {Path(path).name}", unit="frame", leave=False):
             picture = photos.decode(images[i].tobytes(), f"frame {i} of {path}")
             if picture.shape[:2] != (height, width):
                 size = " x ".join(str(side) for side in picture.shape[1::-1])
@@ -155,9 +142,8 @@ def read_cache(path, progress=True):
                     f"{path} has code 0 in the depths of frame {i} and no attribute offset: "
                     "set offset to 0 where code 0 is a hole, to 0.5 where it is a depth."
                 )
-    measured = depth.reshape(n, -1).any(1)
     for part in np.unique(split):
-        if not measured[split == part].any():
+        if not depth[split == part].any():
             raise UserError(f"{path} has no valid depth in its {part} frames: nothing can be scored.")
     return Frames(rgb, depth, split, scene, name)
 
@@ -185,8 +171,7 @@ def _metres(codes):
 
 def _split(file, n, train):
     """Name of the data set, split (n,) str and scene (n,) str."""
-    scene = np.array([f"frame_{i:05d}" for i in range(n)])
-    named = "scenes" in file
+    scene, named = np.array([f"frame_{i:05d}" for i in range(n)]), "scenes" in file
     if named:
         try:
             scene = np.array(dataset(file, "scenes", (n,), "object").asstr()[:].tolist())
@@ -200,7 +185,7 @@ def _split(file, n, train):
     return f"{name}.h5" if name in ("nyu", "rooms") else name, carve(scene, train), scene
 
 
-def convert(mat, cache, splits=None, progress=True):
+def convert(mat, cache, splits=None):
     """Converts the official `.mat` to a cache of half its size, which takes its name when it is complete.
 
     Half size is made of 2 x 2 blocks. RGB is their mean, rounded. Depth is their lower median, the second
@@ -212,7 +197,6 @@ def convert(mat, cache, splits=None, progress=True):
         mat, cache: the `.mat` and the `.h5` to write.
         splits: for a file that is not the 1449 frames of NYU: a MATLAB 5 `splits.mat` with 1-based trainNdxs
             and testNdxs, or a `.json` with 0-based lists `train` and `test`. NYU's is in `nyu_frames.csv`.
-        progress: show a progress bar.
 
     Raises:
         UserError: `mat` or `splits` is missing, damaged or of another layout, or `cache` cannot be written.
@@ -224,16 +208,16 @@ def convert(mat, cache, splits=None, progress=True):
         if width % 2 or height % 2:
             raise UserError(f"{mat} has frames of {width} x {height} pixels: both sides must be even.")
         scenes = _scenes(file, n)
-        train = _official_split(mat, scenes) if splits is None else _read_splits(Path(splits), n)
+        train = _official_split(mat, scenes) if splits is None else _read_splits(splits, n)
         with writing(cache) as out:
             out["trainNdxs"] = np.flatnonzero(train).astype(np.int32)
             out["testNdxs"] = np.flatnonzero(~train).astype(np.int32)
             out.create_dataset("scenes", data=scenes, dtype=h5py.string_dtype())
-            out.attrs["source"] = source_stamp(mat)
-            _write_frames(out, images, depths, progress)
+            out.attrs["source"] = _stamp(existing(mat))
+            _write_frames(out, images, depths)
 
 
-def _write_frames(out, images, depths, progress):
+def _write_frames(out, images, depths):
     n, width, height = depths.shape
     mat, frame = depths.file.filename, (1, width // 2, height // 2)
     pictures = out.create_dataset("images_png", (n,), h5py.vlen_dtype(np.uint8))
@@ -241,8 +225,7 @@ def _write_frames(out, images, depths, progress):
     codes = out.create_dataset("depths", (n, *frame[1:]), np.uint16, **options)
     codes.attrs.update(scale=DEPTH_STEP, offset=0.0, units="metres = (code + offset) * scale; 0 = no depth")
     block = 64  # frames: as the file's chunks span several, one by one would read each of them often
-    label = f"converting {Path(mat).name}"
-    for i in tqdm(range(n), desc=label, unit="frame", disable=not progress):
+    for i in tqdm(range(n), desc=f"converting {Path(mat).name}", unit="frame"):
         if i % block == 0:
             rgb, metres = images[i : i + block], depths[i : i + block]
         file = io.BytesIO()
@@ -290,9 +273,8 @@ def _official_split(mat, scenes):
     return split != "test"
 
 
-def _read_splits(path, n):
-    if not path.is_file():
-        raise UserError(f"There is no split file {path}: check its name and folder.")
+def _read_splits(source, n):
+    path = existing(source, "split file")
     try:
         if path.suffix.lower() == ".json":
             lists = json.loads(path.read_text(encoding="utf-8-sig"))  # some editors begin it with a mark
@@ -317,9 +299,8 @@ def train_mask(train, test, n, where):
     Raises:
         UserError: a part is empty, an index is not from 0 to n - 1, a frame not exactly once in the two.
     """
-    both = np.concatenate([train, test]).astype(np.int64)
-    counts = dict.fromkeys(range(n), 0) | dict(zip(*np.unique(both, return_counts=True)))
-    wrong = [i for i, count in counts.items() if count != 1 or not 0 <= i < n]
+    listed = Counter(train.tolist() + test.tolist())
+    wrong = [i for i in Counter(range(n)) | listed if listed[i] != (0 <= i < n)]
     if wrong or not len(train) or not len(test):
         frame = f", and frame {wrong[-1]} is not" if wrong else ""
         raise UserError(

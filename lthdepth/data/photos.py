@@ -2,6 +2,7 @@
 
 import hashlib
 import io
+import os
 import warnings
 from dataclasses import dataclass
 from functools import cached_property
@@ -12,6 +13,7 @@ from PIL import Image, ImageOps
 from tqdm.auto import tqdm
 
 from ..errors import UserError
+from ..files import existing
 from .hdf5 import dataset, open_h5
 
 SIDE = 256  # pixels; of a larger photo the shorter side is resized to it, as for ImageNet
@@ -46,9 +48,7 @@ def read(path):
     Raises:
         UserError: no such file, or as `decode`.
     """
-    if not Path(path).is_file():
-        raise UserError(f"there is no photo {path}: check its name and folder.")
-    return decode(path, path)
+    return decode(existing(path, "photo"), path)
 
 
 def decode(file, name):
@@ -74,31 +74,29 @@ def decode(file, name):
         raise UserError(f"{name} cannot be decoded as a photo: {wanted}.") from None
 
 
-def load(source, side=SIDE, progress=True):
+def load(source, side=SIDE):
     """Read photos; their central squares, resized.
 
     Args:
         source: a folder, searched with its subfolders for .jpg, .jpeg and .png, or an HDF5 file with one
             image file a row in `images_jpeg` or `images_png`. Of more than `MOST`, evenly spaced ones.
         side: of the squares, pixels.
-        progress: show a bar.
 
     Raises:
         UserError: no photo there, one that does not decode, or a data set with test frames.
     """
-    path = Path(source)
+    path = Path(os.path.expanduser(source))
     if path.is_dir():
-        files = sorted(p for p in path.rglob("[!.]*") if p.suffix.lower() in (".jpg", ".jpeg", ".png"))
-        return _squares([(p, p) for p in _some(files)], side, path.name, progress)
+        files = [p for p in path.rglob("[!.]*") if p.suffix.lower() in (".jpg", ".jpeg", ".png")]
+        return _squares(sorted(files), lambda file: decode(file, file), side, path.name)
     with open_h5(path) as file:
         if "testNdxs" in file:
             raise UserError(
                 f"{path} is a data set with test frames; without photos, logits takes its training frames."
             )
         images = dataset(file, "images_png" if "images_png" in file else "images_jpeg", (None,), "object")
-        rows = _some(range(len(images)))
-        photos = [(np.asarray(images[i], np.uint8).tobytes(), f"photo {i} of {path}") for i in rows]
-        return _squares(photos, side, path.stem, progress)
+        rows = range(len(images))
+        return _squares(rows, lambda i: decode(images[i].tobytes(), f"photo {i} of {path}"), side, path.stem)
 
 
 def of_frames(frames, rows):
@@ -109,18 +107,14 @@ def of_frames(frames, rows):
     return Photos(frames.rgb[rows, :, top : top + side, left : left + side], frames.name)
 
 
-def _some(things):
-    """At most `MOST` of them, evenly spaced."""
-    return [things[i * len(things) // MOST] for i in range(MOST)] if len(things) > MOST else list(things)
-
-
-def _squares(files, side, name, progress):
-    if not files:
+def _squares(files, read, side, name):
+    """`Photos` of what `read` makes of the files, at most `MOST` of them, evenly spaced."""
+    n = min(len(files), MOST)
+    if not n:
         raise UserError(f"there is no photo (.jpg, .jpeg, .png) in {name}.")
-    rgb = np.empty((len(files), 3, side, side), np.uint8)
-    bar = tqdm(files, desc=f"reading {name}", unit="photo", disable=not progress, leave=False)
-    for square, (file, where) in zip(rgb, bar):
-        photo = Image.fromarray(decode(file, where))
+    rgb = np.empty((n, 3, side, side), np.uint8)
+    for i in tqdm(range(n), desc=f"reading {name}", unit="photo", leave=False):
+        photo = Image.fromarray(read(files[i * len(files) // n]))
         fitted = ImageOps.fit(photo, (side, side), Image.Resampling.BICUBIC)
-        square[:] = np.asarray(fitted).transpose(2, 0, 1)
+        rgb[i] = np.asarray(fitted).transpose(2, 0, 1)
     return Photos(rgb, name)

@@ -2,7 +2,6 @@
 
 import json
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 
@@ -55,13 +54,11 @@ def save(summary, path):
 
 def load(path):
     """Read what `save` wrote. Raises UserError where it is absent or damaged."""
-    advice = "`python -m lthdepth data FILE --record` writes it"
-    if not Path(path).exists():
-        raise UserError(f"no summary {path}; {advice}.")
-    with open_h5(path) as file:
-        try:
+    try:
+        with open_h5(path) as file:
             description, scene = (json.loads(file.attrs[name]) for name in ("description", "scene"))
             mean, depth = (file[name][()].astype(np.float32) for name in ("mean", "depth"))
             return Summary(description, mean, file["index"][()], file["rgb"][()], depth, scene)
-        except (KeyError, ValueError, TypeError, AttributeError):
-            raise UserError(f"{path} is no summary of ours; {advice}.") from None
+    except (UserError, KeyError, ValueError, TypeError, AttributeError):
+        advice = "`python -m lthdepth data FILE --record` writes it"
+        raise UserError(f"{path} is no summary of NYU Depth V2 that can be read; {advice}.") from None

@@ -3,13 +3,12 @@
 import hashlib
 import re
 from dataclasses import dataclass
-from pathlib import Path
 
 import torch
 import torchvision
 
 from ..errors import UserError, warn
-from ..files import read_tensors, unwrap
+from ..files import existing, read_tensors, unwrap
 
 # Content fingerprints of weights whose origin is known: name, description.
 KNOWN = {
@@ -28,6 +27,16 @@ NAMED = re.compile(r"DEFAULT|IMAGENET\w*")  # names of torchvision's weights
 BACKBONES = ("resnet50", "resnet34", "resnet18")
 COUNTER = "num_batches_tracked"  # of batch norm: nothing that is computed depends on it
 RESNET = re.compile(r"(conv|bn|layer)\d|fc\.")  # not heads beside it
+HUGGING_FACE = {  # parts of names, and torchvision's
+    "embedder.embedder.convolution": "conv1",
+    "embedder.embedder.normalization": "bn1",
+    "shortcut.convolution": "downsample.0",
+    "shortcut.normalization": "downsample.1",
+    "classifier.1.": "resnet.fc.",
+    **{f"encoder.stages.{i}.layers.": f"layer{i + 1}." for i in range(4)},
+    **{f"layer.{i}.convolution": f"conv{i + 1}" for i in range(3)},
+    **{f"layer.{i}.normalization": f"bn{i + 1}" for i in range(3)},
+}
 
 
 @dataclass(frozen=True, eq=False)
@@ -78,56 +87,44 @@ def load(source, backbone=None):
         UserError: no such file, no ResNet, another architecture, values that are not finite floating-point
             numbers, a failed download.
     """
-    check(source)
     if source in (None, "none"):
         return NONE
     if NAMED.fullmatch(str(source)):
         return _torchvision(str(source), backbone or "resnet50")
-    path = Path(source)
-    state, where = _network(path)
-    if odd := [k for k, v in state.items() if not (v.is_floating_point() or k.endswith(COUNTER))]:
-        kind = _type(state[odd[0]])
-        raise UserError(f"{path} holds {odd[0]} as {kind}: give floating-point numbers, not quantised.")
-    found = _architecture(state, path)
-    if backbone and found != backbone:
-        raise UserError(f"{path} holds a {found}, but the backbone is {backbone}; change one of the two.")
-    encoder, classifier = _parts(state)
-    if not all(torch.isfinite(v).all() for v in encoder.values()):
+    path = existing(source, "weights file")
+    shapes = {name: _shapes(name) for name in BACKBONES}
+    state, where = _network(path, set(shapes["resnet50"]))
+    types = {k: str(v.dtype).removeprefix("torch.") for k, v in state.items() if not k.endswith(COUNTER)}
+    if odd := [k for k in types if not state[k].is_floating_point()]:
+        raise UserError(
+            f"{path} holds {odd[0]} as {types[odd[0]]}: give floating-point numbers, not quantised."
+        )
+    fits = _architecture(state, shapes, path)
+    if backbone and fits != backbone:
+        raise UserError(f"{path} holds a {fits}, but the backbone is {backbone}; change one of the two.")
+    initial = _initial(state, fits, path.name.split(".")[0], f"{fits} from the file {path.name}")
+    if not all(torch.isfinite(v).all() for v in initial.state.values()):
         raise UserError(f"{path} holds values that are not finite; the file is damaged.")
-    types = {_type(v) for v in state.values() if v.is_floating_point()} - {"float32"}
-    said = [where] * bool(where) + [f"{' and '.join(sorted(types))} is read as float32"] * bool(types)
-    if said:
-        warn(f"{path}: {'; '.join(said)}.")
-    encoder = {k: encoder[k] for k in _expected(found)}  # ties of a ticket depend on the order
-    mark = fingerprint(encoder)
-    name, description = KNOWN.get(mark, (path.name.split(".")[0], f"{found} from the file {path.name}"))
-    return Initial(encoder, name, description, mark, found, classifier)
+    if lower := sorted(set(types.values()) - {"float32"}):
+        where = "; ".join(filter(None, [where, f"{' and '.join(lower)} is read as float32"]))
+    if where:
+        warn(f"{path}: {where}.")
+    return initial
 
 
 def fitting(sources, backbone):
     """The first of several sources (as `load`) with weights of a backbone, loaded; None where none has."""
-    for source in sources:
-        found = load(source, backbone if NAMED.fullmatch(str(source)) else None)
-        if found.backbone in (None, backbone):
-            return found
-    return None
+    loaded = (load(s, backbone if NAMED.fullmatch(str(s)) else None) for s in sources)
+    return next((initial for initial in loaded if initial.backbone in (None, backbone)), None)
 
 
-def check(source):
-    """Refuses a source that is neither a name nor a file. Raises UserError."""
-    if not (source in (None, "none") or NAMED.fullmatch(str(source)) or Path(source).is_file()):
-        raise UserError(
-            f"no weights file {source}; give a ResNet state dict (.pth, .pth.xz, .safetensors) or 'none'."
-        )
-
-
-def _network(path):
-    """The encoder and the classifier in a file, as they are there, and where, as `files.unwrap`."""
+def _network(path, names):
+    """The encoder, of these names, and the classifier in a file, and where, as `files.unwrap`."""
     content = read_tensors(path, then="get the file again")
     if isinstance(content, dict) and any("embedder.embedder." in str(k) for k in content):
         content = {_torchvision_name(str(k)): v for k, v in content.items()}
     try:
-        state, where = unwrap(content, set(_expected("resnet50")))
+        state, where = unwrap(content, names)
     except (ValueError, RuntimeError) as error:
         raise UserError(f"{path} cannot be read as weights ({error}): get the file again.") from None
     if not state:
@@ -137,76 +134,60 @@ def _network(path):
     return {k: v for k, v in state.items() if RESNET.match(k)}, where
 
 
-def _parts(state):
-    """A ResNet's encoder, float32, its counters 0; and its classifier, None where none is whole."""
-    encoder = {k: v.float() for k, v in state.items() if not k.startswith("fc.") and not k.endswith(COUNTER)}
-    norms = [k.removesuffix("running_mean") for k in encoder if k.endswith("running_mean")]
-    encoder |= {f"{k}{COUNTER}": torch.tensor(0) for k in norms}
-    classifier = {
-        k: v.float() for k, v in state.items() if k in ("fc.weight", "fc.bias") and torch.isfinite(v).all()
-    }
-    return encoder, classifier if len(classifier) == 2 else None
+def _torchvision_name(key):
+    """torchvision's name of what Hugging Face's ResNetForImageClassification calls `key`."""
+    for theirs, ours in HUGGING_FACE.items():
+        key = key.replace(theirs, ours)
+    return key
+
+
+def _initial(state, backbone, name, description):
+    """`Initial` of the tensors of a ResNet: float32, counters 0, in torchvision's order, on which ties of a
+    ticket depend."""
+    encoder = {k: torch.tensor(0) if k.endswith(COUNTER) else state[k].float() for k in _shapes(backbone)}
+    classifier = {k: state[k].float() for k in ("fc.weight", "fc.bias") if k in state}
+    if len(classifier) < 2 or not all(torch.isfinite(v).all() for v in classifier.values()):
+        classifier = None
+    mark = fingerprint(encoder)
+    return Initial(encoder, *KNOWN.get(mark, (name, description)), mark, backbone, classifier)
 
 
 def _torchvision(name, backbone):
+    names = torchvision.models.get_model_weights(backbone)
+    if name not in names.__members__:
+        raise UserError(
+            f"torchvision has no weights {name} for {backbone}; it has {', '.join(names.__members__)}."
+        )
+    weights = names[name]
     try:
-        enum = torchvision.models.get_model_weights(backbone)[name]
-    except KeyError:
-        names = ", ".join(torchvision.models.get_model_weights(backbone).__members__)
-        raise UserError(f"torchvision has no weights {name} for {backbone}; it has {names}.") from None
-    try:
-        state = enum.get_state_dict(progress=True, check_hash=True)
+        state = weights.get_state_dict(progress=True, check_hash=True)
     except (OSError, RuntimeError) as error:  # a RuntimeError where the file is not what it should be
         raise UserError(
             f"could not download torchvision's {name} for {backbone} ({error}); "
-            f"get {enum.url} by hand and give the file."
+            f"get {weights.url} by hand and give the file."
         ) from None
-    state, classifier = _parts(state)
-    state = {k: state[k] for k in _expected(backbone)}
-    top1 = enum.meta["_metrics"]["ImageNet-1K"]["acc@1"]
-    description = f"torchvision {backbone} {name}, {top1} % top-1"
-    return Initial(state, f"torchvision-{name}", description, fingerprint(state), backbone, classifier)
+    top1 = weights.meta["_metrics"]["ImageNet-1K"]["acc@1"]
+    return _initial(state, backbone, f"torchvision-{name}", f"torchvision {backbone} {name}, {top1} % top-1")
 
 
-def _expected(backbone):
+def _shapes(backbone):
     """Names and shapes of torchvision's encoder, in its order."""
     with torch.device("meta"):
         state = torchvision.models.get_model(backbone, weights=None).state_dict()
     return {k: tuple(v.shape) for k, v in state.items() if not k.startswith("fc.")}
 
 
-def _architecture(state, path):
+def _architecture(state, shapes, path):
     """The torchvision ResNet that a state dict fits exactly. Raises UserError with what does not."""
-
-    def comparable(shapes):
-        return {(k, s) for k, s in shapes.items() if not k.endswith(COUNTER) and not k.startswith("fc.")}
-
-    have = comparable({k: tuple(v.shape) for k, v in state.items()})
-    differences = {b: have ^ comparable(_expected(b)) for b in BACKBONES}
-    best = min(BACKBONES, key=lambda b: len(differences[b]))
-    if not differences[best]:
-        return best
-    name = min(k for k, _ in differences[best])
-    wanted, shape = _expected(best).get(name), dict(have).get(name)
-    raise UserError(
-        f"{path} does not fit torchvision's {', '.join(BACKBONES)}, of which {best} is nearest: {name} is "
-        f"{shape or 'absent'} there, and {wanted or 'absent'} in torchvision's."
-    )
-
-
-def _torchvision_name(key):
-    """torchvision's name of what Hugging Face's ResNetForImageClassification calls `key`."""
-    key = key.replace("embedder.embedder.convolution", "conv1").replace(
-        "embedder.embedder.normalization", "bn1"
-    )
-    key = key.replace("shortcut.convolution", "downsample.0").replace(
-        "shortcut.normalization", "downsample.1"
-    )
-    key = re.sub(r"encoder\.stages\.(\d)\.layers\.", lambda m: f"layer{int(m[1]) + 1}.", key)
-    key = re.sub(r"layer\.(\d)\.convolution", lambda m: f"conv{int(m[1]) + 1}", key)
-    key = re.sub(r"layer\.(\d)\.normalization", lambda m: f"bn{int(m[1]) + 1}", key)
-    return key.replace("classifier.1.", "resnet.fc.")
-
-
-def _type(value):
-    return str(value.dtype).removeprefix("torch.")
+    have = {
+        k: tuple(v.shape) for k, v in state.items() if not k.startswith("fc.") and not k.endswith(COUNTER)
+    }
+    wanted = {b: {k: s for k, s in of.items() if not k.endswith(COUNTER)} for b, of in shapes.items()}
+    best = min(BACKBONES, key=lambda b: len(have.items() ^ wanted[b].items()))
+    if wrong := have.items() ^ wanted[best].items():
+        name = min(name for name, _ in wrong)
+        raise UserError(
+            f"{path} does not fit torchvision's {', '.join(BACKBONES)}, of which {best} is nearest: {name} "
+            f"is {have.get(name, 'absent')} there, and {wanted[best].get(name, 'absent')} in torchvision's."
+        )
+    return best

@@ -53,8 +53,8 @@ class Paper:
             raise UserError(
                 "weights without data train nothing; give --data too, or neither to use the recorded runs."
             )
-        self.frames = data.load(data_source or "rooms") if self.live else None
         self.initial = weights.load(weights_source) if self.live else None
+        self.frames = data.load(data_source or "rooms") if self.live else None
         self.study = studies.study(profile)
         if profile == "quick":
             self.study = studies.study(profile, self.initial.backbone or "resnet18")

@@ -84,7 +84,8 @@ def test_a_bad_earlier_attempt_is_noticed(server):
 
 
 @pytest.mark.parametrize(
-    "name, reason", [("other", "not the official file"), ("html", "has 54 bytes"), ("missing", "404")]
+    "name, reason",
+    [("other", "not the official file"), ("html", "has not 3000000 bytes"), ("missing", "404")],
 )
 def test_what_is_not_the_file_is_refused(server, name, reason):
     with pytest.raises(UserError, match=reason):

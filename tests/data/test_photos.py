@@ -1,4 +1,4 @@
-"""Unlabelled photos: central squares of a folder or a file."""
+"""Pictures as people see them, and sets of unlabelled photos."""
 
 import io
 
@@ -9,12 +9,45 @@ from PIL import Image
 
 from lthdepth.data import photos
 from lthdepth.errors import UserError
+from lthdepth.paper.study import LOGITS
+from lthdepth.training import logits
 
 
-def png(array):
+def encoded(image, kind="PNG", **options):
     buffer = io.BytesIO()
-    Image.fromarray(array).save(buffer, "png")
+    image = Image.fromarray(image) if isinstance(image, np.ndarray) else image
+    image.save(buffer, kind, **options)
     return buffer.getvalue()
+
+
+@pytest.mark.parametrize("orientation", range(1, 9))
+def test_a_picture_is_turned_as_its_orientation_says(orientation):
+    """A camera that stores `stored` with an orientation means `meant`: the definitions of EXIF, by hand."""
+    meant = np.zeros((4, 6, 3), np.uint8)
+    meant[0, 0], meant[0, -1] = 255, 128  # top left and top right tell all eight apart
+    turned = [meant, meant[:, ::-1], meant[::-1, ::-1], meant[::-1]]
+    turned += [meant.swapaxes(0, 1), np.rot90(meant), meant[::-1, ::-1].swapaxes(0, 1)]
+    turned.append(np.rot90(meant, -1))
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    stored = np.ascontiguousarray(turned[orientation - 1])
+    assert (photos.decode(encoded(stored, exif=exif.tobytes()), "p") == meant).all()
+
+
+def test_grey_of_16_bits_keeps_its_shades(tmp_path):
+    codes = np.arange(0, 65536, 1024, dtype=np.uint16).reshape(8, 8)
+    (tmp_path / "a.png").write_bytes(encoded(codes))
+    (tmp_path / "._a.png").write_bytes(b"what another system leaves")
+    wanted = np.repeat((codes >> 8).astype(np.uint8)[..., None], 3, axis=2)
+    assert (photos.read(tmp_path / "a.png") == wanted).all()
+    assert (photos.load(tmp_path, 8).rgb[0] == wanted.transpose(2, 0, 1)).all()
+
+
+@pytest.mark.parametrize("mode", ["L", "P", "RGBA", "CMYK", "1"])
+def test_every_mode_becomes_rgb(mode):
+    image = Image.new("RGB", (9, 7), "white").convert(mode)
+    rgb = photos.decode(encoded(image, "JPEG" if mode == "CMYK" else "PNG"), "p")
+    assert rgb.shape == (7, 9, 3) and rgb.dtype == np.uint8 and (rgb == 255).all()
 
 
 def test_photos_of_a_folder_and_of_a_file_are_central_squares(tmp_path):
@@ -22,16 +55,15 @@ def test_photos_of_a_folder_and_of_a_file_are_central_squares(tmp_path):
     wide[:, 20:70] = 200  # the central square
     (tmp_path / "deep").mkdir()
     for name in ("b.png", "deep/a.PNG"):
-        (tmp_path / name).write_bytes(png(wide))
+        (tmp_path / name).write_bytes(encoded(wide))
     (tmp_path / "notes.txt").write_text("no photo", encoding="utf-8")
     with h5py.File(tmp_path / "p.h5", "w") as file:
         rows = file.create_dataset("images_png", 2, h5py.vlen_dtype(np.uint8))
-        for i in range(2):
-            rows[i] = np.frombuffer(png(wide), np.uint8)
+        rows[0] = rows[1] = np.frombuffer(encoded(wide), np.uint8)
     for source in (tmp_path, tmp_path / "p.h5"):
-        read = photos.load(source, 50, progress=False)
-        assert read.rgb.shape == (2, 3, 50, 50) and read.rgb.dtype == np.uint8 and (read.rgb == 200).all()
-    one, two = (photos.load(source, 32, progress=False) for source in (tmp_path, tmp_path / "p.h5"))
+        rgb = photos.load(source, 50).rgb
+        assert rgb.shape == (2, 3, 50, 50) and rgb.dtype == np.uint8 and (rgb == 200).all()
+    one, two = (photos.load(source, 32) for source in (tmp_path, tmp_path / "p.h5"))
     assert one.rgb[:, :, 8:24, 8:24].min() == 200 and one.fingerprint == two.fingerprint
 
 
@@ -44,12 +76,17 @@ def test_bad_photos_are_refused_in_a_sentence(tmp_path):
     told = {"empty": "no photo", "bad": "a.jpg", "nyu.h5": "test frames", "absent": "no file"}
     for name, says in told.items():
         with pytest.raises(UserError, match=says) as error:
-            photos.load(tmp_path / name, progress=False)
+            photos.load(tmp_path / name)
         assert len(str(error.value).splitlines()) == 1
 
 
 def test_of_many_photos_evenly_spaced_ones_are_taken(tmp_path, monkeypatch):
     monkeypatch.setattr(photos, "MOST", 4)
     for i in range(10):
-        (tmp_path / f"{i}.png").write_bytes(png(np.full((4, 4, 3), i, np.uint8)))
-    assert photos.load(tmp_path, 4, progress=False).rgb[:, 0, 0, 0].tolist() == [0, 2, 5, 7]
+        (tmp_path / f"{i}.png").write_bytes(encoded(np.full((4, 4, 3), i, np.uint8)))
+    assert photos.load(tmp_path, 4).rgb[:, 0, 0, 0].tolist() == [0, 2, 5, 7]
+
+
+def test_the_photos_and_the_recipe_behind_the_arm_logits_are_those_of_the_paper(shared, pqf):
+    sample = photos.load(shared("imagenet/imagenet_sample_256.h5"))
+    assert logits.fingerprint(pqf, sample) == LOGITS

@@ -144,7 +144,7 @@ def test_a_run_of_the_arm_takes_photos_or_the_training_frames(initial, some, sto
 
 
 def test_real_photos_and_weights(shared, pqf):
-    real = photos.load(shared("imagenet/imagenet_sample_256.h5"), progress=False)
+    real = photos.load(shared("imagenet/imagenet_sample_256.h5"))
     assert real.rgb.shape == (1000, 3, 256, 256)
     net = torchvision.models.resnet50(weights=None).eval()
     net.load_state_dict(pqf.state | pqf.classifier)
