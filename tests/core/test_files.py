@@ -6,7 +6,6 @@ import signal
 import subprocess
 import sys
 import time
-from collections import OrderedDict
 from pathlib import Path
 
 import filelock
@@ -19,13 +18,6 @@ from lthdepth import files
 from lthdepth.errors import UserError
 
 ROOT = Path(__file__).resolve().parents[2]
-
-
-def test_tensors_come_back_and_torch_itself_reads_them(tmp_path):
-    content = {"w": torch.arange(1000.0), "n": 3}
-    files.write_atomic(tmp_path / "a.pt", content)
-    for found in (files.read_tensors(tmp_path / "a.pt"), torch.load(tmp_path / "a.pt", weights_only=True)):
-        assert torch.equal(found["w"], content["w"]) and found["n"] == 3
 
 
 @given(st.data())
@@ -54,13 +46,6 @@ def test_a_full_disk_leaves_the_file_that_was_there(tmp_path, monkeypatch):
     with pytest.raises(UserError, match="cannot write .*No space left on device"):
         files.write_atomic(tmp_path / "a.json", {"a": 2})
     assert [p.name for p in tmp_path.iterdir()] == ["a.json"] and "1" in (tmp_path / "a.json").read_text()
-
-
-def test_an_archive_that_unpacks_to_too_much_is_refused(tmp_path, monkeypatch):
-    files.write_atomic(tmp_path / "a.pt", {"w": torch.zeros(10**5)})
-    monkeypatch.setattr(files, "LARGEST", 2**18)
-    with pytest.raises(UserError, match="unpacks to more|has more than"):
-        files.read_tensors(tmp_path / "a.pt")
 
 
 HOLD = """
@@ -102,18 +87,7 @@ def test_a_file_system_without_locks_is_told_and_does_not_stop_a_run(tmp_path, m
         assert "no file locks (No locks available)" in capsys.readouterr().err
 
 
-def test_a_link_in_place_of_a_lock_leaves_what_it_names(tmp_path):
-    (tmp_path / "diary").write_text("mine")
-    (tmp_path / ".locks").mkdir()
-    (tmp_path / ".locks" / "run.lock").symlink_to(tmp_path / "diary")
-    with pytest.raises(UserError, match="cannot write"), files.locked(tmp_path / "run"):
-        pass
-    assert (tmp_path / "diary").read_text() == "mine"
-
-
-PLAIN = OrderedDict(
-    (k, torch.tensor([float(i)])) for i, k in enumerate(("conv1.weight", "layer1.0.bn1.bias"))
-)
+PLAIN = {"conv1.weight": torch.zeros(1), "layer1.0.bn1.bias": torch.ones(1)}
 OTHER = {k: v + 9 for k, v in PLAIN.items()}
 
 
