@@ -297,7 +297,7 @@ def show(args):
 
     store = Store()
     if args.what and (Path(args.what).suffix or "/" in args.what):
-        from .paper.provenance import explain
+        from .paper.figures import explain
 
         return print(explain(Path(args.what)))
     if args.what:
@@ -381,14 +381,13 @@ def build(args):
 
 def pairs(args):
     """Check that every notebook's .py and .ipynb say the same."""
-    from .paper import pairs as paired
+    from .paper.build import differences, write_pairs
     from .runs.store import ROOT
 
     if args.write:
-        paired.write(ROOT / "notebooks")
-    if problems := paired.check(ROOT / "notebooks"):
-        advice = "`python -m lthdepth pairs --write` makes the .ipynb anew from the .py"
-        raise UserError(f"{'; '.join(problems)}; {advice}.")
+        write_pairs(ROOT / "notebooks")
+    if problems := differences(ROOT / "notebooks"):
+        raise UserError(" ".join(problems))
     print("every notebook's .py and .ipynb say the same")
 
 

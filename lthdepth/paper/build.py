@@ -1,5 +1,10 @@
-"""The pipeline: every notebook run in order by papermill, then one HTML site."""
+"""The pipeline: notebook pairs compared, every notebook run in order by papermill, then one HTML site.
 
+A pair is `notebooks/NN_name.py` (percent format, the source) beside `NN_name.ipynb` (no outputs). The two are
+compared by content, never by file time, because a checkout gives files whatever time it likes.
+"""
+
+import hashlib
 import io
 import os
 import re
@@ -15,22 +20,30 @@ from datetime import date
 from pathlib import Path
 
 import ipykernel.kernelspec  # noqa: F401  (what papermill imports late, and two threads at a time cannot)
+import jupytext
 import nbformat
 import papermill
 import psutil
+from jupytext.compare import NotebookDifference, compare_notebooks
 
 from ..errors import UserError
 from ..runs import run as runs
 from ..training.arms import lineage
-from . import pairs, provenance, site, tables
+from . import figures, site, tables
 from .study import SOURCED, Paper
 
+# Constant, so that no machine's Python version or kernel name gets into a commit; without a kernel name
+# JupyterLab would stop to ask for one.
+METADATA = {
+    "kernelspec": {"display_name": "Python 3 (ipykernel)", "language": "python", "name": "python3"},
+    "language_info": {"name": "python"},
+}
 # Quiet about talking over TCP, which stays on this machine; and tqdm draws its bars as text for a terminal,
 # not as JupyterLab's widgets.
 KERNEL = ["--log-level=50", "--IPKernelApp.exec_lines=import sys; sys.modules['tqdm.notebook'] = None"]
 CHAPTER = 2  # epochs of a quick run that running a notebook takes about as long as
-CHROMIUM = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
 IDLE = 180  # seconds without computing after which a kernel counts as hung
+CHROMIUM = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
 QUIET = (
     "no-first-run disable-sync disable-background-networking disable-component-update disable-quic".split()
 )
@@ -54,58 +67,92 @@ def build(profile, data=None, weights=None, device="auto", quiet=False, notebook
         papermill.PapermillExecutionError: any other error in a cell.
     """
     notebooks = Path(notebooks or runs.ROOT / "notebooks").resolve()
-    out = notebooks.parent / "build" / profile
-    if problems := pairs.check(notebooks):
-        raise UserError(
-            f"{problems[0]} The .py is the source: `python -m lthdepth pairs --write` makes the .ipynb anew "
-            "from it. An edit of the .ipynb alone would be lost; saving it once in JupyterLab brings it over."
-        )
-    sources = pairs.chapters(notebooks)
-    if not sources:
-        raise UserError(f"no notebooks NN_name.py in {notebooks}.")
+    sources, problems, out = chapters(notebooks), differences(notebooks), notebooks.parent / "build" / profile
+    if problems or not sources:
+        raise UserError(problems[0] if problems else f"no notebooks NN_name.py in {notebooks}.")
     stream, started = io.StringIO() if quiet else sys.stdout, time.monotonic()
     with redirect_stderr(Progress(stream)):  # a mistake must cost nothing: the earlier build is still there
         paper = Paper(profile, data, weights, device)
-    missing, place = (
-        _missing(paper),
-        tables.DATA.get(paper.frames.name, paper.frames.name) if paper.frames else "",
-    )
-    training = f"{len(missing)} runs are trained on {place}" if missing else "every run is recorded"
+    missing = _missing(paper)
+    place = tables.DATA.get(paper.frames.name, paper.frames.name) if paper.frames else ""
+    plan = f"{len(missing)} runs are trained on {place}" if missing else "every run is recorded"
     print(
-        f"The {profile} paper: {training}, {len(sources)} notebooks run, then the pages.",
-        file=stream,
-        flush=True,
+        f"The {profile} paper: {plan}, {len(sources)} notebooks run, then the pages.", file=stream, flush=True
     )
     shutil.rmtree(out / "notebooks", ignore_errors=True)
     (out / "notebooks").mkdir(parents=True)
     values = {"profile": profile, "device": device, "data": _absolute(data), "weights": _absolute(weights)}
-    progress = Progress(stream, missing, len(sources))
-    watch = Watch()
+    progress, watch = Progress(stream, missing, len(sources)), Watch()
 
     def execute(source):
         return _execute(source, out / "notebooks" / f"{source.stem}.ipynb", values, progress, watch)
 
     with tempfile.TemporaryDirectory() as own, chdir(runs.ROOT), watch, ThreadPoolExecutor(2) as pool:
-        os.environ |= {
-            "JUPYTER_PREFER_ENV_PATH": "1",
-            "IPYTHONDIR": own,
-            "PYDEVD_DISABLE_FILE_VALIDATION": "1",
-        }
+        os.environ |= {"JUPYTER_PREFER_ENV_PATH": "1", "IPYTHONDIR": own}
+        os.environ["PYDEVD_DISABLE_FILE_VALIDATION"] = "1"
         os.environ.setdefault("TQDM_MININTERVAL", "1")  # a day's bars would make a notebook of many megabytes
         # Training takes every core, and a chapter shows what the ones before it trained.
         each = map if missing or profile == "quick" else pool.map
         executed = dict(zip((s.stem for s in sources), each(execute, sources), strict=True))
-    figures = runs.ROOT / "figures" if profile == "paper" else out / "figures"
+    folder = runs.ROOT / "figures" if profile == "paper" else out / "figures"
     demonstration = f"Quick build on {place}: a demonstration, not the paper’s result."
-    banner = demonstration if profile == "quick" else provenance.banner(figures)
-    made = runs.environment(paper.device)
-    footer = (
-        f"Built on {date.today():%-d %B %Y} at commit {provenance.commit(made)} from the {profile} profile."
-    )
-    index = site.render(executed, out / "html", figures, banner, footer)
+    banner = demonstration if profile == "quick" else figures.banner(folder)
+    commit = figures.commit(runs.environment(paper.device))
+    footer = f"Built on {date.today():%-d %B %Y} at commit {commit} from the {profile} profile."
+    index = site.render(executed, out / "html", folder, banner, footer)
     print(f"  done in {_clock(time.monotonic() - started)}; read it at", end=" ", file=stream, flush=True)
     print(index.as_uri(), flush=True)
     return index
+
+
+def chapters(folder, suffix=".py"):
+    """The files `NN_*` of a folder in their order; others, such as `Untitled.ipynb`, are nobody's chapter."""
+    return sorted(Path(folder).glob(f"[0-9][0-9]_*{suffix}"))
+
+
+def read(source):
+    """The notebook that a percent-format file stands for, without outputs.
+
+    Its cell ids depend on the cells' text alone, so that an edit changes one cell of the `.ipynb` only.
+    """
+    notebook, seen = jupytext.read(source, fmt="py:percent"), []
+    for cell in notebook.cells:
+        digest = hashlib.sha256(f"{cell.cell_type}\n{cell.source}".encode()).hexdigest()[:8]
+        cell.id = f"{digest}-{seen.count(digest) + 1}" if digest in seen else digest
+        seen.append(digest)
+        cell.metadata = nbformat.from_dict({"tags": tags} if (tags := cell.metadata.get("tags")) else {})
+    notebook.metadata = nbformat.from_dict(METADATA)
+    notebook.nbformat, notebook.nbformat_minor = 4, 5
+    return notebook
+
+
+def differences(folder):
+    """A sentence for each pair of a folder that disagrees or lacks a half; outputs are no difference."""
+    problems, write = [], "`python -m lthdepth pairs --write` makes the .ipynb anew from the .py, the source"
+    for stem in sorted({path.stem for kind in (".py", ".ipynb") for path in chapters(folder, kind)}):
+        source, notebook = Path(folder, f"{stem}.py"), Path(folder, f"{stem}.ipynb")
+        try:
+            theirs = nbformat.read(notebook, as_version=4)
+            theirs.metadata = nbformat.from_dict(METADATA)
+            compare_notebooks(theirs, read(source), "py:percent", raise_on_first_difference=False)
+        except FileNotFoundError as error:
+            problems.append(f"{Path(error.filename).name} is missing; {write}.")
+        except NotebookDifference as error:
+            problems.append(f"{source.name} and {notebook.name} differ: {error}; {write}.")
+        except Exception as error:  # whatever a parser makes of a half-merged file
+            problems.append(f"{stem}: one of the pair cannot be read as a notebook ({error}); {write}.")
+    return problems
+
+
+def write_pairs(folder):
+    """Make every `.ipynb` of a folder anew from its `.py`, without outputs; returns those that changed."""
+    changed = []
+    for source in chapters(folder):
+        notebook, text = source.with_suffix(".ipynb"), nbformat.writes(read(source)) + "\n"
+        if not notebook.exists() or notebook.read_text(encoding="utf-8") != text:
+            notebook.write_text(text, encoding="utf-8")
+            changed.append(notebook)
+    return changed
 
 
 def to_pdf(index):
@@ -157,7 +204,7 @@ def _execute(source, target, parameters, progress, watch):
     Cells tagged "remove-cell" are for JupyterLab: their widgets are not seen on a page, and here, where no
     browser answers them, ipykernel 7 may lose the next cell behind them and wait for ever.
     """
-    notebook = pairs.read(source)
+    notebook = read(source)
     notebook.cells = [c for c in notebook.cells if "remove-cell" not in c.metadata.get("tags", ())]
     nbformat.write(notebook, target)
     started, words = time.monotonic(), "stopped after "

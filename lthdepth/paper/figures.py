@@ -1,9 +1,13 @@
-"""Save and show the paper's figures and tables, each with a sidecar that says where it came from."""
+"""Save, show and explain the paper's figures and tables, each with a sidecar that says where it came from."""
 
 import base64
+import hashlib
 import io
+import json
+import subprocess
 from collections import Counter
 from html import escape
+from pathlib import Path
 
 import matplotlib
 import matplotlib.pyplot as plt
@@ -13,12 +17,16 @@ from IPython.display import HTML, Markdown, display
 from matplotlib.collections import PathCollection
 from matplotlib.patches import Rectangle
 
+from ..config import SCIENCE_VERSION
+from ..errors import UserError
 from ..files import write_atomic
-from ..runs.record import Record
-from ..runs.run import ROOT
-from . import provenance, tables
+from ..runs.record import Record, command
+from ..runs.run import ROOT, Store
+from . import tables
 
 DPI = 160  # of bitmaps
+NUMBERS = ("test", "validation", "curves", "densities", "ticket")  # what of a record a figure can show
+DECIDES = ("lthdepth/*.py", "lthdepth/data", "lthdepth/training")  # the code that decides a run's numbers
 
 
 def style():
@@ -159,12 +167,14 @@ def _keep(paper, name, caption, sources, forms):
     The CSV of a figure is not kept: the picture's numbers are in the records, and the sidecar has their hash.
     """
     path, content = folder(paper) / name, forms["csv"] or base64.b64encode(forms["png"]).decode()
-    sidecar = provenance.sidecar(paper, name, caption, sources, content)
+    said = sidecar(paper, name, caption, sources, content)
     for kind, text in forms.items():
         if kind != "csv" or "tex" in forms:
             write_atomic(path.with_name(f"{name}.{kind}"), text)
-    write_atomic(path.with_name(f"{name}.json"), provenance.text(sidecar))
-    return sidecar
+    rows = ",".join(f"\n  {json.dumps(r)}" for r in said["runs"])  # a line a run
+    head = json.dumps({k: v for k, v in said.items() if k != "runs"}, indent=1).removesuffix("\n}")
+    write_atomic(path.with_name(f"{name}.json"), f'{head},\n "runs": [{rows}]\n}}\n')
+    return said
 
 
 def _caption(kind, name, caption):
@@ -174,8 +184,154 @@ def _caption(kind, name, caption):
 
 def _source(sidecar, link=""):
     """A fold below a caption: where this comes from; the site adds links to the files."""
-    words = " ".join(map(escape, provenance.sentences(sidecar)))
-    rows = "".join(f"<li>{escape(provenance.line(r))}</li>" for r in sidecar["runs"])
+    words = " ".join(map(escape, sentences(sidecar)))
+    rows = "".join(f"<li>{escape(line(r))}</li>" for r in sidecar["runs"])
     runs = f'<ul class="runs">{rows}</ul>' if rows else ""
     fold = f'<p>{words}</p>{runs}<p class="files">{link}</p>'
     return f'<details class="source"><summary>Where this comes from</summary>{fold}</details>'
+
+
+def sidecar(paper, name, caption, sources, content):
+    """What is written beside a figure or table, a dictionary; the same inputs give the same bytes.
+
+    Args:
+        paper: whose profile and data are shown.
+        sources: the records behind it (None for a missing one) and paths of files of the repository. Without
+            any it shows the data alone.
+        content: text of the numbers shown, of which the sidecar keeps a hash.
+    """
+    records = [s for s in sources if isinstance(s, dict)]
+    files = [s for s in sources if isinstance(s, str)]
+    data = [r["data"] for r in records]
+    if not records and not files:
+        data = [paper.summary().description]
+        files = ["results/nyu_summary.h5"] if paper.profile == "paper" else []
+    weights = [r["init"] for r in records if r["arm"] != "floor"]
+    kept = ("key", "study", "arm", "density", "seed", "commit", "dirty", "device", "seconds")
+    return {
+        "name": name,
+        "caption": caption,
+        "command": f"./build.sh --profile {paper.profile}",
+        "data": _distinct(data, ("name", "fingerprint")),
+        "weights": _distinct(weights, ("name", "description", "fingerprint")),
+        "files": {path: fingerprint(path) for path in files},
+        "numbers": short_hash(content.encode()),
+        "runs": [{k: r[k] for k in kept} | {"numbers": numbers(r)} for r in records],
+    }
+
+
+def numbers(record):
+    """Hash of what a figure can show of a record: with one digit changed it is another."""
+    return short_hash(json.dumps([record.get(k) for k in NUMBERS], sort_keys=True).encode())
+
+
+def fingerprint(path):
+    """Hash of a file of the repository; "" where it is gone."""
+    return short_hash((ROOT / path).read_bytes()) if (ROOT / path).is_file() else ""
+
+
+def short_hash(content):
+    """The first 12 hex digits of the SHA-256 of bytes."""
+    return hashlib.sha256(content).hexdigest()[:12]
+
+
+def sentences(sidecar):
+    """Where a figure or table came from, a sentence each: runs, files, data, weights, commit and command."""
+    used, lines = sidecar["runs"], []
+    if used:
+        minutes, devices = sum(r["seconds"] for r in used) / 60, _listed(r["device"] for r in used)
+        spent = f"{minutes:.0f} minutes" if minutes < 100 else f"{minutes / 60:.0f} hours"
+        count = "one recorded run" if len(used) == 1 else f"{len(used)} recorded runs"
+        lines.append(f"It shows {count}: {spent} of computing on {devices}.")
+        lines.append(f"They were recorded at commit {_listed(map(commit, used))}.")
+    elif sidecar["data"]:
+        lines.append("No trained run went into it, only the data.")
+    lines += [f"Numbers come from {path} (SHA-256 {mark}…)." for path, mark in sidecar["files"].items()]
+    lines += [f"Data: {d['name']}, fingerprint {d['fingerprint']}." for d in sidecar["data"]]
+    for w in sidecar["weights"]:
+        lines.append(f"Initial weights: {w['name']} ({w['description']}), fingerprint {w['fingerprint']}.")
+    return [*lines, f"Drawn by {sidecar['command']}; the numbers shown have the hash {sidecar['numbers']}."]
+
+
+def explain(path, store=None):
+    """Where a figure or table came from, and what has changed since.
+
+    Raises:
+        UserError: no such file, no sidecar, or a damaged one.
+    """
+    path, beside = Path(path), Path(path).with_suffix(".json")
+    if not path.is_file():
+        where = "those of the paper are in figures/, those of a quick build in build/quick/figures/"
+        raise UserError(f"no file {path}; {where}.")
+    if not beside.is_file():
+        raise UserError(f"{path} has no sidecar {beside.name}: it is no figure or table of a build.")
+    try:
+        said = json.loads(beside.read_text(encoding="utf-8"))
+        lines = [f"{path.name}: {said['caption']}", "", *sentences(said)]
+    except (ValueError, KeyError, TypeError, RecursionError):
+        raise UserError(f"{beside} is damaged or of another program; build the paper again.") from None
+    used, known = said["runs"], (store or Store()).records()
+    for file, mark in said["files"].items():
+        if fingerprint(file) != mark:
+            lines.append(f"{file} has changed since: build the paper again.")
+    if not used:
+        return "\n".join(lines)
+    missing = [r["key"] for r in used if r["key"] not in known]
+    lines.append(f"Not recorded here: {', '.join(missing)}." if missing else "All their records are here.")
+    if files := _edited({r["commit"] for r in used if r["commit"]}):
+        lines.append(f"Code that decides numbers was edited since, under the same science version: {files}.")
+    lines += ["", *map(line, used)]
+    if again := next((known[r["key"]] for r in used if r["key"] in known and r["arm"] != "floor"), None):
+        lines += ["", f"To make the run {again['key']} again: {command(again)}"]
+    return "\n".join(lines)
+
+
+def line(used):
+    """A run of a sidecar in one line."""
+    kept = f"{100 * used['density']:.4g} %"
+    return f"{used['key']}  {used['study']}  {used['arm']} {kept}, seed {used['seed']}, commit {commit(used)}"
+
+
+def commit(made):
+    """A run's commit, with a + where there were changes that it does not hold."""
+    return f"{made['commit']}{'+' if made['dirty'] else ''}" if made["commit"] else "unknown"
+
+
+def banner(folder, store=None):
+    """A sentence where what decides numbers is not what it was for the runs in a folder's sidecars; or "".
+
+    That is the data at hand, which figures without runs show, and the science version of the records.
+    """
+    sidecars = [json.loads(path.read_text(encoding="utf-8")) for path in Path(folder).glob("*.json")]
+    shown = {d["fingerprint"] for s in sidecars if not s["runs"] for d in s["data"]}
+    trained = {d["fingerprint"] for s in sidecars if s["runs"] for d in s["data"]}
+    if trained and (newer := shown - trained):
+        newer, trained = _listed(newer), _listed(trained)
+        return f"The data at hand ({newer}) are not those of the runs shown here ({trained})."
+    known = (store or Store()).records()
+    used = [known[r["key"]] for s in sidecars for r in s["runs"] if r["key"] in known]
+    if any(r.get("science_version", SCIENCE_VERSION) != SCIENCE_VERSION for r in used):
+        return "Some runs shown here were made by code of another science version."
+    return ""
+
+
+def _edited(commits):
+    """Names of the files that decide numbers and differ from some commits; "" for none, or without git."""
+    names = set()
+    for made in commits:
+        words = ["git", "diff", "--name-only", made, "--", *DECIDES]
+        try:
+            done = subprocess.run(words, cwd=ROOT, capture_output=True, text=True, check=True)
+        except (OSError, subprocess.CalledProcessError):
+            continue
+        names |= {Path(name).name for name in done.stdout.split()}
+    return ", ".join(sorted(names))
+
+
+def _listed(names):
+    names = sorted(set(names))
+    return ", ".join(names[:-1]) + (" and " if len(names) > 1 else "") + names[-1]
+
+
+def _distinct(rows, names):
+    return pd.DataFrame(rows, columns=list(names)).drop_duplicates().to_dict("records")

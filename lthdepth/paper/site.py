@@ -1,6 +1,10 @@
 """Executed notebooks to HTML pages that open from disk and load nothing from a network.
 
 The first notebook is the front page, `index.html`; the others are the chapters, by their names' numbers.
+What can be pointed at has an id: `fig-NAME` and `tab-NAME` from `figures`, `eq-NAME` from a label in a
+displayed equation, `ref-surname-year` of the items under "References". In the text a Markdown link such as
+`[the curves](#fig-curves)` becomes "Figure 7", on whichever page that is; text where there is no such figure.
+"Chen et al. (2021)" and "chapter 4" are linked as they stand.
 """
 
 import base64
@@ -12,23 +16,34 @@ from pathlib import Path
 
 import yaml
 from jinja2 import Environment, FileSystemLoader
+from latex2mathml.converter import convert
 from nbconvert.filters import Highlight2HTML, ansi2html
+from nbconvert.filters.markdown_mistune import IPythonRenderer, MarkdownWithMath
 
 from ..errors import UserError
 from ..runs import run as runs
-from . import markdown, provenance, references
+from . import figures
 
 HTML = Path(__file__).parent / "html"
-HIDDEN = {"parameters", "injected-parameters", "remove-cell"}
+KINDS = {"fig": "Figure", "tab": "Table", "eq": "Equation"}
+# Where "chapter 4" and "Chen et al. (2021)" stay as they are.
+UNLINKED = (
+    r"<(a|code|math|pre|figure|nav|head|footer|details|script|h\d)\b.*?</\1>|<li id=.ref-.*?</li>|<[^>]+>"
+)
+# What a preview leaves out: where it comes from, scripts, folds, and what must not be twice on a page.
+UNSEEN = (
+    r'<details class="source".*?</details>|<(script|style)\b.*?</\1>|<summary>.*?</summary>|</?details[^>]*>'
+)
+UNSEEN += r'| (?:id|tabindex|width|height)="[^"]*"'
 
 
-def render(notebooks, out, figures, banner="", footer=""):
+def render(notebooks, out, folder, banner="", footer=""):
     """Write the site: a page for each notebook, styles, scripts and files.
 
     Args:
         notebooks: mapping of page name to executed notebook, in order.
         out: folder; emptied first, so that no page of an earlier build survives.
-        figures: folder of the pictures and tables that the notebooks saved, to download from the pages.
+        folder: of the pictures and tables that the notebooks saved, to download from the pages.
         banner: a sentence for the top of every page, or ""; footer: one for the bottom.
 
     Returns:
@@ -37,29 +52,37 @@ def render(notebooks, out, figures, banner="", footer=""):
     Raises:
         UserError: an equation that cannot be set.
     """
-    out, names = Path(out), list(notebooks)
+    out = Path(out)
     shutil.rmtree(out, ignore_errors=True)
     (out / "files").mkdir(parents=True)
-    files = {name: "index.html" if name == names[0] else f"{name}.html" for name in names}
     chapters = [
-        {"file": files[name], "title": _title(notebooks[name], name), "number": int(name[:2])}
-        for name in names
+        {"file": f"{name}.html", "title": _title(notebook), "number": int(name[:2])}
+        for name, notebook in notebooks.items()
     ]
-    paper = {"front": chapters[0], "chapters": chapters[1:], "banner": banner, "footer": footer}
-    paper |= {"citation": citation(), "title": chapters[0]["title"]}
-    cited, pages = references.cited(notebooks, files), {}
-    for k, name in enumerate(names):
-        page = paper | {"chapter": chapters[k], "headings": [], "cited": cited}
-        page |= {"previous": chapters[k - 1] if k else None, "next": (chapters + [None])[k + 1]}
-        pages[files[name]] = _page(name, notebooks[name], page)
-    pages = {
-        name: _files(text, Path(figures), out / "files") for name, text in references.connect(pages).items()
+    chapters[0]["file"] = "index.html"
+    paper = {
+        "title": chapters[0]["title"],
+        "front": chapters[0],
+        "chapters": chapters[1:],
+        "banner": banner,
+        "footer": footer,
     }
+    paper["cite"] = yaml.safe_load((runs.ROOT / "CITATION.cff").read_text(encoding="utf-8"))
+    jinja = Environment(loader=FileSystemLoader(HTML))
+    jinja.filters |= {"ansi2html": ansi2html, "highlight_code": Highlight2HTML(pygments_lexer="python")}
+    jinja.filters |= {"markdown": markdown, "headings": re.compile('<h2 id="(.*?)">(.*?)</h2>').findall}
+    template, pages = jinja.get_template("page.html.j2"), {}
+    turns = zip(chapters, notebooks.values(), [None, *chapters], [*chapters[1:], None])
+    for chapter, notebook, previous, following in turns:
+        page = paper | {"chapter": chapter, "previous": previous, "next": following}
+        text = template.render(cells=notebook.cells, page=page)
+        pages[chapter["file"]] = _files(text, Path(folder), out / "files")
+    pages = connect(pages, {str(c["number"]): c["file"] for c in chapters})
     for name, text in pages.items():
         (out / name).write_text(text, encoding="utf-8")
-    known, shown = runs.Store().records(), references.previews(pages)
+    known, shown = runs.Store().records(), previews(pages)
     for key in re.findall(r"\w+", " ".join(re.findall(r'data-runs="([^"]*)"', "".join(pages.values())))):
-        shown[key] = escape(provenance.line(known[key])) if key in known else key
+        shown[key] = escape(figures.line(known[key])) if key in known else key
     data = json.dumps(shown).replace("<", "\\u003c")
     (out / "previews.js").write_text(f"const PREVIEWS = {data};\n", encoding="utf-8")
     for name in ("style.css", "paper.js"):
@@ -67,57 +90,71 @@ def render(notebooks, out, figures, banner="", footer=""):
     return out / "index.html"
 
 
-def citation():
-    """What `CITATION.cff` says, with `bibtex` and `json` (JSON-LD) made from it: a dictionary."""
-    cff = yaml.safe_load((runs.ROOT / "CITATION.cff").read_text(encoding="utf-8"))
-    authors = [a.get("name") or f"{a['given-names']} {a['family-names']}" for a in cff["authors"]]
-    date = str(cff.get("date-released", ""))
-    fields = {"title": cff["title"], "author": " and ".join(f"{{{a}}}" for a in authors), "year": date[:4]}
-    fields |= {"version": cff["version"], "url": cff.get("repository-code", "")}
-    lines = ",\n".join(f"  {name} = {{{value}}}" for name, value in fields.items() if value)
-    ld = {"@context": "https://schema.org", "@type": "ScholarlyArticle", "headline": cff["title"]}
-    ld |= {"author": [{"@type": "Person", "name": a} for a in authors], "datePublished": date}
-    ld |= {"version": cff["version"], "license": cff["license"]}
-    made = {"authors": authors, "date": date, "bibtex": f"@misc{{lthdepth,\n{lines}\n}}"}
-    return cff | made | {"json": json.dumps(ld).replace("<", "\\u003c")}
-
-
-def _cells(notebook):
-    """What a reader should see of a notebook: no progress bars, warnings, parameters."""
-    for cell in notebook.cells:
-        if HIDDEN & set(cell.metadata.get("tags", [])):
-            continue
-        if cell.cell_type == "code":
-            cell = cell | {"outputs": [output for output in map(_clean, cell.outputs) if output]}
-        yield cell
-
-
-def _clean(output):
-    """An output without what only a terminal shows; None for nothing."""
-    if output.output_type == "stream":  # on each line only what follows the last carriage return
-        text = re.sub(r"[^\n]*\r(?!\n)", "", output.text.replace("\r\n", "\n"))
-        return None if output.name == "stderr" or not text.strip() else output | {"text": text}
-    return None if "application/vnd.jupyter.widget-view+json" in output.get("data", {}) else output
-
-
-def _title(notebook, name):
-    """The first first-level heading of a notebook; else its name."""
+def _title(notebook):
+    """The first first-level heading of a notebook."""
     text = "\n".join(cell.source for cell in notebook.cells if cell.cell_type == "markdown")
-    found = re.search(r"^# +(.+?) *$", text, re.MULTILINE)
-    return re.sub(r"[*`$]", "", found[1]) if found else name[3:].replace("_", " ").capitalize()
+    return re.sub(r"[*`$]", "", re.search(r"^# +(.+?) *$", text + "\n# Untitled", re.MULTILINE)[1])
 
 
-def _page(name, notebook, page):
-    jinja = Environment(loader=FileSystemLoader(HTML))
-    jinja.filters |= {"ansi2html": ansi2html, "highlight_code": Highlight2HTML(pygments_lexer="python")}
-    jinja.filters["markdown"] = lambda source: markdown.render(source, page)
+def markdown(source):
+    """A piece of Markdown as HTML. Raises UserError: an equation that cannot be set."""
+    text = MarkdownWithMath(renderer=Renderer(escape=False, exclude_anchor_links=True)).render(source)
+    before, heading, items = text.partition('<h2 id="references">')
+    item = r"<li>(?=(?:<p>)?([\w’'-]+).*?\b((?:19|20)\d\d)\b(?!\.\d))"  # its first author and year
+    return (
+        before + heading + re.sub(item, lambda m: f'<li id="ref-{m[1].lower()}-{m[2]}">', items, flags=re.S)
+    )
+
+
+class Renderer(IPythonRenderer):
+    r"""Sets mathematics as MathML; equations with `\label{eq-…}` and headings get ids."""
+
+    def inline_math(self, body):
+        return mathml(body, "inline")
+
+    def block_math(self, body):
+        label = re.search(r"\\label\{(eq-[\w-]+)\}", body)
+        result = mathml(re.sub(r"\\(?:label|tag)\{[^}]*\}", "", body), "block")
+        if not label:
+            return f'<div class="equation" tabindex="0">{result}</div>'
+        number = f'<span class="number" data-label="{label[1]}"></span>'
+        return f'<div class="equation" id="{label[1]}" tabindex="0">{result}{number}</div>'
+
+    def latex_environment(self, name, body):
+        return self.block_math(f"\\begin{{{name}}}{body}\\end{{{name}}}")
+
+    def heading(self, text, level, **attrs):
+        name = re.sub(r"\W+", "-", re.sub(r"<[^>]+>|&\w+;", "", text).lower()).strip("-")
+        return f'<h{level} id="{name}">{text}</h{level}>\n'
+
+
+def mathml(latex, display):
+    r"""LaTeX mathematics as MathML, which browsers set by themselves.
+
+    Args:
+        latex: the text between the dollar signs.
+        display: "inline" or "block".
+
+    Raises:
+        UserError: a command or an alignment that cannot be translated, or unbalanced braces.
+    """
+    latex = latex.strip()
+    bare = re.sub(r"\\[{}\\]", "", latex)
+    known = re.sub(r"(\\(?:begin|end)\{)(?:aligned|gathered)\}", r"\1split}", latex)
     try:
-        return jinja.get_template("page.html.j2").render(cells=list(_cells(notebook)), page=page)
-    except UserError as error:
-        raise UserError(f"{name}: {error}") from None
+        result = convert(known, display=display)
+    except Exception as error:  # the library has many
+        raise UserError(f"the equation ${latex}$ cannot be set ({type(error).__name__}: {error}).") from None
+    if bare.count("{") != bare.count("}") or re.search(r"<mi>(\\[^<]*|&)</mi>", result):
+        raise UserError(
+            f"the equation ${latex}$ cannot be set: a brace or a command in it is not known here."
+        )
+    # A bare | is a fence, not a relation between its neighbours: no space around it.
+    bar = '<mo stretchy="false">&#x0007C;'
+    return result.replace(bar, bar.replace(">", ' lspace="0" rspace="0">', 1))
 
 
-def _files(text, figures, out):
+def _files(text, folder, out):
     """A page whose pictures are files of the site, each figure and table with links to its own."""
 
     def place(match):
@@ -127,12 +164,69 @@ def _files(text, figures, out):
             figure = figure.replace(picture[0], f'src="files/{name}.png"')
         links = ""
         for kind, words in (("pdf", "PDF"), ("csv", "CSV"), ("tex", "LaTeX")):
-            if (figures / f"{name}.{kind}").exists():
-                shutil.copy(figures / f"{name}.{kind}", out)
+            if (folder / f"{name}.{kind}").exists():
+                shutil.copy(folder / f"{name}.{kind}", out)
                 links += f'<a download href="files/{name}.{kind}">{words}</a> '
         return figure.replace('<p class="files">', f'<p class="files">{links}')
 
     return re.sub(r'<figure id="(?:fig|tab)-([\w-]+)".*?</figure>', place, text, flags=re.DOTALL)
+
+
+def connect(pages, chapters):
+    """Number figures, tables and equations in the order in which they are met; references become links.
+
+    Args:
+        pages: mapping of file name to HTML, in reading order; chapters: of number to file name.
+
+    Returns:
+        The mapping with changed pages.
+    """
+    labels, papers, counts = {}, {}, dict.fromkeys(KINDS, 0)
+    for page, text in pages.items():
+        for label, kind in re.findall(r'data-label="((fig|tab|eq)-[\w-]+)"', text):
+            counts[kind] += 1
+            labels.setdefault(label, (page, f"{KINDS[kind]} {counts[kind]}"))
+        papers |= {label: page for label in re.findall(r'<li id="(ref-[\w-]+)"', text)}
+    names = "|".join({re.escape(label[4:-5]) for label in papers} or {"(?!)"})
+    cited = rf"(?P<author>{names})(?:,?\s+et\s+al\.|\s+&amp;\s+\w+)?\s+\(?(?P<year>\d{{4}})\b\)?"
+
+    def number(match):
+        words = labels[match[1]][1]
+        return f"{match[0]}({words.split()[-1]})" if match[1].startswith("eq") else f"{match[0]}{words}. "
+
+    def cross(match):
+        page, words = labels.get(match[1], (None, None))
+        return f'<a href="{page}#{match[1]}">{words}</a>' if page else match[2]
+
+    def mention(match):
+        address = chapters.get(match["chapter"] or "")
+        if match["author"] and (label := f"ref-{match['author'].lower()}-{match['year']}") in papers:
+            address = f"{papers[label]}#{label}"
+        return f'<a href="{address}">{match[0]}</a>' if address else match[0]
+
+    for page, text in pages.items():
+        text = re.sub(r'data-label="([\w-]+)">', number, text)
+        text = re.sub(r'<a href="#((?:fig|tab|eq)-[\w-]+)">(.*?)</a>', cross, text, flags=re.S)
+        text = re.sub(
+            r'(<a href="\w+)\.ipynb((?:#[\w-]*)?")', r"\1.html\2", text
+        )  # as JupyterLab follows them
+        pages[page] = re.sub(
+            rf"{UNLINKED}|chapter (?P<chapter>\d+)\b|{cited}", mention, text, flags=re.S | re.I
+        )
+    return pages
+
+
+def previews(pages):
+    """What each reference shows in small: HTML by the id that it leads to, or by the page for a chapter."""
+    found = {}
+    for name, text in pages.items():
+        title, first = re.search(r"<h1[^>]*>(.*?)</h1>", text, re.S), re.search(r"<p>.*?</p>", text, re.S)
+        found[name] = f"<b>{title[1]}</b>{first[0] if first else ''}"
+        for tag in ("figure", "li", "div"):
+            pattern = rf'<{tag}\b[^>]* id="((?:fig|tab|eq|ref)-[\w-]+)"[^>]*>(.*?)</{tag}>'
+            for label, body in re.findall(pattern, text, re.S):
+                found[label] = re.sub(UNSEEN, "", body, flags=re.S)
+    return found
 
 
 def whole(site):

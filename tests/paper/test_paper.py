@@ -18,7 +18,7 @@ from PIL import Image
 from lthdepth.analysis import postmortem
 from lthdepth.config import PUBLISHED_FLOOR
 from lthdepth.errors import UserError
-from lthdepth.paper import figures, plots, provenance, sentences, tables
+from lthdepth.paper import figures, plots, sentences, tables
 from lthdepth.paper.study import Paper
 from lthdepth.runs import run as runs
 
@@ -90,10 +90,10 @@ def test_committed_figures_and_tables_follow_from_their_records():
         said = json.loads(path.read_text(encoding="utf-8"))
         for used in said["runs"]:
             there = known[used["key"]]
-            same = {k: there[k] for k in used.keys() - {"numbers"}} | {"numbers": provenance.numbers(there)}
+            same = {k: there[k] for k in used.keys() - {"numbers"}} | {"numbers": figures.numbers(there)}
             assert same == used, path.name
         for file, mark in said["files"].items():
-            assert provenance.fingerprint(file) == mark, f"{file} has changed since {path.name} was made"
+            assert figures.fingerprint(file) == mark, f"{file} has changed since {path.name} was made"
         table = path.with_suffix(".csv")
         files |= {
             path,
@@ -101,7 +101,7 @@ def test_committed_figures_and_tables_follow_from_their_records():
         }
         if table.exists():
             text = table.read_bytes().decode()
-            assert said["numbers"] == provenance.short_hash(text.encode())
+            assert said["numbers"] == figures.short_hash(text.encode())
             cells = re.findall(r"[^,\"\n]+", text.partition("\n")[2])
             tex = path.with_suffix(".tex").read_text(encoding="utf-8")
             assert all(tables.latex(cell.strip()) in tex for cell in cells), path.name
@@ -133,8 +133,8 @@ def test_a_digit_changed_in_a_record_shows_against_the_sidecar(path):
     text = json.dumps(place[name])
     digit = re.search(r"\d", text)
     place[name] = json.loads(text[: digit.start()] + str((int(digit[0]) + 1) % 10) + text[digit.end() :])
-    assert provenance.numbers(changed) != provenance.numbers(made)
-    assert provenance.numbers(json.loads(json.dumps(made))) == provenance.numbers(made)
+    assert figures.numbers(changed) != figures.numbers(made)
+    assert figures.numbers(json.loads(json.dumps(made))) == figures.numbers(made)
 
 
 def test_scores_are_mean_and_sample_deviation_over_seeds():
@@ -181,7 +181,7 @@ def test_a_figure_of_a_quick_run_is_marked_and_knows_its_runs(shown):
     assert [r["key"] for r in sidecar["runs"]] == ["dense01.0"] and sidecar["files"] == {"x": ""}
     assert 'id="fig-try"' in html and 'alt="A line that falls."' in html and "A &amp; caption." in html
     assert "dense01.0" in html and "fingerprint i" in html
-    text = provenance.explain(shown.folder / "try.png")
+    text = figures.explain(shown.folder / "try.png")
     for words in ("dense01.0", "A & caption.", "fingerprint i", "commit abc", "build.sh --profile quick"):
         assert words in text
 
@@ -236,14 +236,14 @@ def test_data_or_a_science_version_other_than_the_runs_are_told(tmp_path):
     def sidecar(name, mark, used=()):
         text = json.dumps({"data": [{"fingerprint": mark}], "runs": list(used)})
         (tmp_path / f"{name}.json").write_text(text, encoding="utf-8")
-        return provenance.banner(tmp_path, store)
+        return figures.banner(tmp_path, store)
 
     assert sidecar("frames", "new") == ""  # nothing was trained yet
     said = sidecar("curves", "old", [record()])
     assert "(new)" in said and "(old)" in said
     assert sidecar("frames", "old") == ""
     known["dense01.0"] = record() | {"science_version": 0}
-    assert "science version" in provenance.banner(tmp_path, store)
+    assert "science version" in figures.banner(tmp_path, store)
 
 
 def test_figures_of_earlier_builds_are_dropped(paper, shown):
@@ -333,33 +333,33 @@ def test_transfer_draws_the_mean_over_seeds_at_every_density():
 def test_explain_refuses_a_file_without_a_sidecar(tmp_path):
     (tmp_path / "x.png").write_bytes(b"")
     with pytest.raises(UserError, match="no sidecar"):
-        provenance.explain(tmp_path / "x.png")
+        figures.explain(tmp_path / "x.png")
     for wrong in (tmp_path, tmp_path / "y.png"):
         with pytest.raises(UserError, match="no file"):
-            provenance.explain(wrong)
+            figures.explain(wrong)
     for text in ("garbage", "{}", "3"):
         (tmp_path / "x.json").write_text(text, encoding="utf-8")
         with pytest.raises(UserError, match="damaged"):
-            provenance.explain(tmp_path / "x.png")
+            figures.explain(tmp_path / "x.png")
 
 
 def test_explain_says_from_which_files_numbers_came_and_whether_they_have_changed(shown):
     shown(figures.show_table, pd.DataFrame([{"ms": "1"}]), "tab", "Cap.", ["results/cost.json"])
-    said = provenance.explain(shown.folder / "tab.csv")
+    said = figures.explain(shown.folder / "tab.csv")
     assert "Numbers come from results/cost.json" in said and "changed" not in said
     sidecar = json.loads((shown.folder / "tab.json").read_text(encoding="utf-8"))
     sidecar["files"]["results/cost.json"] = "0"
     (shown.folder / "tab.json").write_text(json.dumps(sidecar), encoding="utf-8")
-    assert "has changed since" in provenance.explain(shown.folder / "tab.csv")
+    assert "has changed since" in figures.explain(shown.folder / "tab.csv")
     shown(figures.show_table, pd.DataFrame([{"m": "1"}]), "own", "Cap.")
-    assert "only the data" in provenance.explain(shown.folder / "own.csv")
+    assert "only the data" in figures.explain(shown.folder / "own.csv")
 
 
 def test_explain_knows_a_committed_figure():
     named = re.findall(r"figures/[\w.]+\.png", (runs.ROOT / "README.md").read_text(encoding="utf-8"))
     assert named
     for name in named:
-        said = provenance.explain(runs.ROOT / name, RECORDED)
+        said = figures.explain(runs.ROOT / name, RECORDED)
         assert "All their records are here" in said and "To make the run" in said
 
 
