@@ -32,12 +32,10 @@ class Busy(UserError):
 
 @contextmanager
 def replacing(path):
-    """Yields the path of a new file that takes the place of `path`, safe on disk, unless an error comes.
+    """Yields the path of a new file that takes the place of `path`, unless an error comes.
 
-    A crash at any moment leaves the old file or the new one, never a half.
-
-    Raises:
-        UserError: the folder cannot be made or written, or the disk is full.
+    A crash at any moment leaves the old file or the new one, never a half. Raises UserError where the folder
+    cannot be made or written, or the disk is full.
     """
     path = Path(path)
     part = path.with_name(f".{path.name}.{uuid.uuid4().hex}.part")
@@ -55,14 +53,9 @@ def replacing(path):
 
 
 def write_atomic(path, content):
-    """Write a file whole or not at all.
+    """Write a file whole or not at all; raises as `replacing`.
 
-    Args:
-        path: target; its folder is made where needed.
-        content: bytes; text; for `.json` what json writes; otherwise tensors, as `read_tensors` reads them.
-
-    Raises:
-        UserError: as `replacing`.
+    content: bytes; text; for `.json` what json writes; otherwise tensors, as `read_tensors` reads them.
     """
     if Path(path).suffix == ".json" and not isinstance(content, str | bytes):
         content = json.dumps(content, indent=1) + "\n"
@@ -94,11 +87,8 @@ def existing(source, kind="file"):
 def read_tensors(path, device="cpu", then=ANEW):
     """Read what `torch.save` or safetensors wrote, packed by xz or not. Nothing in the file is executed.
 
-    Args:
-        path: the file; device: where the tensors go; then: what a person should do about a damaged one.
-
-    Raises:
-        UserError: the file is absent, damaged, too large, or holds more than tensors and plain values.
+    device: where the tensors go; then: what a person should do about a damaged file. Raises UserError where
+    it is absent, damaged, too large, or holds more than tensors and plain values.
     """
     import safetensors.torch
     import torch
@@ -129,10 +119,7 @@ def read_tensors(path, device="cpu", then=ANEW):
 
 
 def read_arrays(path, then=ANEW):
-    """Read the arrays of a `.npz`: `{name: array}`. Nothing in the file is executed.
-
-    Args and raises: as `read_tensors`.
-    """
+    """The arrays of a `.npz`, `{name: array}`; as `read_tensors`, nothing in it is executed."""
     try:
         _check_zip(path)
         with np.load(path, allow_pickle=False) as file:
@@ -168,9 +155,7 @@ def unwrap(content, names):
     Returns:
         `(tensors, where)`: `{name: tensor}` with all else behind the same prefix, sparse tensors dense, and
         words for where they were, "" for a plain file. `({}, names that are there)` where none is there.
-
-    Raises:
-        ValueError: the tensors have no values, or claim more memory than `LARGEST`.
+        Raises ValueError for tensors that claim more memory than `LARGEST`.
     """
     parts = dict(_dictionaries(content))
     networks = Counter()  # how many of the names there are at each (container, prefix)
@@ -200,12 +185,10 @@ def _dictionaries(content, where="", depth=4):
             yield from _dictionaries(value, f"{where}{key}/", depth - 1)
 
 
-def _dense(tensors):
+def _dense(values):
     import torch
 
-    tensors = {k: v for k, v in tensors.items() if isinstance(v, torch.Tensor)}
-    if any(v.device.type == "meta" for v in tensors.values()):
-        raise ValueError("it holds names and shapes without values")
+    tensors = {k: v for k, v in values.items() if isinstance(v, torch.Tensor)}
     if sum(v.numel() * v.element_size() for v in tensors.values()) > LARGEST:
         raise ValueError(f"it unpacks to more than {LARGEST >> 20} MiB")
     return {k: v if v.layout == torch.strided else v.to_dense() for k, v in tensors.items()}
@@ -215,16 +198,9 @@ def _dense(tensors):
 def locked(path, wait=True, deadline=None):
     """Holds a file or folder for this process alone until the block, or the process, ends, however it ends.
 
-    The lock is a file in `.locks` beside it. What a killed process left half-written is removed.
-
-    Args:
-        path: what to hold; need not exist.
-        wait: wait for another process that holds it.
-        deadline: `time.monotonic()` until which to wait; None: as long as it takes.
-
-    Raises:
-        Busy: another process holds it still.
-        UserError: the folder cannot be written.
+    The lock is a file in `.locks` beside `path`, which need not exist. What a killed process left unfinished
+    is removed. Raises Busy where another process holds it and this one does not wait, or waited until
+    `deadline` (of `time.monotonic()`), and UserError where the folder cannot be written.
     """
     path = Path(path)
     file = path.parent / ".locks" / f"{path.name}.lock"
@@ -254,6 +230,5 @@ def locked(path, wait=True, deadline=None):
 
 
 def _unwritable(path, error):
-    return UserError(
-        f"cannot write {path} ({error.strerror or reason(error)}): free some space or use another folder."
-    )
+    why = error.strerror or reason(error)
+    return UserError(f"cannot write {path} ({why}): free some space or use another folder.")

@@ -35,7 +35,7 @@ class Ticket:
     @property
     def kept(self):
         """Number of kept weights."""
-        return sum(int(m.sum()) for m in self.masks.values())
+        return sum(kept for _, kept, _ in self.layers())
 
     @property
     def size(self):
@@ -76,10 +76,9 @@ def count(density, size):
     """Number of weights that a density in (0, 1] keeps, the nearest integer; UserError where that is none."""
     if not 0 < density <= 1:
         raise UserError(f"density must be in (0, 1]: the fraction of weights that is kept; got {density}.")
-    kept = round(density * size)
-    if not kept:
-        raise UserError(f"density {density} keeps none of {size} weights; ask for at least {1 / size:.1e}.")
-    return kept
+    if kept := round(density * size):
+        return kept
+    raise UserError(f"density {density} keeps none of {size} weights; ask for at least {1 / size:.1e}.")
 
 
 class Masking:

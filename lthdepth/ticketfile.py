@@ -22,12 +22,9 @@ AGAIN = "get the file again"
 
 
 def save(ticket, path, backbone="", init=""):
-    """Write a ticket.
+    """Write a `mask.Ticket` into a `.npz`, replaced atomically.
 
-    Args:
-        ticket: `mask.Ticket`.
-        path: a `.npz`; replaced atomically.
-        backbone: architecture it is of; init: fingerprint of the weights it was drawn from.
+    backbone: architecture it is of; init: fingerprint of the weights it was drawn from.
     """
     bits = np.packbits(np.concatenate([m.numpy().ravel() for m in ticket.masks.values()]))
     meta = {"format": FORMAT, "backbone": backbone, "init": init, "density": ticket.density}
@@ -39,11 +36,7 @@ def save(ticket, path, backbone="", init=""):
 
 
 def load(path):
-    """Read what `save` wrote: `(ticket, meta)`.
-
-    Raises:
-        UserError: no such file, not a ticket file, of another version, or damaged.
-    """
+    """Read what `save` wrote: `(ticket, meta)`. Raises UserError where it is absent, none, or damaged."""
     return _ticket(path, _content(path))
 
 
@@ -54,15 +47,11 @@ def origin(path):
 
 
 def read(path, weights):
-    """Read masks for given weights: a ticket file, or masks of others in a `.npz` or of `torch.save`.
+    """Read masks that fit `weights` (`{name: tensor}`): a ticket file, or masks of others, `.npz` or torch's.
 
     Those have a mask of 0 and 1 for every layer, named `<layer>.weight_mask` (Chen et al. 2021; torch's own
     pruning) or as the weights, in whatever `files.unwrap` takes away; in a `.npz` they may be bit-packed
     (`np.packbits` beside `shape:<key>`). Masks of `fc` and of `conv1` are left out.
-
-    Args:
-        path: the file.
-        weights: `{name: tensor}` that the masks must fit.
 
     Raises:
         UserError: no such file, unreadable, no masks, other layers, shapes or values, nothing kept.

@@ -19,9 +19,7 @@ def dense(weights):
 def magnitude(weights, density):
     """One-shot global magnitude ticket: the largest |w| over all layers at once (Han et al. 2015).
 
-    Args:
-        weights: `{name: tensor}`.
-        density: kept fraction of all of them, in (0, 1].
+    weights: `{name: tensor}`; density: kept fraction of all of them, in (0, 1].
     """
     return _best([_magnitudes(v) for v in weights.values()], weights, density, "one-shot magnitude")
 
@@ -35,17 +33,11 @@ def random(weights, density, seed):
 
 
 def iterate(ticket, weights, density, after="training"):
-    """One round of iterative magnitude pruning: the survivors of `ticket` with the largest trained |w|
-    (Frankle & Carbin 2019).
+    """One round of iterative magnitude pruning (Frankle & Carbin 2019): a ticket nested in that of the round
+    before, its survivors with the largest trained |w|.
 
-    Args:
-        ticket: of the round before.
-        weights: `{name: tensor}` after training under it.
-        density: what to keep of all prunable weights, at most the density of `ticket`.
-        after: what the weights learned, for the history.
-
-    Returns:
-        A ticket nested in `ticket`.
+    weights: `{name: tensor}` after training under `ticket`; density: what to keep of all prunable weights, at
+    most that of `ticket`; after: what the weights learned, for the history.
     """
     pairs = [(m.numpy().ravel(), _magnitudes(weights[k])) for k, m in ticket.masks.items()]
     scores = np.concatenate([np.where(m, magnitudes, -1) for m, magnitudes in pairs])
@@ -74,10 +66,7 @@ def uniform(weights, density):
 
 def erk(weights, density):
     """Erdős–Rényi-kernel densities (Evci et al. 2020): proportional to (inputs + outputs + kernel sides) /
-    (their product).
-
-    Small layers stay denser; a layer whose share would exceed 1 is kept whole. The largest magnitudes of each
-    layer.
+    (their product), so that small layers stay denser; the largest magnitudes of each layer.
     """
     return _layerwise(weights, [sum(v.shape) / v.numel() for v in weights.values()], density, "ERK")
 
@@ -99,12 +88,7 @@ def lamp(weights, density):
 
 def fisher(weights, squares, density):
     """The largest w² E[g²]: what the loss would rise by without each weight, to second order (Theis et al.
-    2018, eq. 5).
-
-    Args:
-        weights: `{name: tensor}` of a trained network.
-        squares: `{name: tensor}` of mean squared gradients there.
-        density: kept fraction of all of them, in (0, 1].
+    2018, eq. 5). weights, squares: `{name: tensor}` of a trained network, and mean squared gradients there.
     """
     scores = [_magnitudes(v) ** 2 * _magnitudes(squares[k]) for k, v in weights.items()]
     return _best(scores, weights, density, "Fisher in the trained dense network")
