@@ -1,6 +1,7 @@
 """What several test files share. Real data lie in ../shared; tests that need them skip without them."""
 
 import os
+import signal
 from pathlib import Path
 
 import h5py
@@ -93,26 +94,25 @@ def narrow():
     sweep.macs.cache_clear()
 
 
-@pytest.fixture(scope="session")
-def resnet18_state():
-    """A torchvision resnet18 state dict, without `fc`, of values that pack well."""
-    return packing(torchvision.models.resnet18(weights=None))
-
-
-@pytest.fixture(scope="module")
-def narrow_state(narrow):
-    """The same of the narrow network."""
-    return packing(torchvision.models.get_model("resnet18"))
-
-
 def packing(net):
-    state = net.state_dict()
+    """A network's state dict without `fc`, of values that pack well."""
+    state = {k: v for k, v in net.state_dict().items() if not k.startswith("fc.")}
     for i, (key, value) in enumerate(state.items()):
         if value.is_floating_point():
             value.copy_(((torch.arange(value.numel()) + i) % 11 - 5).view(value.shape) / 64)
         if "running_var" in key:
             value.fill_(1)
-    return {k: v for k, v in state.items() if not k.startswith("fc.")}
+    return state
+
+
+@pytest.fixture(scope="session")
+def resnet18_state():
+    return packing(torchvision.models.resnet18(weights=None))
+
+
+@pytest.fixture(scope="module")
+def narrow_state(narrow):
+    return packing(torchvision.models.get_model("resnet18"))
 
 
 @pytest.fixture(scope="session")
@@ -123,6 +123,16 @@ def resnet18_prunable(resnet18_state):
 @pytest.fixture
 def store(tmp_path):
     return Store(tmp_path / "runs", tmp_path / "results")
+
+
+@pytest.fixture
+def elsewhere(tmp_path, monkeypatch):
+    """An empty folder to work in, with a store of its own; what the command line does to signals is undone."""
+    handler = signal.getsignal(signal.SIGTERM)
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(Store.__init__, "__defaults__", (tmp_path / "runs", tmp_path / "results"))
+    yield tmp_path
+    signal.signal(signal.SIGTERM, handler)
 
 
 class Evil:

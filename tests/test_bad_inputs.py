@@ -1,7 +1,7 @@
-"""People's mistakes and bad files: each gets one sentence and a status, runs nothing, overwrites nothing.
+"""People's mistakes and bad files: each gets one sentence and a status, and overwrites nothing.
 
-A row of `ROWS` is `command | words of the sentence`. Files that a command names are those of `FILES`; TRAIN
-stands for a tiny run, FLAG is what an executed file would leave behind. RECORDS is what `show` finds.
+A row of `ROWS` is `command | words of the sentence`; the files that a command names are those of `FILES`, and
+TRAIN is a tiny run. RECORDS is what `show` finds.
 """
 
 import hashlib
@@ -10,7 +10,6 @@ import json
 import lzma
 import os
 import shlex
-import signal
 import subprocess
 import zlib
 from functools import cache
@@ -21,18 +20,15 @@ import numpy as np
 import pytest
 import torch
 import torchvision
-from conftest import Evil
 from PIL import Image
 
 from lthdepth import mask, ticketfile, tickets
 from lthdepth.__main__ import main
 from lthdepth.data import nyu
 from lthdepth.runs.record import sealed
-from lthdepth.runs.store import Store
 
 HTML = b"<!DOCTYPE html>\n<html><body>Sign in to continue</body></html>\n"
 TRAIN = "train --data rooms:24 --device cpu backbone=resnet18 height=32 width=32 batch=4 epochs=1"
-FLAG = "ran"
 
 
 @cache
@@ -52,15 +48,10 @@ def state(name="bn1.bias", value=None):
     return lambda: saved(resnet18() | {name: torch.zeros(64) if value is None else value})
 
 
-def masks(name="layer1.0.conv1.weight", value=None):
-    """Masks in Chen's form; one is another, None leaves it out."""
-
-    def make():
-        found = {k: torch.ones(v.shape) for k, v in resnet18().items() if v.ndim == 4 and k != "conv1.weight"}
-        found = {f"{k}_mask": v for k, v in (found | {name: value}).items() if v is not None}
-        return saved(found)
-
-    return make
+def masks():
+    """Masks of ones in Chen's form."""
+    weights = mask.prunable(resnet18())
+    return saved({f"{k}_mask": torch.ones(v.shape) for k, v in weights.items()})
 
 
 def arrays(**parts):
@@ -196,8 +187,6 @@ FILES = {  # by name: content, what gives it, or None for a folder
     "page.pth.xz": lzma.compress(HTML),
     "cut.pth": half(state()),
     "cut.pth.xz": lambda: lzma.compress(state()(), preset=0)[:-500],
-    "evil.pth": state(value=Evil(FLAG)),
-    "evil.pth.xz": lambda: lzma.compress(state(value=Evil(FLAG))()),
     "header.safetensors": (2**60).to_bytes(8, "little") + b"{}",
     "claims.pth": state("fc.weight", torch.zeros(1, 1).expand(2**20, 2**20)),
     "one.pth": lambda: saved({"conv1.weight": torch.zeros(2)}),
@@ -207,9 +196,7 @@ FILES = {  # by name: content, what gives it, or None for a folder
     "int8.pth": state(CONV, torch.zeros(64, 64, 3, 3, dtype=torch.int8)),
     "list.pth": lambda: saved([1, 2]),
     "named.pth": lambda: saved({"net": {"weight": torch.ones(2), "bias": torch.ones(2)}}),
-    "ones.pt": masks(value=torch.ones(64, 64, 3, 3)),
-    "shape.pt": masks(value=torch.ones(1, 2, 3, 4)),
-    "evil.pt": masks(value=Evil(FLAG)),
+    "ones.pt": masks,
     "weights.pt": state(CONV, torch.full((64, 64, 3, 3), 0.3)),
     "empty.npz": b"",
     "page.npz": HTML,
@@ -218,7 +205,6 @@ FILES = {  # by name: content, what gives it, or None for a folder
     "claims.npz": ticket(layers={"a": [10**6, 10**6]}),
     "endless.npz": ticket(layers={"a": [float("inf")]}),
     "brackets.npz": arrays(meta=np.frombuffer(b"[" * 10**5, np.uint8), bits=np.zeros(1, np.uint8)),
-    "evil.npz": lambda: arrays(a=np.array([Evil(FLAG)], object))(),
     "order.npz": arrays(**{f"{CONV}_mask": np.ones((2, 2), ">f4")}),
     "folder.jpg": None,
     "page.jpg": HTML,
@@ -309,8 +295,6 @@ TRAIN --weights page.pth | web page
 TRAIN --weights page.pth.xz | web page
 TRAIN --weights cut.pth | cut.pth
 TRAIN --weights cut.pth.xz | cut short
-TRAIN --weights evil.pth | nothing in it was run
-TRAIN --weights evil.pth.xz | nothing in it was run
 TRAIN --weights header.safetensors | header too large
 TRAIN --weights claims.pth | unpacks to more
 TRAIN --weights one.pth | does not fit
@@ -322,13 +306,9 @@ TRAIN --weights list.pth | in a list
 TRAIN --weights named.pth | named weight, bias
 TRAIN --weights IMAGENET1K_V9 | IMAGENET1K_V9
 TRAIN --ticket absent.pt | no ticket or mask file absent.pt
-TRAIN --ticket shape.pt | (1, 2, 3, 4)
-TRAIN --ticket evil.pt | nothing in it was run
 TRAIN --ticket weights.pt | holds no masks
-TRAIN --ticket list.pth | holds no masks
 TRAIN --ticket empty.npz | empty.npz
 TRAIN --ticket page.npz | page.npz
-TRAIN --ticket evil.npz | evil.npz
 TRAIN --ticket order.npz | order.npz
 ticket show claims.npz | damaged
 ticket show endless.npz | damaged
@@ -380,16 +360,8 @@ RECORDS = [  # file, content, words
 ]
 
 
+pytestmark = pytest.mark.usefixtures("elsewhere")
 MADE = {"failed.json", "ticket.npz"}  # of a run that diverges
-
-
-@pytest.fixture(autouse=True)
-def elsewhere(tmp_path, monkeypatch):
-    handler = signal.getsignal(signal.SIGTERM)
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(Store.__init__, "__defaults__", (tmp_path / "runs", tmp_path / "results"))
-    yield tmp_path
-    signal.signal(signal.SIGTERM, handler)
 
 
 def contents(folder):
@@ -404,7 +376,6 @@ def one_sentence(command, words, folder, capsys):
     said = [line for line in shown.splitlines() if line.startswith("lthdepth: ")]  # besides progress bars
     assert len(said) == 1 and words in said[0] and len(said[0]) < 400 and "Traceback" not in shown
     after = contents(folder)
-    assert not (folder / FLAG).exists()
     assert {p: after[p] for p in before} == before  # nothing overwritten, nothing removed
     assert {p.name for p in after.keys() - before.keys()} <= (MADE if words == "diverged" else set())
 

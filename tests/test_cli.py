@@ -2,7 +2,6 @@
 
 import json
 import os
-import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -24,14 +23,9 @@ TINY = "--data rooms:24 --device cpu height=32 width=32 batch=4 epochs=1".split(
 
 
 @pytest.fixture(autouse=True)
-def elsewhere(tmp_path, monkeypatch, narrow):
-    """An empty folder with a store of its own, and the weights of a narrow ResNet-18, `r18.pth`."""
-    handler = signal.getsignal(signal.SIGTERM)
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(runs.Store.__init__, "__defaults__", (tmp_path / "runs", tmp_path / "results"))
+def weights(elsewhere, narrow):
+    """Those of a narrow ResNet-18, `r18.pth`."""
     torch.save(torchvision.models.get_model("resnet18").state_dict(), "r18.pth")
-    yield tmp_path
-    signal.signal(signal.SIGTERM, handler)
 
 
 @pytest.mark.parametrize("task", ["", *(task.__name__ for task in TASKS)])
