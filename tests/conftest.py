@@ -127,7 +127,7 @@ def store(tmp_path):
 
 @pytest.fixture
 def elsewhere(tmp_path, monkeypatch):
-    """An empty folder to work in, with a store of its own; what the command line does to signals is undone."""
+    """An empty folder to work in, with a store of its own; the handler of SIGTERM is put back."""
     handler = signal.getsignal(signal.SIGTERM)
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(Store.__init__, "__defaults__", (tmp_path / "runs", tmp_path / "results"))
