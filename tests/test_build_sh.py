@@ -38,21 +38,17 @@ def build_sh(folder, *words, script=None, **environment):
     )
 
 
-@pytest.mark.parametrize(
-    "log, told",
-    [
-        (
-            "ERROR: Could not install packages due to an OSError: [Errno 28] No space left on device",
-            "disk is full",
-        ),
-        (
-            "WARNING: Retrying after connection broken by 'ProxyError('Cannot connect to proxy.')'",
-            "HTTPS_PROXY",
-        ),
-        ("  Temporary failure in name resolution", "HTTPS_PROXY"),
-        ("ERROR: No matching distribution found for torch==2.14.1", "install.log"),
-    ],
-)
+NO_SPACE = "ERROR: Could not install packages due to an OSError: [Errno 28] No space left on device"
+NO_PROXY = "WARNING: Retrying after connection broken by 'ProxyError('Cannot connect to proxy.')'"
+LOGS = {
+    NO_SPACE: "disk is full",
+    NO_PROXY: "HTTPS_PROXY",
+    "Temporary failure in name resolution": "HTTPS_PROXY",
+}
+LOGS["ERROR: No matching distribution found for torch==2.14.1"] = "install.log"
+
+
+@pytest.mark.parametrize("log, told", LOGS.items())
 @pytest.mark.parametrize("quiet", [(), ("--quiet",)])
 def test_a_failed_installation_says_why(log, told, quiet, tmp_path):
     (tmp_path / "pip").write_text(log + "\n", encoding="utf-8")
@@ -80,23 +76,18 @@ def test_too_little_disk_is_said_before_anything_is_fetched(tmp_path):
     assert "needs 10 GB of free disk space" in done.stderr and "has 3 GB" in done.stderr
 
 
-@pytest.mark.parametrize(
-    "words, told",
-    [
-        (["--profile", "poster"], '"poster"'),
-        (["--data"], "--data needs a value"),
-        (["everything"], '"everything"'),
-    ],
-)
-def test_a_wrong_word_is_named(words, told, tmp_path):
-    done = build_sh(tmp_path, *words)
+WRONG = {
+    '"poster"': (["--profile", "poster"], {}),
+    "--data needs a value": (["--data"], {}),
+    '"everything"': (["everything"], {}),
+} | {f"PYTHON={name} is no Python": ([], {"PYTHON": name}) for name in ("/no/such/python", "ls", "true", "/")}
+
+
+@pytest.mark.parametrize("told", WRONG)
+def test_a_wrong_word_or_interpreter_is_named(told, tmp_path):
+    words, environment = WRONG[told]
+    done = build_sh(tmp_path, *words, **environment)
     assert done.returncode == 2 and told in done.stderr and not (tmp_path / ".venv").exists()
-
-
-@pytest.mark.parametrize("python", ["/no/such/python", "ls", "true", "/"])
-def test_an_interpreter_that_cannot_be_used_is_named(python, tmp_path):
-    done = build_sh(tmp_path, PYTHON=python)
-    assert done.returncode == 2 and f"PYTHON={python} is no Python" in done.stderr
 
 
 def test_what_a_killed_installation_left_is_made_anew(tmp_path):
@@ -122,21 +113,15 @@ def test_an_environment_that_another_process_makes_is_left_alone(tmp_path):
     assert done.returncode == 2 and "another build.sh is making" in done.stderr and half.exists()
 
 
-@pytest.mark.parametrize(
-    "environment",
-    [
-        {"CDPATH": ".:/tmp"},
-        {"BASH_FUNC_cd%%": "() { echo elsewhere; }"},
-        {"SHELLOPTS": "noglob"},
-        {"POSIXLY_CORRECT": "1"},
-        {"GREP_OPTIONS": "--invert-match"},
-    ],
-    ids=lambda e: next(iter(e)),
-)
-def test_the_callers_shell_changes_nothing(environment, tmp_path):
+SHELLS = {"CDPATH": ".:/tmp", "BASH_FUNC_cd%%": "() { echo elsewhere; }", "SHELLOPTS": "noglob"}
+SHELLS |= {"POSIXLY_CORRECT": "1", "GREP_OPTIONS": "--invert-match"}
+
+
+@pytest.mark.parametrize("name", SHELLS)
+def test_the_callers_shell_changes_nothing(name, tmp_path):
     (tmp_path / "pip").write_text("ERROR: No space left on device\n", encoding="utf-8")
     plain = build_sh(tmp_path)
-    done = build_sh(tmp_path, script="build.sh", **environment)
+    done = build_sh(tmp_path, script="build.sh", **{name: SHELLS[name]})
     assert done.returncode == 2 and done.stderr == plain.stderr and "disk is full" in done.stderr
 
 

@@ -1,6 +1,5 @@
 """A headless Chromium, driven over its DevTools protocol: pages from disk, seen as a reader would."""
 
-import base64
 import json
 import shutil
 import subprocess
@@ -13,16 +12,7 @@ import websocket
 from lthdepth.paper.build import CHROMIUM, QUIET
 
 FLAGS = ["headless", "no-sandbox", "disable-gpu", "disable-dev-shm-usage", "hide-scrollbars", *QUIET]
-KEYS = {
-    "ArrowLeft": 37,
-    "ArrowUp": 38,
-    "ArrowRight": 39,
-    "Home": 36,
-    "End": 35,
-    "Tab": 9,
-    "Enter": 13,
-    "Escape": 27,
-}
+KEYS = dict(ArrowLeft=37, ArrowUp=38, ArrowRight=39, Home=36, End=35, Tab=9, Enter=13, Escape=27)
 
 
 def program():
@@ -34,19 +24,13 @@ class Chromium:
     """One tab. `problems`: errors, exceptions, and requests that go beyond the disk, since the last page."""
 
     def __init__(self):
-        self.folder, self.number, self.problems, self.session = (
-            tempfile.mkdtemp(prefix="chromium-"),
-            0,
-            [],
-            None,
-        )
+        self.folder, self.number = tempfile.mkdtemp(prefix="chromium-"), 0
+        self.problems, self.session = [], None
         flags = [*FLAGS, "remote-debugging-port=0", f"user-data-dir={self.folder}"]
         command = [program(), *(f"--{flag}" for flag in flags), "about:blank"]
         self.process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
         port = Path(self.folder, "DevToolsActivePort")
-        until(
-            lambda: port.exists() and len(port.read_text(encoding="utf-8").split()) == 2, "Chromium to start"
-        )
+        until(lambda: port.exists() and port.read_text(encoding="utf-8").count("\n"), "Chromium to start")
         number, address = port.read_text(encoding="utf-8").split()
         url = f"ws://127.0.0.1:{number}{address}"
         self.socket = websocket.create_connection(url, suppress_origin=True, timeout=120)
@@ -76,18 +60,14 @@ class Chromium:
 
     def _note(self, method, said):
         if method == "Runtime.exceptionThrown":
-            self.problems.append(
-                said["exceptionDetails"].get("exception", {}).get("description", "exception")
-            )
+            self.problems.append(_description(said["exceptionDetails"]))
         elif method == "Runtime.consoleAPICalled" and said["type"] in ("error", "assert", "warning"):
             self.problems.append(" ".join(str(a.get("value", a.get("description"))) for a in said["args"]))
         elif method == "Log.entryAdded" and said["entry"]["level"] == "error":
             self.problems.append(said["entry"]["text"])
         elif method == "Network.requestWillBeSent":
-            url = said["request"]["url"]
-            self.problems += (
-                [] if url.startswith(("file:", "data:", "blob:", "about:")) else [f"requests {url}"]
-            )
+            if not (url := said["request"]["url"]).startswith(("file:", "data:", "blob:", "about:")):
+                self.problems.append(f"requests {url}")
 
     def open(self, path, width=1280, height=900, dark=False):
         """Show a page from disk in a window of that size, light or dark; a narrow one is a phone's."""
@@ -99,18 +79,14 @@ class Chromium:
         self.call("Emulation.setEmulatedMedia", features=[scheme])
         self.call("Page.navigate", url=Path(path).resolve().as_uri())
         until(lambda: self.run("document.readyState") == "complete", f"{path} to load")
-        self.run(
-            "Promise.all([...document.images].map(image => image.decode().catch(() => 0))).then(() => 0)"
-        )
-        self.run("new Promise(done => setTimeout(done, 50))")  # what scripts do after the page has loaded
+        decoded = "[...document.images].map(image => image.decode().catch(() => 0))"
+        self.run(f"Promise.all({decoded}).then(() => new Promise(done => setTimeout(done, 50)))")
 
     def run(self, script):
         """The value of a piece of JavaScript; of a promise, what it comes to."""
         result = self.call("Runtime.evaluate", expression=script, awaitPromise=True, returnByValue=True)
         if "exceptionDetails" in result:
-            raise RuntimeError(
-                result["exceptionDetails"].get("exception", {}).get("description", "exception")
-            )
+            raise RuntimeError(_description(result["exceptionDetails"]))
         return result["result"].get("value")
 
     def place(self, selector, x=0.5, y=0.5, index=0):
@@ -140,25 +116,20 @@ class Chromium:
 
     def key(self, name, times=1, shift=False):
         """Press a key, some times."""
+        typed = {"key": name, "code": name, "windowsVirtualKeyCode": KEYS[name], "modifiers": 8 * shift}
         for _ in range(times):
-            for kind in ("keyDown", "keyUp"):
-                typed = {"text": "\r"} if name == "Enter" and kind == "keyDown" else {}
-                typed |= {
-                    "key": name,
-                    "code": name,
-                    "windowsVirtualKeyCode": KEYS[name],
-                    "modifiers": 8 * shift,
-                }
-                self.call("Input.dispatchKeyEvent", type=kind, **typed)
+            for kind in ("rawKeyDown", *(["char"] if name == "Enter" else []), "keyUp"):
+                text = {"text": "\r"} if kind == "char" else {}
+                self.call("Input.dispatchKeyEvent", type=kind, **typed, **text)
         self._painted()
 
     def _painted(self):
-        self.run(
-            "new Promise(done => requestAnimationFrame(() => requestAnimationFrame(done))).then(() => 0)"
-        )
+        frame = "requestAnimationFrame(() => requestAnimationFrame(() => done(0)))"
+        self.run(f"new Promise(done => {frame})")
 
-    def screenshot(self, path):
-        Path(path).write_bytes(base64.b64decode(self.call("Page.captureScreenshot")["data"]))
+
+def _description(details):
+    return details.get("exception", {}).get("description", "exception")
 
 
 def until(true, what, seconds=60):
