@@ -45,15 +45,12 @@ from lthdepth.training.step import Step, optimiser, place, prepare
 COLUMNS = ("measure", "value", "unit", "by arithmetic", "by memory", "target", "note")
 SPAWN = multiprocessing.get_context("spawn")  # a fork would share the GPU's state
 TRAIN, TEST = 795, 654  # frames of the official split
-TURNS, SECONDS = (
-    5,
-    2,
-)  # pairs of turns, ours and the other's, of which the median counts; seconds of a turn at least
+TURNS = 5  # pairs of turns, ours and the other's, of which the median counts
+SECONDS = 2  # of a turn at least
 
 
 class Up(nn.Module):
-    """The up-projection of figure 2b of Laina et al. (2016) with the weights of an `UpProjection`: the same
-    function."""
+    """Figure 2b of Laina et al. (2016) with the weights of an `UpProjection`: the same function."""
 
     def __init__(self, up):
         super().__init__()
@@ -80,8 +77,7 @@ def public(model):
 
 
 class Files(torch.utils.data.Dataset):
-    """Frames of an HDF5 file as the official one has them, read and transformed one by one; an epoch repeats
-    them."""
+    """Frames of an HDF5 file like the official one, read and transformed one by one, again and again."""
 
     def __init__(self, path, frames, config):
         self.path, self.file = path, None
@@ -102,9 +98,8 @@ class Files(torch.utils.data.Dataset):
 
     def __getitem__(self, i):
         self.file = self.file or h5py.File(self.path)  # in the worker
-        rgb, depth = (
-            torch.tensor(self.file[name][i % len(self.file[name])]).mT for name in ("images", "depths")
-        )
+        i %= len(self.file["images"])
+        rgb, depth = (torch.tensor(self.file[name][i]).mT for name in ("images", "depths"))
         rgb, depth = self.transform(tv_tensors.Image(rgb), tv_tensors.Mask(depth))
         return rgb.as_subclass(torch.Tensor), F.interpolate(depth[None, None], self.size)[0, 0]
 
@@ -113,12 +108,10 @@ def public_steps(config, device):
     """Train on and on as public code does; yields the loss after every step."""
     with tempfile.TemporaryDirectory() as folder:
         files = Files(f"{folder}/f.h5", noise(max(16, 4 * config.batch)), config)
-        workers = (
-            {"num_workers": 8, "persistent_workers": True, "pin_memory": True}
-            if device.type == "cuda"
-            else {}
-        )
-        loader = torch.utils.data.DataLoader(files, config.batch, shuffle=True, drop_last=True, **workers)
+        how = {"shuffle": True, "drop_last": True}
+        if device.type == "cuda":
+            how |= {"num_workers": 8, "persistent_workers": True, "pin_memory": True}
+        loader = torch.utils.data.DataLoader(files, config.batch, **how)
         model, decay = public(initialise(FCRN(), 0)).to(device).train(), config.weight_decay
         opt = torch.optim.SGD(model.parameters(), config.lr_encoder, config.momentum, weight_decay=decay)
         while True:
@@ -194,8 +187,7 @@ def noise(n):
 
 @functools.cache
 def counts(height, width, change=lambda model: model):
-    """`(multiply-accumulates of one frame, parameters)` of the network, zeros between unpooled pixels
-    included."""
+    """`(multiply-accumulates of one frame, parameters)`, zeros between unpooled pixels included."""
     with torch.device("meta"):
         model = change(FCRN())
     convolutions, uses = mask.positions(model, height, width)
@@ -248,13 +240,10 @@ class Bench:
         prepare(self.device)
 
     def bounds(self, height, width, batch):
-        """Images/s of training at best: three passes of products; the bytes of weights, gradients and
-        momentum."""
+        """Images/s of training at best: three passes of products; bytes of weights, gradients, momentum."""
         macs, parameters = counts(height, width)
-        passes = (
-            8 * 4 * parameters
-        )  # weights read twice and written, gradients written and read, momentum both
-        return self.flops / (6 * macs), self.bytes / passes * batch
+        moved = 32 * parameters  # weights read twice and written, gradients written and read, momentum both
+        return self.flops / (6 * macs), self.bytes / moved * batch
 
     def compared(self, height, width, batch):
         """Our steps and those of public code in turn, and what our input takes of a step."""
@@ -305,9 +294,8 @@ class Bench:
         yield row(f"evaluation of {TEST} frames, {height}x{width}", spent, "s", best, target, note)
         with ProcessPoolExecutor(1, SPAWN) as pool:
             used, best = pool.submit(peak, config, self.device).result(), (None, 12 * parameters / 1e9)
-        note = (
-            f"{'on the GPU' if self.gpu else 'of the whole process'}; at least: weights, gradients, momentum"
-        )
+        where = "on the GPU" if self.gpu else "of the whole process"
+        note = f"{where}; at least: weights, gradients, momentum"
         yield row(f"peak memory of training, {height}x{width}, batch 16", used, "GB", best, note=note)
 
     def shared(self):
@@ -324,9 +312,8 @@ class Bench:
 
 
 def main():
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    raw = argparse.RawDescriptionHelpFormatter
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=raw)
     parser.add_argument("--device", default="auto")
     parser.add_argument("--out", type=Path, metavar="FILE.csv", help="default: benchmarks/bench_<device>.csv")
     args = parser.parse_args()

@@ -27,7 +27,6 @@ except ImportError:
 
 SCRATCH = Path(tempfile.gettempdir()) / f"lthdepth-ray-{os.getuid()}"  # on its machines: unfinished runs
 RETRIES = 2  # how often a run is begun anew whose worker dies
-KINDS = ("ticket.npz", "weights.pt", "epoch-*.pt", "mask-*.npz", "record.json")  # what later runs start from
 
 
 def sweep(configs, inputs, store, options, study, gpus=0.0):
@@ -39,25 +38,23 @@ def sweep(configs, inputs, store, options, study, gpus=0.0):
         UserError: Ray is not installed, or no cluster is there.
     """
     connect()
-    todo, refs, chains = missing(configs, inputs, store, options), {}, {}
+    todo, tasks = missing(configs, inputs, store, options), {}
     end = None if options.deadline is None else time.time() + options.deadline - time.monotonic()
     make = ray.remote(num_cpus=1, num_gpus=gpus, max_retries=RETRIES)(made)
-    given, how = (
-        ray.put(inputs),
-        replace(options, device="cuda" if gpus else "cpu", progress=False, deadline=None),
-    )
+    given = ray.put(inputs)
+    options = replace(options, device="cuda" if gpus else "cpu", progress=False, deadline=None)
     for config, needed in todo.items():
-        before = [refs[c] for c in arms.parents(config).values() if c in refs]
-        here = [store.local / inputs.key(c) for c in arms.parents(config).values() if c not in refs]
+        folders = [inputs.key(parent) for parent in arms.parents(config).values()]
         if config.arm == "logits":  # the first of a chain draws its rounds for the others
-            chain = logits.chain(config, inputs.weights(config), inputs.unlabelled(config))
-            before += [chains[chain]] if chain in chains else []
-            here.append(store.local / chain)
-        wanted = replace(how, keep=needed.keep, snapshot=needed.snapshot)
-        refs[config] = make.remote(config, given, wanted, (study, end), packed(here), *before)
+            folders.append(logits.chain(config, inputs.weights(config), inputs.unlabelled(config)))
+        here = contents(store.local / name for name in folders if name not in tasks)
+        there = [tasks[name] for name in folders if name in tasks]
+        how = replace(options, keep=needed.keep, snapshot=needed.snapshot)
+        task = make.remote(config, given, how, (study, end), (here, ""), *there)
+        tasks[inputs.key(config)] = task
         if config.arm == "logits":
-            chains.setdefault(chain, refs[config])
-    return _collect(refs, inputs, store)
+            tasks.setdefault(folders[-1], task)
+    return collect({tasks[inputs.key(config)]: config for config in todo}, inputs, store)
 
 
 def connect():
@@ -73,46 +70,43 @@ def connect():
         ) from None
 
 
-def _collect(refs, inputs, store):
-    """Write what the tasks return as they end; `(left, failed)` as `sweep.sweep`."""
-    configs, left, failed = {ref: config for config, ref in refs.items()}, [], {}
+def collect(tasks, inputs, store):
+    """Write the files of `{task: Config}` as they end; returns `(left, failed)` as `sweep.sweep`."""
+    left, failed = [], {}
     commit, dirty = revision()  # a worker has no repository to ask
     try:
-        while configs:
-            (ref, *_), _ = ray.wait(list(configs), num_returns=1)
-            config, name = configs[ref], inputs.key(configs.pop(ref))
+        while tasks:
+            (task, *_), _ = ray.wait(list(tasks), num_returns=1)
+            config = tasks.pop(task)
+            name, files, why = inputs.key(config), {}, ""
             try:
-                files = dict(ray.get(ref))
+                files, why = ray.get(task)
             except ray.exceptions.RayError as error:
-                failed[name] = str(error).strip().splitlines()[-1]
-                print(f"{name}  {title(config)}  failed: {failed[name]}", flush=True)
-                continue
-            for status, (_, file) in FILES.items():
-                if content := files.pop(f"{name}/{file}", None):
-                    record = sealed(parse(content, name, status) | {"commit": commit, "dirty": dirty})
-                    files[f"{name}/{file}"] = record  # last: it says that the run is finished
-                    print(
-                        line(record) if status == "finished" else f"{name}  failed: {record['reason']}",
-                        flush=True,
-                    )
-                    if status == "failed":
-                        failed[name] = record["reason"]
-            for path, content in files.items():
-                with locked((store.local / path).parent):
+                why = str(error).strip().splitlines()[-1]
+            with locked(store.local / name):
+                for path in sorted(files, key=lambda path: path.endswith("/record.json")):  # the record last
+                    content = files[path]
+                    for status, (_, file) in FILES.items():
+                        if path == f"{name}/{file}":
+                            record = parse(content, path, status)
+                            content = sealed(record | {"commit": commit, "dirty": dirty})
                     write_atomic(store.local / path, content)
-            if any(inputs.key(parent) in failed for parent in arms.parents(config).values()):
-                failed[name] = "it follows from a run that failed"
-            elif not any(f"{name}/{file}" in files for _, file in FILES.values()):
+            if why is None:
                 left.append(config)
+            elif why:
+                failed[name] = why
+                print(f"{name}  {title(config)}  failed: {why}", flush=True)
+            else:
+                print(line(store.get(name)), flush=True)
     finally:
-        for ref in configs:
-            ray.cancel(ref, force=True)
+        for task in tasks:
+            ray.cancel(task, force=True)
     return left, failed
 
 
-def packed(folders):
-    """`{path in the store: bytes}` of what later runs start from."""
-    paths = [path for folder in folders for kind in KINDS for path in sorted(folder.glob(kind))]
+def contents(folders):
+    """`{path in the store: bytes}` of the files of runs, but for their checkpoints."""
+    paths = [path for folder in folders for path in folder.glob("[!.]*") if path.name != "checkpoint.pt"]
     return {f"{path.parent.name}/{path.name}": path.read_bytes() for path in paths}
 
 
@@ -120,33 +114,29 @@ def made(config, inputs, options, filed, *given):
     """Make a run on a worker, in a folder of its own that is removed when the run is done.
 
     Args:
-        filed: study, and `time.time()` at which to stop or None; given: `packed` files of those it follows
-            from.
+        filed: study, and `time.time()` at which to stop or None.
+        given: what this returned of the runs that it follows from.
 
     Returns:
-        The files of the run, as `packed`: without a record where the time was up, or a run that it follows
-        from failed.
+        `(files, why)`: the run's `contents`; why it failed, "" where it is finished, None where the time was
+        up.
     """
-    (study, end), name = filed, inputs.key(config)
+    (study, end), name, why = filed, inputs.key(config), ""
+    if end is not None:
+        if time.time() > end:
+            return {}, None
+        options = replace(options, deadline=time.monotonic() + end - time.time())
     store = Store(SCRATCH / name, SCRATCH / "nothing")
-    before = {path: content for files in given for path, content in files.items()}
-    if end is not None and time.time() > end:
-        return {}
+    before = {path: content for files, _ in given for path, content in files.items()}
     for path, content in before.items():
         write_atomic(store.local / path, content)
-    if end is not None:
-        options = replace(options, deadline=time.monotonic() + end - time.time())
     try:
         runs.run(config, inputs, store, options, study)
     except Stopped:
-        return {}
-    except Diverged:
-        pass  # it is recorded as failed, or a run that it follows from is
-    folders = [p for p in store.local.iterdir() if p.is_dir() and not p.name.startswith(".")]
-    unneeded = () if options.keep else (f"{name}/weights.pt",)
-    files = {k: v for k, v in packed(folders).items() if k not in before and k not in unneeded}
-    for kind in ("arrays.npz", "failed.json"):
-        if (path := store.local / name / kind).exists():
-            files[f"{name}/{kind}"] = path.read_bytes()
+        return {}, None
+    except Diverged as error:
+        why = str(error)
+    files = contents(store.local.glob("[!.]*"))
+    unneeded = before.keys() if options.keep else before.keys() | {f"{name}/weights.pt"}
     shutil.rmtree(store.local)
-    return files
+    return {path: content for path, content in files.items() if path not in unneeded}, why

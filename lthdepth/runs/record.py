@@ -1,6 +1,5 @@
 """A record of a run: what is in it, that it is what was written, and where it was made."""
 
-import functools
 import hashlib
 import json
 import math
@@ -18,15 +17,12 @@ from .. import __version__
 from ..config import ARMS, FIELDS, SCIENCE_VERSION, TUNED, WHOLE, Config
 from ..errors import UserError
 
+TOP = Path(__file__).resolve().parents[2]
 NAME = re.compile(r"\w[\w.-]*")  # of a run's folder
-TEXTS, PARTS = (
-    ("key", "study", "arm"),
-    ("config", "data", "init"),
-)  # what everything that reads records relies on
 
 
 class Record(dict):
-    """A record as it is read and written, a plain dictionary, with names for what is asked of it most."""
+    """A record as it is read and written, a plain dictionary, with its `Config`."""
 
     @property
     def key(self):
@@ -35,40 +31,8 @@ class Record(dict):
 
     @property
     def config(self):
-        """Its `Config`; None where it has a setting that this version does not know, so that no run of it is
-        meant.
-        """
+        """Its `Config`; None where it has a setting that this version does not know."""
         return Config(**self["config"]) if self["config"].keys() <= FIELDS.keys() else None
-
-    @property
-    def label(self):
-        """Short name of its arm, with its density."""
-        return label(self)
-
-    def scores(self, split="test", crop="full", average="pooled"):
-        """The seven metrics, rms in metres, as `metrics.summarise`; None where the split was not scored.
-
-        Args:
-            split: test or validation; crop: full or eigen; average: pooled (the headline) or per_image.
-        """
-        return self[split][crop][average] if self.get(split) else None
-
-    @property
-    def rms(self):
-        """Root mean squared error in metres over all pixels of the test frames; None where they were not
-        scored.
-        """
-        return (self.scores() or {}).get("rms")
-
-    @property
-    def rel(self):
-        """Mean absolute relative error on the test frames."""
-        return (self.scores() or {}).get("rel")
-
-    @property
-    def delta1(self):
-        """Fraction of the test frames' pixels within a factor of 1.25."""
-        return (self.scores() or {}).get("delta1")
 
 
 def label(record):
@@ -77,25 +41,23 @@ def label(record):
     return name if record["arm"] in WHOLE else f"{name} {100 * record['density']:#.3g} %"
 
 
-def line(r):
+def line(record):
     """A record on one line."""
-    split = "test" if r.get("test") else "validation"
-    scores, size = "not scored", ""
-    if r.get(split):
-        s = r[split]["full"]["pooled"]
+    split = "test" if record.get("test") else "validation"
+    scores, size, config = "not scored", "", record["config"]
+    if record.get(split):
+        s = record[split]["full"]["pooled"]
         scores = f"{split}: rel {s['rel']:.3f}  rms {s['rms']:.3f} m  delta1 {s['delta1']:.3f}"
-    if r["arm"] != "floor":
-        epochs = r.get("epochs_run", 0)
-        size = f"{r['config']['height']}x{r['config']['width']}, {epochs} epoch{'s' if epochs != 1 else ''}"
-    return f"{r['key']}  {r['study']:16}  {title(r)}  {size:19}  {scores}"
+    if record["arm"] != "floor":
+        epochs = record.get("epochs_run", 0)
+        size = f"{config['height']}x{config['width']}, {epochs} epoch{'s' if epochs != 1 else ''}"
+    return f"{record['key']}  {record['study']:16}  {title(record)}  {size:19}  {scores}"
 
 
 def title(run):
     """A run, of which there is a record or a `Config`, in columns."""
-    arm, density, seed = (
-        run[k] if isinstance(run, dict) else getattr(run, k) for k in ("arm", "density", "seed")
-    )
-    return f"{arm:9} {100 * density:6.2f} %  seed {seed}"
+    known = run if isinstance(run, dict) else vars(run)
+    return f"{known['arm']:9} {100 * known['density']:6.2f} %  seed {known['seed']}"
 
 
 def parse(text, where, status="finished"):
@@ -105,38 +67,31 @@ def parse(text, where, status="finished"):
     """
     try:
         record = Record(json.loads(text.decode()))
-        texts = [record[k] for k in TEXTS]
+        scored = [record[split]["full"]["pooled"] for split in ("test", "validation") if record.get(split)]
+        scores = [score for pooled in scored for score in pooled.values()]
+        config, version = record["config"], record.get("science_version", SCIENCE_VERSION)
+        numbers = [record["density"], record["seed"], config["height"], config["width"], version, *scores]
+        texts, parts = [record[k] for k in ("key", "study", "arm")], [record["data"], record["init"]]
+        for kind, values in ((int | float, numbers), (str, texts), (dict, parts)):
+            if not all(isinstance(value, kind) for value in values):
+                raise TypeError
         # A path out of the store, or markup for a page, may come from another's folder.
-        if not all(isinstance(t, str) for t in texts) or not NAME.fullmatch(record.key) or b"<" in text:
+        if not NAME.fullmatch(record.key) or b"<" in text:
             raise ValueError
-        sizes = [record[k] for k in ("density", "seed")] + [record["config"][k] for k in ("height", "width")]
-        scores = [v for split in ("test", "validation") for v in (record.scores(split) or {}).values()]
-        version = record.get("science_version", SCIENCE_VERSION)
-        if not all(isinstance(n, int | float) for n in [*sizes, *scores, version]):
-            raise TypeError
-        if not all(isinstance(record[k], dict) for k in PARTS):
-            raise TypeError
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
         raise UserError(f"{where} is no record of a run; remove it, and the run is made again.") from None
+    problem = ""
     if not all(math.isfinite(n) for n in scores):
-        raise UserError(
-            f"{where} has a score that is not a finite number; remove it, and the run is made again."
-        )
-    if not _intact(text):
-        raise UserError(f"{where} was changed after it was written; remove it, and the run is made again.")
-    if record["arm"] not in ARMS or version > SCIENCE_VERSION:
-        raise UserError(f"{where} is of a later version of lthdepth; use that one.")
-    if record.get("status", status) != status:  # a run that failed is no result
-        raise UserError(
-            f"{where} is of a run that is {record['status']}, not {status}; remove it from there."
-        )
+        problem = "has a score that is not a finite number; remove it, and the run is made again"
+    elif record.get("sha256") != digest(record):
+        problem = "was changed after it was written; remove it, and the run is made again"
+    elif record["arm"] not in ARMS or version > SCIENCE_VERSION:
+        problem = "is of a later version of lthdepth; use that one"
+    elif record.get("status", status) != status:  # a run that failed is no result
+        problem = f"is of a run that is {record['status']}, not {status}; remove it from there"
+    if problem:
+        raise UserError(f"{where} {problem}.")
     return record
-
-
-@functools.lru_cache(4096)  # records are looked up again and again
-def _intact(text):
-    record = json.loads(text.decode())
-    return record.get("sha256") == digest(record)
 
 
 def digest(record):
@@ -178,25 +133,16 @@ def environment(device):
     """Where a record was made: device, versions, commit, date."""
     device = torch.device(device)
     cpu = f"CPU, {torch.get_num_threads()} threads"
-    versions = {
-        "lthdepth": __version__,
-        "python": platform.python_version(),
-        "torch": torch.__version__,
-        "torchvision": torchvision.__version__,
-        "numpy": np.__version__,
-    }
+    versions = {"lthdepth": __version__, "python": platform.python_version()}
     commit, dirty = revision()
     return {
         "device": torch.cuda.get_device_name(device) if device.type == "cuda" else cpu,
-        "versions": versions,
+        "versions": versions | {m.__name__: m.__version__ for m in (torch, torchvision, np)},
         "science_version": SCIENCE_VERSION,
         "commit": commit,
         "dirty": dirty,
         "date": time.strftime("%Y-%m-%d", time.gmtime()),
     }
-
-
-TOP = Path(__file__).resolve().parents[2]
 
 
 def revision(root=TOP):
@@ -207,9 +153,8 @@ def revision(root=TOP):
     top = _git(root, "rev-parse", "--show-toplevel")
     if not top or Path(top).resolve() != root:
         return None, None
-    return _git(root, "rev-parse", "--short=12", "HEAD"), bool(
-        _git(root, "status", "--porcelain", "--", "lthdepth")
-    )
+    changes = _git(root, "status", "--porcelain", "--", "lthdepth")
+    return _git(root, "rev-parse", "--short=12", "HEAD"), bool(changes)
 
 
 def _git(root, *words):

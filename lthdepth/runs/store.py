@@ -42,15 +42,15 @@ class Store:
 
     def _read(self, status):
         lines, file = FILES[status]
-        found, lines = {}, self.recorded / lines
+        records, lines = {}, self.recorded / lines
         for number, line in enumerate(_bytes(lines).splitlines(), 1):
             record = parse(line, f"{lines}, line {number}", status)
-            found[record.key] = record
+            records[record.key] = record
         for path in sorted(self.local.glob(f"*/{file}")):
             record = parse(_bytes(path), path, status)
-            record["study"] = found.get(record.key, record)["study"]
-            found[record.key] = record
-        return found
+            record["study"] = records.get(record.key, record)["study"]
+            records[record.key] = record
+        return records
 
     def get(self, name):
         """The record of a key, or None. A unique beginning of a key is enough."""
@@ -67,28 +67,37 @@ class Store:
         return {}
 
     def publish(self, names, study):
-        """Copy runs made here, finished or failed, into `recorded`, as part of a study, in place of what is
-        there.
+        """Copy runs made here into `recorded`, as part of a study, in place of what is there.
 
         Error sums are stored as float32, depth maps as float16 and of seed 0 only.
         """
         published = Store(self.recorded / "nothing", self.recorded)
         with locked(self.recorded / "runs.jsonl"), locked(self.recorded / "failed.jsonl"):
-            with locked(self.recorded / "arrays"):
-                made, lines = self.records(), published.records()
-                lost, before = self.failed(), published.failed()
-                for name in names:
-                    if not self.has(name):
-                        raise UserError(
-                            f"no finished run {name} in {self.local}; `python -m lthdepth show` lists them."
-                        )
-                    if name in made:
-                        lines[name] = Record(made[name], study=study)
-                        self._publish_arrays(name, keep_maps=not made[name]["seed"])
-                    else:
-                        before[name] = Record(lost[name], study=study)
-                self._write("finished", lines)
-                self._write("failed", {k: r for k, r in before.items() if k not in lines})
+            finished, lines = self.records(), published.records()
+            failed, lost = self.failed(), published.failed()
+            for name in names:
+                if not self.has(name):
+                    advice = "`python -m lthdepth show` lists them"
+                    raise UserError(f"no finished run {name} in {self.local}; {advice}.")
+                if name in finished:
+                    lines[name] = Record(finished[name], study=study)
+                    arrays = self.arrays(name)
+                    if finished[name]["seed"]:
+                        arrays.pop("gallery", None)
+                    for k, v in arrays.items():
+                        if v.dtype.kind == "f":
+                            arrays[k] = v.astype(np.float16 if k == "gallery" else np.float32)
+                    path = self.recorded / "arrays" / f"{name}.npz"
+                    with locked(path.parent):
+                        write_arrays(path, arrays)
+                else:
+                    lost[name] = Record(failed[name], study=study)
+            lost = {k: r for k, r in lost.items() if k not in lines}
+            for status, records in (("finished", lines), ("failed", lost)):
+                path = self.recorded / FILES[status][0]
+                if records or path.exists():
+                    text = "".join(json.dumps(r) + "\n" for r in sorted(records.values(), key=order))
+                    write_atomic(path, text)
 
     def has(self, name):
         """Whether a run was made here, finished or failed."""
@@ -98,8 +107,7 @@ class Store:
         """Copy the finished runs of a folder into `local`, each once, and the records of failed ones.
 
         Args:
-            folder: of runs as a store's `local`, or with `runs.jsonl` and `arrays/` as its `recorded`, or
-                both.
+            folder: of runs as a store's `local`, or with what `publish` wrote, or both.
 
         Returns:
             `(added, same, other)`: numbers of finished runs that were copied and that were there already;
@@ -109,40 +117,25 @@ class Store:
             UserError: the folder holds no runs, or one that does not read.
         """
         source, known, other = Store(folder, folder), self.records(), []
-        found, failed = source.records(), source.failed()
-        if not found and not failed:
+        finished, failed = source.records(), source.failed()
+        if not finished and not failed:
             raise UserError(f"{folder} holds no finished runs: name a folder that `sweep --out` wrote.")
-        for key, record in found.items():
-            if key in known and known[key]["test"] != record["test"]:
-                other.append(key)
+        for key, record in finished.items():
+            if key in known:
+                other += [key] * (known[key]["test"] != record["test"])
+                continue
             with locked(self.local / key):
-                if key not in known:
-                    write_arrays(self.local / key / "arrays.npz", source.arrays(key))
-                    for path in (*(folder / key).glob("*.pt"), *(folder / key).glob("ticket.npz")):
-                        if not path.name.startswith("checkpoint"):
-                            with replacing(self.local / key / path.name) as part:
-                                shutil.copyfile(path, part)
-                    # Last, for a run is finished when its record is there.
-                    write_atomic(self.local / key / "record.json", record)
-        for key in failed.keys() - known.keys() - found.keys() - self.failed().keys():
+                write_arrays(self.local / key / "arrays.npz", source.arrays(key))
+                kinds = ("weights.pt", "epoch-*.pt", "ticket.npz")
+                for path in (path for kind in kinds for path in (folder / key).glob(kind)):
+                    with replacing(self.local / key / path.name) as part:
+                        shutil.copyfile(path, part)
+                write_atomic(self.local / key / "record.json", record)  # last: now the run is finished
+        for key in failed.keys() - known.keys() - self.failed().keys():
             with locked(self.local / key):
                 write_atomic(self.local / key / "failed.json", failed[key])
-        same = len(found.keys() & known.keys())
-        return len(found) - same, same, other
-
-    def _write(self, status, records):
-        path = self.recorded / FILES[status][0]
-        if records or path.exists():
-            write_atomic(path, "".join(json.dumps(r) + "\n" for r in sorted(records.values(), key=order)))
-
-    def _publish_arrays(self, name, keep_maps):
-        arrays = self.arrays(name)
-        if not keep_maps:
-            arrays.pop("gallery", None)
-        for k, v in arrays.items():
-            if v.dtype.kind == "f":
-                arrays[k] = v.astype(np.float16 if k == "gallery" else np.float32)
-        write_arrays(self.recorded / "arrays" / f"{name}.npz", arrays)
+        same = len(finished.keys() & known.keys())
+        return len(finished) - same, same, other
 
 
 def order(record):

@@ -1,6 +1,6 @@
 """The paper's grids of runs, by name."""
 
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from ..config import PUBLISHED, PUBLISHED_CODE, PUBLISHED_FLOOR, SMALL, TUNED, Config, level
 from ..errors import UserError
@@ -22,12 +22,8 @@ FULL = {"epochs": 100, "precision": "bfloat16"}
 FULL_BUDGETS = (6, 24)  # epochs, beside the 100
 
 
-@dataclass(frozen=True)
-class Study:
-    """A named grid of runs.
-
-    title: one line for people; configs: the runs, in the order in which they are worth having.
-    """
+class Study(NamedTuple):
+    """A named grid of runs, in the order in which they are worth having."""
 
     name: str
     title: str

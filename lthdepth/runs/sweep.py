@@ -29,11 +29,9 @@ PAUSE = 1.0  # seconds between two looks at runs that others are making
 
 
 def missing(configs, inputs, store, options=Options()):
-    """What is missing of a study, each run after those that it follows from, otherwise in the order of the
-    study.
+    """What is missing of a study, in its order, but each run after those that it follows from.
 
-    Returns:
-        `{Config: Options}`: with `keep` and `snapshot` where a later run needs the weights.
+    Returns `{Config: Options}`, with `keep` and `snapshot` where a later run needs the weights.
     """
     done, needed = store.records(), {}
 
@@ -67,49 +65,44 @@ def sweep(configs, inputs, store, options, study):
     for name in store.records():
         clear(store.local / name)  # what a process that was killed right after writing a record left
     todo = list(missing(configs, inputs, store, replace(options, wait=False)).items())
-    total, announced, failed, waiting = len(todo), set(), {}, False
+    failed, first = {}, True
     while todo:
         busy = []
         for i, (config, how) in enumerate(todo):
+            left, name = [c for c, _ in busy + todo[i:]], inputs.key(config)
             if options.deadline is not None and time.monotonic() > options.deadline:
-                return [c for c, _ in busy + todo[i:]], failed
-            if options.progress is True and config not in announced:
-                print(f"run {i + 1} of {total}: {title(config)}", file=sys.stderr, flush=True)
-                announced.add(config)
+                return left, failed
+            if first and options.progress is True:
+                print(f"run {i + 1} of {len(todo)}: {title(config)}", file=sys.stderr, flush=True)
             try:
                 print(line(runs.run(config, inputs, store, how, study)), flush=True)
             except Diverged as error:
-                failed[inputs.key(config)] = str(error)
-                print(f"{inputs.key(config)}  {title(config)}  failed: {error}", flush=True)
+                failed[name] = str(error)
+                print(f"{name}  {title(config)}  failed: {error}", flush=True)
             except Busy as error:
-                busy.append((config, how))
-                if not waiting:
+                if first and not busy:
                     warn(f"{str(error).partition(';')[0]}; it is left until the rest is done.")
-                    waiting = True
+                busy.append((config, how))
             except Stopped as error:
-                print(f"{inputs.key(config)}  {title(config)}  {error}", flush=True)
-                return [c for c, _ in busy + todo[i:]], failed
+                print(f"{name}  {title(config)}  {error}", flush=True)
+                return left, failed
         if len(busy) == len(todo):
             time.sleep(PAUSE)
-        todo = busy
+        todo, first = busy, False
     return [], failed
 
 
 def together(words, jobs, device):
-    """Run a command of this package several times at once, with a share of the cores each, until all have
-    ended.
+    """Run a command line of this package in `jobs` processes, with a share of the cores each, until all end.
 
-    Args:
-        words: of the command line, as `["sweep", ...]`; jobs: how many; device: "auto" and "cuda" spread over
-            the GPUs.
+    device: "auto" and "cuda" spread them over the GPUs.
     """
     threads, gpus = max(1, torch.get_num_threads() // jobs), torch.cuda.device_count()
-    spread = gpus and device in ("auto", "cuda")
-    workers = []
+    spread, workers = gpus and device in ("auto", "cuda"), []
     try:
         for n in range(jobs):
-            own = [*words, "--device", f"cuda:{n % gpus}" if spread else device, "--worker", str(n + 1)]
-            command = [sys.executable, "-m", "lthdepth", *own]
+            where = ["--device", f"cuda:{n % gpus}" if spread else device, "--worker", str(n + 1)]
+            command = [sys.executable, "-m", "lthdepth", *words, *where]
             workers.append(subprocess.Popen(command, env=os.environ | {"OMP_NUM_THREADS": str(threads)}))
         for worker in workers:
             if worker.wait() < 0:
@@ -148,8 +141,7 @@ def macs(backbone, height, width):
 
 
 def flops(config, frames):
-    """Floating-point operations of a run: two a multiply-accumulate; a step's backward pass costs two forward
-    passes.
+    """Floating-point operations of a run: two a multiply-accumulate; a backward pass costs two forward ones.
 
     Masked weights are multiplied like all others. The rounds of the arm logits are not counted.
     """
@@ -162,9 +154,7 @@ def flops(config, frames):
 
 
 def speed(records, device):
-    """Operations a second of the recorded trainings on a device, by its name in records: their median, or
-    None.
-    """
+    """Median of the operations a second of recorded trainings on a device, by its name there; or None."""
     known = []
     for r in records:
         if r["device"] == device and r.get("images_per_second"):
@@ -195,10 +185,8 @@ def describe(configs, inputs, store, device, jobs):
         work = flops(config, inputs.frames)
         total += work
         needed = "" if config in configs else ", needed by others"
-        time_needed = clock(work / rate if rate else None)
-        print(
-            f"{inputs.key(config)}  {title(config)}  missing: {work / 1e12:8.1f} TFLOP, {time_needed}{needed}"
-        )
+        cost = f"{work / 1e12:8.1f} TFLOP, {clock(work / rate if rate else None)}"
+        print(f"{inputs.key(config)}  {title(config)}  missing: {cost}{needed}")
     left = clock(total / rate / jobs if rate else None)
     print(f"missing in all: {total / 1e12:.1f} TFLOP, {left} by the times of recorded runs")
 

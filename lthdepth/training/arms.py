@@ -1,6 +1,4 @@
-"""What the arms of the study start from: a ticket, the encoder weights under it, and the runs that these
-follow from.
-"""
+"""What the arms start from: a ticket, the encoder weights under it, and the runs that these follow from."""
 
 from typing import NamedTuple
 
@@ -24,8 +22,7 @@ class Start(NamedTuple):
     """Where a run starts.
 
     ticket: `mask.Ticket`; state: a torchvision state dict without `fc`, or one of a whole FCRN (lrr,
-        finetuned), in
-    which pruned weights are not zeroed; teacher: state dict of the trained FCRN that is distilled, or None.
+    finetuned), in which pruned weights are not zeroed; teacher: of the trained FCRN that is distilled.
     """
 
     ticket: Ticket
@@ -88,32 +85,30 @@ def start(config, initial, frames=None, folders=None, given=None, device="cpu"):
     """
     folders = folders or {}
     scratch = initialise(FCRN(config.backbone), config.seed).encoder.state_dict()
-    state = initial.state or scratch
-    weights = prunable(state)
-    teacher = read_tensors(folders["teacher"] / "weights.pt") if "teacher" in folders else None
-    trained = read_tensors(folders["trained"] / "weights.pt") if "trained" in folders else None
+    state, teacher = initial.state or scratch, None
+    ticket = given or draw(config, prunable(state))
+    if "teacher" in folders:
+        teacher = read_tensors(folders["teacher"] / "weights.pt")
     if "origin" in folders:
         state = read_tensors(folders["origin"] / f"epoch-{config.rewind}.pt")
-    ticket = given or draw(config, weights)
-    if trained is not None:
-        of_encoder = {k: trained[f"encoder.{k}"] for k in weights}
-    match config.arm:
-        case "imp" | "lrr" if trained is not None:
+    if "trained" in folders:
+        trained = read_tensors(folders["trained"] / "weights.pt")
+        encoder = {k: trained[f"encoder.{k}"] for k in prunable(state)}
+        if config.arm in ROUNDS:
             before, _ = ticketfile.load(folders["trained"] / "ticket.npz")
-            ticket = tickets.iterate(before, of_encoder, config.density)
-            state = (
-                trained if config.arm == "lrr" else state
-            )  # imp rewinds: only the ticket comes from training
-        case "finetuned":
-            ticket, state = tickets.magnitude(of_encoder, config.density), trained
-            ticket.history[-1]["of"] = "the dense run's trained encoder"
-        case "fisher":
+            ticket = tickets.iterate(before, encoder, config.density)
+        elif config.arm == "fisher":
             squares = squared_gradients(trained, frames, config, device)
-            ticket = tickets.fisher(of_encoder, squares, config.density)
-        case "reinit":
-            state = scratch
-        case "permuted":
-            state = permuted(state, ticket, config.seed)
+            ticket = tickets.fisher(encoder, squares, config.density)
+        else:
+            ticket = tickets.magnitude(encoder, config.density)
+            ticket.history[-1]["of"] = "the dense run's trained encoder"
+        if config.arm in ("lrr", "finetuned"):  # others rewind: only the ticket comes from training
+            state = trained
+    if config.arm == "reinit":
+        state = scratch
+    if config.arm == "permuted":
+        state = permuted(state, ticket, config.seed)
     return Start(ticket, state, teacher)
 
 
@@ -132,15 +127,14 @@ def draw(config, weights):
             return tickets.erk(weights, config.density)
         case "lamp":
             return tickets.lamp(weights, config.density)
-        case _:
-            return tickets.dense(weights)
+    return tickets.dense(weights)
 
 
 def squared_gradients(state, frames, config, device):
-    """Squared gradients of the loss in a trained FCRN, averaged over batches of plain training frames, evenly
-    spaced.
+    """Squared gradients of the loss in a trained FCRN, averaged over batches of plain training frames.
 
-    Batch norm uses its running statistics. Returns `{name: tensor}` of the prunable weights.
+    The frames are evenly spaced, batch norm uses its running statistics. Returns `{name: tensor}` of the
+    prunable weights.
     """
     model = initialise(FCRN(config.backbone), config.seed, state).to(device).eval()
     views = Views(frames, config.height, config.width, torch.device(device), config.normalise, config.crop)
@@ -153,9 +147,8 @@ def squared_gradients(state, frames, config, device):
     for part in parts:
         x, y = views.train(*views.plan(part, np.full((len(part), 9), 0.5), plain))
         loss = LOSSES[config.loss](model(x)[:, 0], y)
-        for square, g in zip(
-            squares.values(), torch.autograd.grad(loss, list(parameters.values())), strict=True
-        ):
+        gradients = torch.autograd.grad(loss, list(parameters.values()))
+        for square, g in zip(squares.values(), gradients):
             square.addcmul_(g, g, value=1 / len(parts))
     return squares
 

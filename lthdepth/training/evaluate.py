@@ -13,18 +13,16 @@ from .step import autocast
 
 
 def rows_of(frames, config):
-    """Frame indices by use: `{"fit", "validation", "test"}`. Raises UserError where one that is needed is
-    empty.
-    """
-    fit = ("train",) if config.holdout else ("train", "validation")
+    """Frame indices by use: `{"fit", "validation", "test"}`; UserError where one that is needed is empty."""
     n, split = len(frames.split), frames.split
     if config.split == "index":
         split = np.where(np.arange(n) < round(n * 1200 / 1449), "train", "test")
-    rows = {
-        "fit": np.flatnonzero(np.isin(split, fit)),
-        "validation": np.flatnonzero(split == "validation") if config.holdout else np.array([], int),
-        "test": np.flatnonzero(split == "test") if config.test else np.array([], int),
+    uses = {
+        "fit": ["train"] if config.holdout else ["train", "validation"],
+        "validation": ["validation"] if config.holdout else [],
+        "test": ["test"] if config.test else [],
     }
+    rows = {use: np.flatnonzero(np.isin(split, splits)) for use, splits in uses.items()}
     if config.last_batch:  # the published code selects on what it reports
         rows["test"] = rows["validation"] = rows["test"][-config.last_batch :]
     if config.arm != "floor" and len(rows["fit"]) < config.batch:
@@ -33,11 +31,8 @@ def rows_of(frames, config):
         )
     for name, wanted in (("validation", config.holdout), ("test", config.test)):
         if wanted and not len(rows[name]):
-            raise UserError(
-                f"the data set {frames.name} has no {name} frames under split={config.split}, and the "
-                f"configuration "
-                "asks for them."
-            )
+            asked = f"under split={config.split}, and the configuration asks for them"
+            raise UserError(f"the data set {frames.name} has no {name} frames {asked}.")
     return rows
 
 

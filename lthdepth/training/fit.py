@@ -176,9 +176,8 @@ class Training:
         norms = torch._foreach_norm([v for v in self.model.state_dict().values() if v.is_floating_point()])
         if not (loss < ABSURD and torch.stack(norms).isfinite().all()):
             where = f"the loss is {loss:.4g} m in epoch {self.epoch + 1} of {config.epochs}"
-            raise Diverged(
-                f"{self.label} diverged: {where}, or a weight is not finite; lower the learning rate."
-            )
+            why = f"{where}, or a weight is not finite; lower the learning rate"
+            raise Diverged(f"{self.label} diverged: {why}.")
         self.curves["train_loss"].append(loss)
         self.epoch += 1
         if len(self.rows["validation"]):
@@ -216,9 +215,8 @@ class Training:
             write_atomic(self.folder / "checkpoint.pt", saved | {"state": state})
             self.written = time.monotonic()
         if late:
-            raise Stopped(
-                f"stopped after epoch {self.epoch} of {self.config.epochs}; run it again to continue"
-            )
+            epochs = f"epoch {self.epoch} of {self.config.epochs}"
+            raise Stopped(f"stopped after {epochs}; run it again to continue")
 
     def seconds(self):
         """Spent on the run so far, in all its sittings."""

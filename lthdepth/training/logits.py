@@ -31,9 +31,7 @@ LR = 0.01
 MOMENTUM = 0.9
 WEIGHT_DECAY = 1e-4
 CROP = 7 / 8  # side of the network's input, of the photo's side: 224 of 256
-VIEW = SimpleNamespace(
-    scale=2.0, rotation=0.0, flip=True, colour=0.0
-)  # a window of the whole to half its side
+VIEW = SimpleNamespace(scale=2.0, rotation=0.0, flip=True, colour=0.0)  # the whole to half its side
 
 
 def fingerprint(initial, photos):
@@ -42,8 +40,9 @@ def fingerprint(initial, photos):
     Raises UserError where the weights have no classifier.
     """
     if initial.classifier is None:
-        need = "the arm logits matches its outputs, so give an ImageNet checkpoint that has it"
-        raise UserError(f"the weights {initial.name} have no classifier (fc): {need}.")
+        raise UserError(
+            f"the weights {initial.name} have no classifier (fc): give an ImageNet checkpoint that has it."
+        )
     recipe = [EPOCHS, BATCH, LR, MOMENTUM, WEIGHT_DECAY, CROP, *vars(VIEW).values()]
     return _digest([*recipe, weights.fingerprint(initial.classifier), photos.fingerprint])
 
@@ -71,12 +70,9 @@ def draw(config, initial, photos, folder, options=Options()):
     Raises:
         Stopped: at the deadline.
         Diverged: a loss that is not finite.
-        UserError: a density that is no 0.8^k, weights without a classifier or of another backbone.
+        UserError: a density that is no 0.8^k, weights without a classifier.
     """
     fingerprint(initial, photos)  # refuses weights without a classifier
-    if initial.backbone != config.backbone:
-        kinds = f"of a {initial.backbone}, the backbone is {config.backbone}"
-        raise UserError(f"the weights {initial.name} are {kinds}.")
     ticket = tickets.dense(prunable(initial.state))
     teacher = classifier(initial, options.device)
     rgb = torch.from_numpy(photos.rgb).to(options.device)
@@ -122,9 +118,8 @@ def match(teacher, ticket, rgb, config, k, progress=True):
     masking = Masking(ticket, student)
     opt = torch.optim.SGD(student.parameters(), lr=LR, momentum=MOMENTUM, weight_decay=WEIGHT_DECAY)
     total = epochs * (len(rgb) // batch)
-    with tqdm(
-        total=total, unit="step", desc=f"logits, round {k}", disable=progress is not True, leave=False
-    ) as bar:
+    how = {"disable": progress is not True, "leave": False}
+    with tqdm(total=total, unit="step", desc=f"logits, round {k}", **how) as bar:
         for epoch in range(epochs):
             losses = []
             for x in views(rgb, batch, config.seed, (k - 1) * epochs + epoch):

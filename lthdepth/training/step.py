@@ -17,8 +17,7 @@ def prepare(device):
     """Settings of the process that make steps faster and change no number. Harmless to call again.
 
     glibc returns the memory of large tensors at every release and asks for it again, up to 28 % of a CPU's
-    step; here it keeps it. On a GPU cuDNN times its algorithms for each shape, and float32 does not mean
-    TF32.
+    step; here it keeps it. On a GPU cuDNN times its algorithms, and float32 does not mean TF32.
     """
     if sys.platform == "linux" and hasattr(ctypes.CDLL(None), "mallopt"):  # not in every C library
         for option, value in ((-1, -1), (-4, 0), (-2, 1 << 28)):

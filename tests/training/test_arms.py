@@ -1,14 +1,13 @@
-"""Arms that need more than weights: rewinding, pruning after fine-tuning, a frozen encoder, small networks;
-batch norm taken anew.
-"""
+"""What each arm starts from, keeps and changes: rounds, rewinding, freezing, distilling; batch norm anew."""
 
 import numpy as np
 import pytest
 import torch
-from conftest import TINY
+from conftest import TINY, make_frames
+from making import QUIET, dense_of, make, same, saved
 from torch import nn
 
-from lthdepth import mask, tickets
+from lthdepth import mask, ticketfile, tickets
 from lthdepth.config import level
 from lthdepth.data import augment, weights
 from lthdepth.errors import UserError
@@ -19,88 +18,150 @@ from lthdepth.training import fit as train
 
 pytestmark = pytest.mark.usefixtures("narrow")
 
-QUIET = {"progress": False, "every": 1e9}
+BARE = TINY.replace(test=False, holdout=False)
+ADAM = BARE.replace(optimiser="adamw", lr_encoder=1e-3, lr_decoder=1e-3, batch=4)
 
 
 @pytest.fixture(scope="module")
 def initial(narrow_state):
-    state = {k: v for k, v in narrow_state.items() if not k.startswith("fc.")}
-    return weights.Initial(state, "toy", "toy", weights.fingerprint(state), "resnet18")
+    return weights.Initial(narrow_state, "toy", "toy", weights.fingerprint(narrow_state), "resnet18")
 
 
-def saved(store, record, file="weights.pt"):
-    return torch.load(store.local / record["key"] / file, weights_only=True)
+def encoder_of(state):
+    return {k.removeprefix("encoder."): v for k, v in state.items() if k.startswith("encoder.")}
+
+
+@pytest.mark.parametrize("arm", ["omp", "lamp", "dense"])
+def test_a_ticket_is_drawn_from_the_initial_weights(arm):
+    state = initialise(FCRN("resnet18"), 5).encoder.state_dict()
+    start = arms.start(BARE.replace(arm=arm, density=1.0 if arm == "dense" else 0.1, seed=5), weights.NONE)
+    assert same(start.state, state)
+    one = mask.prunable(state)
+    wanted = {"omp": lambda: tickets.magnitude(one, 0.1), "lamp": lambda: tickets.lamp(one, 0.1)}
+    assert start.ticket.fingerprint == wanted.get(arm, lambda: tickets.dense(one))().fingerprint
 
 
 def test_imp_rewinds_to_the_encoder_after_the_named_epoch_of_its_dense_run(frames, initial, store):
-    config = TINY.replace(arm="imp", density=level(1), rewind=1, epochs=2, test=False, holdout=False)
-    record = runs.run(config, runs.Inputs(frames, initial), store, runs.Options(**QUIET))
-    dense = next(r for r in store.records().values() if r["arm"] == "dense")
-    assert dense["config"]["rewind"] == 0 and store.get(dense["key"]) and len(store.records()) == 2
-    folder = store.local / dense["key"]
-    early = saved(store, dense, "epoch-1.pt")
+    config = BARE.replace(arm="imp", density=level(1), rewind=1, epochs=2)
+    record = make(config, frames, store, initial)
+    dense = dense_of(store)
+    assert dense["config"]["rewind"] == 0 and len(store.records()) == 2
+    folder, early = store.local / dense["key"], saved(store, dense, "epoch-1.pt")
     ticket, state, _ = arms.start(config, initial, None, {"trained": folder, "origin": folder})
-    assert ticket.fingerprint == record["ticket"]["fingerprint"]
-    assert all(torch.equal(state[k], early[k]) for k in early)
+    assert ticket.fingerprint == record["ticket"]["fingerprint"] and same(state, early)
     assert not torch.equal(state["bn1.running_mean"], initial.state["bn1.running_mean"])
-    last = saved(store, dense)
-    assert not torch.equal(early["layer4.1.conv2.weight"], last["encoder.layer4.1.conv2.weight"])
-    # The epoch is that of the dense run itself: one that stops there under the same schedule has the same
-    # encoder.
-    alone = runs.run(
-        config.replace(arm="dense", density=1.0, rewind=0, epochs=1),
-        runs.Inputs(frames, initial),
-        store,
-        runs.Options(**QUIET),
-    )
-    stopped = saved(store, alone)  # constant schedule, no warm-up: an epoch is an epoch
-    assert all(torch.equal(early[k], stopped[f"encoder.{k}"]) for k in early)
+    last = encoder_of(saved(store, dense))
+    assert not torch.equal(early["layer4.1.conv2.weight"], last["layer4.1.conv2.weight"])
+    # Of the dense run itself: one that stops there under the same constant schedule has the same encoder.
+    alone = make(config.replace(arm="dense", density=1.0, rewind=0, epochs=1), frames, store, initial)
+    assert same(early, encoder_of(saved(store, alone)))
 
 
 def test_a_checkpoint_past_the_epoch_that_is_wanted_is_not_continued(frames, initial, store):
-    dense = TINY.replace(epochs=2, test=False, holdout=False)
-    with pytest.raises(train.Stopped):
-        runs.run(dense, runs.Inputs(frames, initial), store, runs.Options(deadline=0, **QUIET))
-    with pytest.raises(train.Stopped):
-        runs.run(dense, runs.Inputs(frames, initial), store, runs.Options(deadline=0, snapshot=1, **QUIET))
+    dense = BARE.replace(epochs=2)
+    for snapshot in (0, 1):
+        with pytest.raises(train.Stopped):
+            make(dense, frames, store, initial, deadline=0, snapshot=snapshot)
     assert list(store.local.glob("*/epoch-1.pt"))
 
 
-def test_pruning_after_fine_tuning_keeps_the_largest_trained_weights_and_goes_on_from_them(
-    frames, initial, store
-):
-    config = TINY.replace(arm="finetuned", density=0.1, epochs=1, test=False, holdout=False)
-    record = runs.run(config, runs.Inputs(frames, initial), store, runs.Options(**QUIET))
-    dense = next(r for r in store.records().values() if r["arm"] == "dense")
-    trained = saved(store, dense)
-    encoder = {k.removeprefix("encoder."): v for k, v in trained.items() if k.startswith("encoder.")}
-    wanted = tickets.magnitude(mask.prunable(encoder), 0.1)
+def test_rounds_of_three_levels_pass_through_every_third_and_their_first_is_dense(frames, store):
+    config = BARE.replace(arm="imp", density=level(6), stride=3, epochs=2, round_epochs=1)
+    make(config, frames, store)
+    made = {(r["arm"], r["density"]): r["epochs_run"] for r in store.records().values()}
+    assert made == {("dense", 1.0): 1, ("imp", level(3)): 1, ("imp", level(6)): 2}
+    with pytest.raises(UserError, match="multiple"):
+        arms.parents(config.replace(density=level(5)))
+
+
+def test_rate_rewinding_goes_on_from_the_trained_network_where_imp_rewinds(frames, store):
+    config = BARE.replace(arm="lrr", density=level(3), stride=3, epochs=1)
+    record = make(config, frames, store)
+    folders, trained = {"trained": store.local / dense_of(store)["key"]}, saved(store, dense_of(store))
+    start = arms.start(config, weights.NONE, folders=folders)
+    assert same(start.state, trained)  # decoder and statistics too
+    rewound = arms.start(config.replace(arm="imp"), weights.NONE, folders=folders)
+    assert rewound.ticket.fingerprint == start.ticket.fingerprint == record["ticket"]["fingerprint"]
+    assert not torch.equal(rewound.state["layer1.0.conv1.weight"], trained["encoder.layer1.0.conv1.weight"])
+
+
+def test_pruning_after_fine_tuning_keeps_the_largest_trained_weights_and_goes_on_from_them(frames, store):
+    config = BARE.replace(arm="finetuned", density=0.1, epochs=1)
+    record, trained = make(config, frames, store), saved(store, dense_of(store))
+    wanted = tickets.magnitude(mask.prunable(encoder_of(trained)), 0.1)
     assert record["ticket"]["fingerprint"] == wanted.fingerprint
-    _, state, _ = arms.start(config, initial, None, {"trained": store.local / dense["key"]})
-    assert all(torch.equal(v, trained[k]) for k, v in state.items())  # the whole network, decoder too
-    begun = initialise(FCRN("resnet18"), config.seed, state).state_dict()
-    assert all(torch.equal(v, trained[k]) for k, v in begun.items())
+    start = arms.start(config, weights.NONE, folders={"trained": store.local / dense_of(store)["key"]})
+    begun = initialise(FCRN("resnet18"), config.seed, start.state).state_dict()
+    assert same(begun, trained)  # the whole network, decoder too
 
 
-def test_a_frozen_encoder_keeps_every_weight_and_statistic_while_the_decoder_learns(frames, initial, store):
-    for optimiser in ("sgd", "adamw"):
-        config = TINY.replace(
-            arm="frozen", optimiser=optimiser, weight_decay=0.1, epochs=2, test=False, recalibrate=8
-        )
-        record = runs.run(config, runs.Inputs(frames, initial), store, runs.Options(**QUIET))
-        after = saved(store, record)
-        for name, value in initial.state.items():
-            assert torch.equal(after[f"encoder.{name}"], value), name
-        before = initialise(FCRN("resnet18"), config.seed).state_dict()
-        assert not torch.equal(after["predict.weight"], before["predict.weight"])
-        assert not torch.equal(after["squeeze_bn.running_mean"], before["squeeze_bn.running_mean"])
-        assert runs.label(record) == "frozen encoder"
+def test_gradual_pruning_ends_at_its_density_and_a_killed_run_ends_at_the_same_bits(frames, store, tmp_path):
+    config = ADAM.replace(arm="gradual", density=0.1)
+    whole = make(config, frames, store)
+    assert whole["densities"]["prunable"] == pytest.approx(0.1, abs=1e-5)
+    masks = ticketfile.load(store.local / whole.key / "ticket.npz")[0].masks
+    state = saved(store, whole)
+    assert all(torch.equal(state[f"encoder.{k}"] != 0, m) for k, m in masks.items() if m.any())
+    other = runs.Store(tmp_path / "again", tmp_path / "results")
+    for _ in range(2):
+        with pytest.raises(train.Stopped):
+            make(config, frames, other, deadline=0)
+    again = make(config, frames, other)
+    assert again["ticket"] == whole["ticket"] and same(saved(other, again), state)
+
+
+def test_fisher_gradients_are_those_of_the_mean_loss(frames, store):
+    config = ADAM.replace(arm="fisher", density=0.2, loss="l1", epochs=1)
+    record, trained = make(config, frames, store), saved(store, dense_of(store))
+    squares = arms.squared_gradients(trained, frames, config, "cpu")
+    encoder = {k: trained[f"encoder.{k}"] for k in squares}
+    assert tickets.fisher(encoder, squares, 0.2).fingerprint == record["ticket"]["fingerprint"]
+    # A finite difference along one weight agrees with the gradient where all frames are one batch.
+    alone = arms.squared_gradients(trained, frames, config.replace(batch=16), "cpu")
+    name = "layer1.0.conv1.weight"
+    at = tuple(int(i) for i in torch.unravel_index(alone[name].argmax(), alone[name].shape))
+    rows, views = train.rows_of(frames, config)["fit"], augment.Views(frames, 32, 32, torch.device("cpu"))
+    small = nn.functional.interpolate(views.depth[rows][:, None], views.target_size, mode="nearest-exact")
+
+    def loss(step):
+        moved = {k: v.clone() for k, v in trained.items()}
+        moved[f"encoder.{name}"][at] += step
+        model = initialise(FCRN("resnet18"), 0, moved).eval()
+        return nn.functional.l1_loss(model(views.test(rows)), small).item()
+
+    slope = (loss(1e-2) - loss(-1e-2)) / 2e-2
+    assert slope**2 == pytest.approx(float(alone[name][at]), rel=0.2)
+
+
+def test_distilling_all_the_way_learns_the_dense_run_and_not_the_truth(frames, store):
+    config = ADAM.replace(arm="distilled", density=0.5, epochs=2, distil=1.0)
+    record, blind = make(config, frames, store), make_frames()
+    blind.depth[:] = 1.0  # the truth does not matter to a run that only listens to the same teacher
+    start = arms.start(config, weights.NONE, folders={"teacher": store.local / dense_of(store)["key"]})
+    folder = store.local / "blind"
+    folder.mkdir()
+    train.fit(config, blind, start, folder, QUIET)
+    two = torch.load(folder / "weights.pt", weights_only=True)
+    assert same(saved(store, record), two)
+    plain = saved(store, make(config.replace(arm="omp"), frames, store))
+    assert not torch.equal(plain["predict.weight"], two["predict.weight"])
+
+
+@pytest.mark.parametrize("optimiser", ["sgd", "adamw"])
+def test_a_frozen_encoder_keeps_every_weight_and_statistic_while_the_decoder_learns(
+    optimiser, frames, initial, store
+):
+    how = {"optimiser": optimiser, "weight_decay": 0.1, "epochs": 1, "recalibrate": 8}
+    record = make(TINY.replace(arm="frozen", test=False, **how), frames, store, initial)
+    after, before = saved(store, record), initialise(FCRN("resnet18"), 0).state_dict()
+    assert same(encoder_of(after), initial.state)
+    for name in ("predict.weight", "squeeze_bn.running_mean"):
+        assert not torch.equal(after[name], before[name])
 
 
 def test_small_networks_are_dense_runs_under_their_own_name(frames, initial, store):
-    config = TINY.replace(arm="resnet18", epochs=1, test=False, holdout=False)
-    small = runs.run(config, runs.Inputs(frames, initial), store, runs.Options(**QUIET))
-    dense = runs.run(config.replace(arm="dense"), runs.Inputs(frames, initial), store, runs.Options(**QUIET))
+    config = BARE.replace(arm="resnet18", epochs=1)
+    small, dense = (make(c, frames, store, initial) for c in (config, config.replace(arm="dense")))
     assert small["key"] != dense["key"] and small["curves"] == dense["curves"]
     assert runs.label(small) == "small dense ResNet-18"
     for wrong in ({"backbone": "resnet50"}, {"density": 0.5}):
@@ -109,41 +170,30 @@ def test_small_networks_are_dense_runs_under_their_own_name(frames, initial, sto
 
 
 def test_batch_norm_taken_anew_has_the_statistics_of_the_training_frames(frames):
-    """One batch of all frames: the mean and unbiased variance that batch norm computes of it, whatever was
-    there before.
-    """
+    """One batch of all frames: the mean and unbiased variance of it, whatever was there before."""
     config = TINY.replace(batch=12, recalibrate=12)
-    views = augment.Views(frames, config.height, config.width, "cpu")
-    rows = train.rows_of(frames, config)["fit"]
-    model = initialise(FCRN("resnet18"), 0)
-    seen = {}
-    model.encoder.bn1.register_forward_pre_hook(lambda _, x: seen.update(x=x[0].detach()))
-    model.encoder.bn1.running_mean.fill_(7.0)
-    before = {
-        k: v.clone() for k, v in model.state_dict().items() if "running" not in k and "tracked" not in k
-    }
+    views, rows = augment.Views(frames, 32, 32, "cpu"), train.rows_of(frames, config)["fit"]
+    model, seen = initialise(FCRN("resnet18"), 0), {}
+    norm = model.encoder.bn1
+    norm.register_forward_pre_hook(lambda _, x: seen.update(x=x[0].detach()))
+    norm.running_mean.fill_(7.0)
+    before = {k: v.clone() for k, v in model.named_parameters()}
     train.recalibrate(model, views, rows, config)
     x = seen["x"].transpose(0, 1).flatten(1)
     assert x.shape[1] == 12 * 16 * 16
-    torch.testing.assert_close(model.encoder.bn1.running_mean, x.mean(1))
-    torch.testing.assert_close(model.encoder.bn1.running_var, x.var(1))
-    assert all(torch.equal(v, model.state_dict()[k]) for k, v in before.items())
+    torch.testing.assert_close(norm.running_mean, x.mean(1))
+    torch.testing.assert_close(norm.running_var, x.var(1))
+    assert same(before, dict(model.named_parameters()))
     assert {m.momentum for m in model.modules() if isinstance(m, nn.BatchNorm2d)} == {0.1}
-    again = {k: v.clone() for k, v in model.state_dict().items()}
-    train.recalibrate(model, views, rows, config.replace(recalibrate=0))  # nothing
-    assert all(torch.equal(v, again[k]) for k, v in model.state_dict().items())
 
 
-def test_taking_batch_norm_anew_changes_the_scores_and_not_the_training(frames, initial, store):
+def test_taking_batch_norm_anew_changes_the_scores_and_not_the_training(frames, store):
     plain = TINY.replace(epochs=2)
-    one, two = (
-        runs.run(c, runs.Inputs(frames, initial), store, runs.Options(**QUIET))
-        for c in (plain, plain.replace(recalibrate=12))
-    )
+    one, two = (make(c, frames, store) for c in (plain, plain.replace(recalibrate=12)))
     assert one["curves"]["train_loss"] == two["curves"]["train_loss"]
     assert one["validation"]["full"]["pooled"]["rms"] != two["validation"]["full"]["pooled"]["rms"]
-    a, b = saved(store, one), saved(store, two)
-    statistics = [k for k in a if k.endswith(("running_mean", "running_var", "num_batches_tracked"))]
-    assert all(torch.equal(v, b[k]) for k, v in a.items() if k not in statistics)
-    assert not any(torch.equal(a[k], b[k]) for k in statistics if "squeeze_bn.running" in k)
     assert np.isfinite(two["test"]["full"]["pooled"]["rms"])
+    a, b = saved(store, one), saved(store, two)
+    changed = {k for k in a if not torch.equal(a[k], b[k])}
+    assert "squeeze_bn.running_mean" in changed
+    assert all(k.endswith(("running_mean", "running_var", "num_batches_tracked")) for k in changed)

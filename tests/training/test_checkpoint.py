@@ -6,6 +6,7 @@ import os
 import pytest
 import torch
 from conftest import TINY, make_frames
+from making import QUIET, same
 
 from lthdepth import files
 from lthdepth.data import weights
@@ -14,29 +15,28 @@ from lthdepth.training import arms, fit
 
 pytestmark = pytest.mark.usefixtures("narrow")
 
+CONFIG = TINY.replace(test=False)
+
 
 def stopped(frames, folder, epochs):
     """A run that was stopped after each of its first `epochs` epochs: a function that continues it."""
     folder.mkdir()
-    config = TINY.replace(test=False)
-    start = arms.start(config, weights.NONE)
+    start = arms.start(CONFIG, weights.NONE)
     for _ in range(epochs):
         with pytest.raises(fit.Stopped):
-            fit.fit(config, frames, start, folder, fit.Options(deadline=0, progress=False))
-    return lambda: fit.fit(config, frames, start, folder, fit.Options(progress=False))
+            fit.fit(CONFIG, frames, start, folder, fit.Options(deadline=0, progress=False))
+
+    def go_on():
+        results, *_ = fit.fit(CONFIG, frames, start, folder, QUIET)
+        return results, files.read_tensors(folder / "weights.pt")
+
+    return go_on
 
 
 @pytest.fixture(scope="module")
 def whole(narrow, frames, tmp_path_factory):
     """Trained weights of the run in one piece."""
-    folder = tmp_path_factory.mktemp("whole") / "run"
-    stopped(frames, folder, 0)()
-    return files.read_tensors(folder / "weights.pt")
-
-
-def assert_same(folder, whole):
-    found = files.read_tensors(folder / "weights.pt")
-    assert found.keys() == whole.keys() and all(torch.equal(found[k], v) for k, v in whole.items())
+    return stopped(frames, tmp_path_factory.mktemp("whole") / "run", 0)()[1]
 
 
 def flip(path):
@@ -59,30 +59,27 @@ def flip(path):
 def test_from_a_damaged_checkpoint_the_run_starts_anew_with_one_warning(
     damage, frames, tmp_path, capsys, whole
 ):
-    go_on = stopped(frames, tmp_path / "run", 2)
+    go_on = stopped(frames, tmp_path / "run", 1)
     damage(tmp_path / "run" / "checkpoint.pt")
-    results, *_ = go_on()
+    results, found = go_on()
     said = capsys.readouterr().err.strip().splitlines()
     assert len(said) == 1 and "checkpoint.pt" in said[0] and said[0].endswith("the run starts anew.")
-    assert len(results["curves"]["train_loss"]) == TINY.epochs
-    assert_same(tmp_path / "run", whole)
+    assert len(results["curves"]["train_loss"]) == TINY.epochs and same(found, whole)
 
 
 def test_a_full_disk_ends_the_run_in_a_sentence_and_keeps_the_checkpoint(
     frames, tmp_path, monkeypatch, whole
 ):
-    go_on = stopped(frames, tmp_path / "run", 1)
-
     def full(*_):
         raise OSError(errno.ENOSPC, "No space left on device")
 
+    go_on = stopped(frames, tmp_path / "run", 1)
     with monkeypatch.context() as patch:
         patch.setattr(os, "fsync", full)
         with pytest.raises(UserError, match="checkpoint.pt .*No space left on device"):
             go_on()
     assert {p.name for p in (tmp_path / "run").iterdir()} == {"checkpoint.pt"}
-    go_on()
-    assert_same(tmp_path / "run", whole)
+    assert same(go_on()[1], whole)
 
 
 def test_weights_that_left_the_finite_numbers_in_the_last_step_are_no_result(tmp_path, monkeypatch):
@@ -95,5 +92,5 @@ def test_weights_that_left_the_finite_numbers_in_the_last_step_are_no_result(tmp
     monkeypatch.setattr(torch.optim.SGD, "step", last)
     config = TINY.replace(epochs=1, holdout=False, test=False)
     with pytest.raises(fit.Diverged):
-        fit.fit(config, frames, arms.start(config, weights.NONE), tmp_path, fit.Options(progress=False))
+        fit.fit(config, frames, arms.start(config, weights.NONE), tmp_path, QUIET)
     assert list(tmp_path.iterdir()) == []

@@ -5,15 +5,14 @@ import pytest
 import torch
 import torch.nn.functional as F
 from conftest import TINY, make_frames
+from making import make, same
 from test_train import Watch, fit
 
 from lthdepth import metrics
 from lthdepth.config import PUBLISHED_CODE, Config
-from lthdepth.data import augment, weights
+from lthdepth.data import augment
 from lthdepth.errors import UserError
-from lthdepth.runs import run as runs
 from lthdepth.training import fit as train
-from lthdepth.training import step
 
 PLAIN = {"scale": 1.0, "rotation": 0.0, "flip": False, "colour": 0.0}
 
@@ -68,7 +67,7 @@ def test_only_the_last_frames_are_scored_and_the_best_epoch_on_them_is_kept(
     assert (
         results["curves"]["validation_rms"] == pytest.approx([0.9, 0.5, 0.7]) and results["epochs_run"] == 3
     )
-    assert all(torch.equal(saved[k], v) for k, v in states[1].items())
+    assert same(saved, states[1])
     assert results["test"]["frames"] == 5
     assert results["test"]["full"] == metrics.summarise(arrays["test/full"])
     assert results["test"] == results["validation"]
@@ -127,20 +126,7 @@ def test_only_the_crop_is_scored_and_predictions_lie_where_they_belong():
     assert (whole - truth)[:, 8:152].abs().max() < 1e-5
 
 
-# The optimiser, and all together
-
-
-def test_adam_adds_the_penalty_to_the_gradient_and_adamw_does_not():
-    """Adam's first step from zero moments moves every weight by lr against the sign of gradient + penalty."""
-    w = torch.tensor([2.0, -3.0])
-    for name, moved in (("adam", w - 0.1 * w.sign()), ("adamw", w * (1 - 0.1 * 0.01))):
-        model = type("Model", (), {"encoder": torch.nn.Module(), "decoder_parameters": lambda self: []})()
-        model.encoder.w = torch.nn.Parameter(w.clone())
-        opt = step.optimiser(Config(optimiser=name, weight_decay=0.01), model)
-        opt.param_groups[0]["lr"] = 0.1
-        model.encoder.w.grad = torch.zeros(2)  # a flat loss: only the decay moves the weights
-        opt.step()
-        torch.testing.assert_close(model.encoder.w.detach(), moved)
+# All together
 
 
 def test_the_published_code_runs_with_all_its_defects(store, narrow):
@@ -148,9 +134,8 @@ def test_the_published_code_runs_with_all_its_defects(store, narrow):
     config = PUBLISHED_CODE.replace(
         backbone="resnet18", height=32, width=32, batch=16, epochs=2, last_batch=4
     )
-    record = runs.run(config, runs.Inputs(frames, weights.NONE), store, runs.Options(progress=False))
-    floor = runs.run(config.floor(), runs.Inputs(frames, weights.NONE), store)
-    assert record["fit_frames"] == 33 and record["test"]["frames"] == 4
-    one, two = (store.arrays(r["key"]) for r in (record, floor))
+    records = [make(c, frames, store) for c in (config, config.floor())]
+    assert records[0]["fit_frames"] == 33 and records[0]["test"]["frames"] == 4
+    one, two = (store.arrays(r["key"]) for r in records)
     assert one["test/frames"].tolist() == two["test/frames"].tolist() == [36, 37, 38, 39]
     assert one["test/full"][0, 0] == two["test/full"][0, 0] < 40 * 56  # the crop alone is scored

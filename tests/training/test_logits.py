@@ -1,5 +1,6 @@
 """Tickets of the pre-training function: rounds, and what they depend on."""
 
+import dataclasses
 import time
 
 import numpy as np
@@ -7,6 +8,7 @@ import pytest
 import torch
 import torchvision
 from conftest import TINY, make_frames
+from making import QUIET
 
 from lthdepth import mask, ticketfile, tickets
 from lthdepth.config import Config, level
@@ -19,6 +21,7 @@ from lthdepth.training import logits
 pytestmark = pytest.mark.usefixtures("narrow")
 
 DRAW = Config(arm="logits", density=level(2), backbone="resnet18", round_epochs=1, seed=3)
+ONE = DRAW.replace(density=level(1))
 
 
 @pytest.fixture(scope="module")
@@ -42,34 +45,32 @@ def initial(some, narrow):
     return weights.Initial(state, "toy", "toy", weights.fingerprint(state), "resnet18", classifier)
 
 
-def draw(config, initial, some, folder, **options):
-    return logits.draw(config, initial, some, folder, train.Options(progress=False, **options))
+@pytest.fixture
+def draw(initial, some, tmp_path):
+    """Function that draws a ticket in a folder of `tmp_path`."""
+    return lambda config, folder="a", options=QUIET: logits.draw(
+        config, initial, some, tmp_path / folder, options
+    )
 
 
-def test_rounds_are_nested_exact_kept_and_lead_to_the_same_ticket_again(initial, some, tmp_path):
-    ticket = draw(DRAW, initial, some, tmp_path / "a")
+def test_rounds_are_nested_exact_kept_and_lead_to_the_same_ticket_again(initial, draw, tmp_path):
+    ticket = draw(DRAW)
     one, two = (ticketfile.load(tmp_path / "a" / f"mask-{k}.npz")[0] for k in (1, 2))
     size = sum(w.numel() for w in mask.prunable(initial.state).values())
     assert (one.kept, two.kept) == (round(0.8 * size), round(0.64 * size))
     assert not any((m & ~one.masks[k]).any() for k, m in two.masks.items())
-    assert ticket.fingerprint == two.fingerprint == draw(DRAW, initial, some, tmp_path / "b").fingerprint
     assert [step["drawn"] for step in ticket.history] == ["dense", *["magnitude after matching logits"] * 2]
     assert all(0 < step["error"] for step in ticket.history[1:])
-    first = DRAW.replace(density=level(1))
-    assert draw(first, initial, some, tmp_path / "c").fingerprint == one.fingerprint
-    assert draw(first.replace(seed=4), initial, some, tmp_path / "d").fingerprint != one.fingerprint
+    assert draw(ONE.replace(seed=4), "c").fingerprint != one.fingerprint
     one_shot = tickets.magnitude(mask.prunable(initial.state), level(1))
     assert one.fingerprint != one_shot.fingerprint  # it is the trained weights that are ranked
-
-
-def test_a_stopped_draw_continues_with_the_round_it_lacks(initial, some, tmp_path):
-    whole = draw(DRAW, initial, some, tmp_path / "whole")
-    draw(DRAW.replace(density=level(1)), initial, some, tmp_path / "parts")
-    first = (tmp_path / "parts" / "mask-1.npz").stat().st_mtime_ns
+    # A draw that is stopped after a round continues with the one it lacks.
+    assert draw(ONE, "b").fingerprint == one.fingerprint
+    first = (tmp_path / "b" / "mask-1.npz").stat().st_mtime_ns
     with pytest.raises(train.Stopped, match="after round 1"):
-        draw(DRAW, initial, some, tmp_path / "parts", deadline=time.monotonic() - 1)
-    assert draw(DRAW, initial, some, tmp_path / "parts").fingerprint == whole.fingerprint
-    assert (tmp_path / "parts" / "mask-1.npz").stat().st_mtime_ns == first
+        draw(DRAW, "b", dataclasses.replace(QUIET, deadline=time.monotonic() - 1))
+    assert draw(DRAW, "b").fingerprint == two.fingerprint == ticket.fingerprint
+    assert (tmp_path / "b" / "mask-1.npz").stat().st_mtime_ns == first
 
 
 def test_training_brings_the_logits_nearer_and_leaves_pruned_weights_at_zero(initial, some):
@@ -97,14 +98,11 @@ def test_a_student_that_is_its_teacher_has_no_error(initial, some, monkeypatch):
 
 
 def test_the_key_follows_classifier_photos_and_recipe(initial, some, monkeypatch):
-    other = weights.Initial(
-        **{**vars(initial), "classifier": {k: v + 1 for k, v in initial.classifier.items()}}
-    )
-    prints = [logits.fingerprint(initial, some), logits.fingerprint(other, some)]
-    prints.append(logits.fingerprint(initial, photos.Photos(some.rgb[::-1], "noise")))
+    other = dataclasses.replace(initial, classifier={k: v + 1 for k, v in initial.classifier.items()})
+    prints = {logits.fingerprint(initial, some), logits.fingerprint(other, some)}
+    prints.add(logits.fingerprint(initial, photos.Photos(some.rgb[::-1], "noise")))
     monkeypatch.setattr(logits, "LR", 0.02)
-    prints.append(logits.fingerprint(initial, some))
-    assert len(set(prints)) == 4
+    assert len(prints | {logits.fingerprint(initial, some)}) == 4
     changes = ({}, {"seed": 1}, {"round_epochs": 2}, {"precision": "bfloat16"})
     chains = {logits.chain(DRAW.replace(**c), initial, some) for c in changes}
     assert len(chains) == 4
@@ -112,33 +110,27 @@ def test_the_key_follows_classifier_photos_and_recipe(initial, some, monkeypatch
 
 
 def test_weights_without_a_classifier_and_other_densities_are_refused(initial, some, tmp_path):
-    headless = weights.Initial(**{**vars(initial), "classifier": None})
-    wrong = (
+    headless = dataclasses.replace(initial, classifier=None)
+    for config, start, says in (
         (DRAW, headless, "no classifier"),
         (DRAW.replace(density=0.5), initial, "0.8"),
-        (DRAW.replace(backbone="resnet34"), initial, "backbone"),
-    )
-    for config, start, says in wrong:
+    ):
         with pytest.raises(UserError, match=says):
-            draw(config, start, some, tmp_path)
+            logits.draw(config, start, some, tmp_path)
     assert not list(tmp_path.iterdir())
 
 
-def test_a_run_of_the_arm_takes_photos_or_the_training_frames(initial, some, store):
+def test_a_run_of_the_arm_takes_photos_or_the_training_frames(frames, initial, some, store):
     config = TINY.replace(arm="logits", density=level(1), round_epochs=1, epochs=1)
-    frames = make_frames()
     records = [
-        runs.run(config, runs.Inputs(frames, initial, photos=u), store, runs.Options(progress=False))
-        for u in (some, None)
+        runs.run(config, runs.Inputs(frames, initial, photos=given), store, QUIET) for given in (some, None)
     ]
     assert records[0]["key"] != records[1]["key"]
     assert [r["ticket"]["history"][1]["photos"] for r in records] == ["colours", "toy"]
     masks = sorted(store.local.glob("logits-*/mask-1.npz"))
     assert {ticketfile.load(m)[0].fingerprint for m in masks} == {r["ticket"]["fingerprint"] for r in records}
-    assert store.records().keys() == {r["key"] for r in records}
     # No test frame is looked at: other test frames, the same photos.
-    rows = train.rows_of(frames, config)["fit"]
-    other = make_frames()
+    rows, other = train.rows_of(frames, config)["fit"], make_frames()
     other.rgb[other.split != "train"] = 0
     assert photos.of_frames(frames, rows).fingerprint == photos.of_frames(other, rows).fingerprint
 

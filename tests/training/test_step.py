@@ -1,20 +1,23 @@
-"""The training step against one written plainly, and its recorded form on a GPU against the one that is
-launched.
-"""
+"""The training step against one written plainly, and recorded on a GPU against the one that is launched."""
 
 import copy
+import math
 
 import numpy as np
 import pytest
 import torch
 from conftest import TINY
+from hypothesis import given
+from hypothesis import strategies as st
 
 from lthdepth import mask
+from lthdepth.config import Config
 from lthdepth.data import augment, weights
 from lthdepth.loss import berhu
-from lthdepth.model import FCRN
+from lthdepth.model import FCRN, initialise
 from lthdepth.training import arms, step
-from lthdepth.training import fit as train
+
+pytestmark = pytest.mark.usefixtures("narrow")
 
 KINDS = {
     "sgd": TINY.replace(arm="omp", density=0.1, weight_decay=0.1),
@@ -24,12 +27,10 @@ KINDS = {
 
 
 def taken(config, frames, device="cpu", steps=5, saved=None, **options):
-    """The model, its optimiser and the mean loss after a few steps; `saved`: an optimiser's state to start
-    from.
-    """
+    """Model, optimiser and mean loss after a few steps; `saved`: an optimiser's state to start from."""
     device = torch.device(device)
     ticket, start, _ = arms.start(config, weights.NONE)
-    model = step.place(train.initialise(FCRN(config.backbone), config.seed, start), device).train()
+    model = step.place(initialise(FCRN(config.backbone), config.seed, start), device).train()
     views = augment.Views(frames, config.height, config.width, device)
     masking, opt = mask.Masking(ticket, model.encoder), step.optimiser(config, model)
     if saved:
@@ -44,47 +45,66 @@ def taken(config, frames, device="cpu", steps=5, saved=None, **options):
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_a_step_equals_one_written_plainly(kind, frames):
-    """Masks multiplied into weights and gradients of every layer, before and after every step; one batch at a
-    time.
-    """
+    """Masks multiplied into all weights and gradients, before and after every step; one batch at a time."""
     config = KINDS[kind]
     model, _, mean_loss = taken(config, frames)
     ticket, start, _ = arms.start(config, weights.NONE)
-    plain = train.initialise(FCRN(config.backbone), config.seed, start).train()
+    plain = initialise(FCRN(config.backbone), config.seed, start).train()
     masks = {f"encoder.{k}": m.float() for k, m in ticket.masks.items()}
     named, views, losses = dict(plain.named_parameters()), augment.Views(frames, 32, 32, "cpu"), []
-    decay = {"weight_decay": config.weight_decay}
-    opts = []
+    opts, how = [], {"weight_decay": config.weight_decay, "fused": True}
+    kind, more = (torch.optim.SGD, {"momentum": 0.9}) if kind == "sgd" else (torch.optim.AdamW, {})
     for part, lr in ((True, config.lr_encoder), (False, config.lr_decoder)):
-        params = [p for n, p in named.items() if n.startswith("encoder.") == part]
-        make = torch.optim.SGD if kind == "sgd" else torch.optim.AdamW
-        opts.append(
-            make(params, lr=lr / 2, fused=True, **decay, **({"momentum": 0.9} if kind == "sgd" else {}))
-        )
+        parameters = [p for n, p in named.items() if n.startswith("encoder.") == part]
+        opts.append(kind(parameters, lr=lr / 2, **how, **more))
+
+    def mask_all(tensor):
+        for name, m in masks.items():
+            tensor(named[name]).mul_(m)
+
     for i in range(5):
         index = np.arange(4) + i
         x, y = views.train(*views.plan(index, augment.draws(0, i, 20)[index], config))
-        for name, m in masks.items():
-            named[name].data *= m
+        mask_all(lambda p: p.data)
         loss = berhu(plain(x)[:, 0], y)
         plain.zero_grad()
         loss.backward()
-        for name, m in masks.items():
-            named[name].grad *= m
+        mask_all(lambda p: p.grad)
         for opt in opts:
             opt.step()
-        for name, m in masks.items():
-            named[name].data *= m
+        mask_all(lambda p: p.data)
         losses.append(loss.item())
     assert mean_loss == pytest.approx(np.mean(losses), rel=1e-6)
     for name, value in model.state_dict().items():
         torch.testing.assert_close(value, plain.state_dict()[name], rtol=1e-6, atol=1e-7)
 
 
-def test_what_the_process_is_set_to_is_harmless():
-    step.prepare(torch.device("cpu"))
-    step.prepare(torch.device("cpu"))
-    assert torch.ones(1 << 22).sum() == 1 << 22
+def test_adam_adds_the_penalty_to_the_gradient_and_adamw_does_not():
+    """Adam's first step from zero moments moves every weight by lr against the sign of gradient + penalty."""
+    w = torch.tensor([2.0, -3.0])
+    for name, moved in (("adam", w - 0.1 * w.sign()), ("adamw", w * (1 - 0.1 * 0.01))):
+        model = type("Model", (), {"encoder": torch.nn.Module(), "decoder_parameters": lambda self: []})()
+        model.encoder.w = torch.nn.Parameter(w.clone())
+        opt = step.optimiser(Config(optimiser=name, weight_decay=0.01), model)
+        opt.param_groups[0]["lr"] = 0.1
+        model.encoder.w.grad = torch.zeros(2)  # a flat loss: only the decay moves the weights
+        opt.step()
+        torch.testing.assert_close(model.encoder.w.detach(), moved)
+
+
+@given(
+    st.integers(1, 500),
+    st.floats(0, 0.99),
+    st.sampled_from(["constant", "linear", "cosine"]),
+    st.floats(0, 0.999),
+)
+def test_the_learning_rate_follows_its_closed_form(steps, warmup, schedule, at):
+    config, i, warm = Config(warmup=warmup, schedule=schedule), int(at * steps), warmup * steps
+    rate = step.rate(config, i, steps)
+    t = (i - warm) / (steps - warm)
+    decayed = {"constant": 1, "linear": 1 - t, "cosine": math.cos(math.pi * t / 2) ** 2}[schedule]
+    assert rate == pytest.approx((i + 1) / (warm + 1) if i < warm else decayed, abs=1e-12)
+    assert 0 < rate <= 1
 
 
 gpu = pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
@@ -95,13 +115,10 @@ gpu = pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
 @pytest.mark.parametrize("kind", KINDS)
 def test_a_recorded_step_equals_one_that_is_launched(kind, precision, frames):
     config, close = KINDS[kind].replace(precision=precision), 1e-3 if precision == "float32" else 0.05
-    recorded = taken(config, frames, "cuda", steps=8)
-    launched = taken(config, frames, "cuda", steps=8, recorded=False)
-    assert recorded[2] == pytest.approx(launched[2], rel=close)
-    if precision == "float32":
-        assert recorded[2] == pytest.approx(
-            taken(config, frames, steps=8)[2], rel=close
-        )  # and one on the CPU
+    recorded = taken(config, frames, "cuda", steps=8)[2]
+    assert recorded == pytest.approx(taken(config, frames, "cuda", steps=8, recorded=False)[2], rel=close)
+    if precision == "float32":  # and one on the CPU
+        assert recorded == pytest.approx(taken(config, frames, steps=8)[2], rel=close)
 
 
 @gpu
