@@ -93,10 +93,10 @@ figures.show(paper, cost.on_disk(main), "cost_bytes", f"Size on disk: {cost.sett
 
 # %%
 for study, measurement in measured.items():
-    records = paper.records(study)
-    figure, shown = cost.tradeoff(records, measurement), cost.timed(records, measurement)
+    runs = cost.timed(paper.records(study), measurement)
     caption = f"Test rms against time, {study} runs: {cost.setting(measurement, False)}."
-    figures.show(paper, figure, f"cost_accuracy_{study}", caption, shown, files=files)
+    shown = [record for record, _ in runs]
+    figures.show(paper, cost.tradeoff(runs), f"cost_accuracy_{study}", caption, shown, files=files)
 
 # %% [markdown]
 # ## What does not pay

@@ -15,11 +15,7 @@ from . import stats
 from .scores import budget, scores
 
 GATE = 0.2  # a dense network must beat the mean depth map's rms by at least this fraction
-PRIMARY, LEVEL, SEEDS = (
-    "imp",
-    level(18),
-    3,
-)  # the arm, density and least number of pairs that decide question 2
+PRIMARY, LEVEL, SEEDS = "imp", level(18), 3  # arm, density and least number of pairs that decide question 2
 CONTROLS = ("random", "shuffled")
 SHOP = "bookstore_0001"  # test scene whose shop is probably in two training scenes
 PROTOCOLS = {
@@ -61,32 +57,36 @@ class Analysis:
         """Whether the gate is passed; without it no test is shown."""
         return bool(self.gate and self.gate[0])
 
+    def at(self, density):
+        """The rows of `tickets` at a density, the smallest loss first."""
+        if self.tickets.empty:
+            return self.tickets
+        return self.tickets[np.isclose(self.tickets.density, density)].sort_values("difference")
+
     def row(self, arm, density):
         """A row of `tickets`, or None."""
-        if self.tickets.empty:
-            return None
-        same = self.tickets[(self.tickets.arm == arm) & np.isclose(self.tickets.density, density)]
-        return None if same.empty else next(same.itertuples())
+        return next((r for r in self.at(density).itertuples() if r.arm == arm), None)
 
     def best(self, density):
         """The row of `tickets` that loses least at a density, or None."""
-        same = self.tickets[np.isclose(self.tickets.density, density)] if len(self.tickets) else self.tickets
-        return None if same.empty else next(same.sort_values("difference").itertuples())
+        return next(self.at(density).itertuples(), None)
 
 
 def analyse(epochs, records, sums, scene):
-    """The `Analysis` of the records of one budget; sums: as `verdict.load_sums`; scene: by frame index."""
+    """The `Analysis` of the records of one budget.
+
+    Args:
+        epochs: the budget. records: its runs and the floor's.
+        sums: `{key: (frame indices, error sums)}` over the full frame; scene: of every frame, by index.
+    """
     table = scored(records)
     pairs = _pairs(table)
-    return Analysis(
-        epochs,
-        gate(records),
-        *(table[table.arm == arm].rms.mean() if len(table) else np.nan for arm in ("dense", "floor")),
-        _tickets(table, pairs, sums, scene),
-        _controls(table),
-        _break_even(pairs),
-        _protocols(records, pairs, sums, scene),
+    dense, floor = (
+        table[table.arm == arm].rms.mean() if len(table) else np.nan for arm in ("dense", "floor")
     )
+    tickets = _tickets(table, pairs, sums, scene)
+    others = _controls(table), _break_even(pairs), _protocols(records, pairs, sums, scene)
+    return Analysis(epochs, gate(records), dense, floor, tickets, *others)
 
 
 def gate(records):
@@ -95,10 +95,9 @@ def gate(records):
     if table.empty or not {"floor", "dense"} <= set(table.arm):
         return None
     dense, floor = (table[table.arm == arm].rms.mean() for arm in ("dense", "floor"))
-    passed = bool(dense < (1 - GATE) * floor)
     below = f"{100 * (1 - dense / floor):.0f} % below it"
     text = f"dense rms {dense:.3f} m against {floor:.3f} m of the mean depth map, {below}"
-    if passed:
+    if dense < (1 - GATE) * floor:
         return True, f"Gate passed: {text}."
     return False, (
         f'<span style="color:#c00">**Gate not passed: {text}; at least {100 * GATE:.0f} % is asked for. '
@@ -118,10 +117,8 @@ def scored(records, protocol="full", average="pooled"):
 
 
 def difference(row):
-    """A row of `Analysis.tickets` as a sentence: the difference and its interval, over seeds or else over
-    scenes.
-    """
-    name = label(row._asdict() if hasattr(row, "_asdict") else row)
+    """A row of `Analysis.tickets` as a sentence: the difference and its interval over seeds, else scenes."""
+    name = label(row._asdict())
     text = f"{name[0].upper()}{name[1:]}: {row.difference:+.3f} m from dense"
     if row.n >= 2:
         return f"{text} over {row.n} pairs, 95 % interval {row.low:+.3f} to {row.high:+.3f} m."
@@ -134,27 +131,26 @@ def _pairs(table):
     """Differences from dense, `{(arm, density): Series over seeds}`, in the order of the records."""
     if table.empty:
         return {}
-    kept = table[~table.arm.isin(["floor", "dense"])]
-    keys = kept[["arm", "density"]].drop_duplicates().itertuples(index=False)
-    pairs = {(arm, density): stats.pair(table, arm, density) for arm, density in keys}
+    tickets = table[~table.arm.isin(["floor", "dense"])][["arm", "density"]].drop_duplicates()
+    pairs = {(arm, k): stats.pair(table, arm, k) for arm, k in tickets.itertuples(index=False)}
     return {k: d for k, d in pairs.items() if len(d)}
 
 
 def _tickets(table, pairs, sums, scene):
     rows = []
     for (arm, density), d in pairs.items():
-        own = table[(table.arm == arm) & (table.density == density)]
-        dense = table[table.arm == "dense"]
-        test = stats.non_inferiority(d) if len(d) > 1 else None
+        runs = table[(table.arm == arm) & (table.density == density)].set_index("seed")
+        dense = table[table.arm == "dense"].set_index("seed")
         row = {"arm": arm, "density": density, "n": len(d), "seeds": tuple(d), "numbers": tuple(d.index)}
-        row |= {"difference": d.mean(), "sd": d.std(), "rms": own.rms.mean()}
+        row |= {"difference": d.mean(), "sd": d.std(), "rms": runs.rms.mean()}
         row["low"], row["high"] = stats.interval(d)
         row["bca_low"], row["bca_high"] = stats.bca(d)
-        row["scene_low"], row["scene_high"] = _over_scenes(arm, density, d.index, table, sums, scene)
-        row["p"] = test.p if test else np.nan
-        row["equivalence"] = stats.equivalence(d) if test else np.nan
-        row["sign_flip"] = stats.sign_flip(d) if test else np.nan
-        row["chen"] = stats.chen(own.rms, dense.rms) if len(dense) > 1 else None
+        row["scene_low"], row["scene_high"] = _over_scenes(runs.key[d.index], dense.key[d.index], sums, scene)
+        row |= dict.fromkeys(("p", "equivalence", "sign_flip"), np.nan)
+        if len(d) > 1:
+            row["p"] = stats.non_inferiority(d).p
+            row["equivalence"], row["sign_flip"] = stats.equivalence(d), stats.sign_flip(d)
+        row["chen"] = stats.chen(runs.rms, dense.rms) if len(dense) > 1 else None
         rows.append(row)
     result = pd.DataFrame(rows)
     if rows:  # Holm over the arms of a density; the primary endpoint stands alone
@@ -165,15 +161,14 @@ def _tickets(table, pairs, sums, scene):
     return result
 
 
-def _over_scenes(arm, density, seeds, table, sums, scene):
-    def of(arm, density):
-        same = table[(table.arm == arm) & (table.density == density)].set_index("seed").key
-        return [sums[same[s]] for s in seeds if same[s] in sums]
-
-    one, two = of(arm, density), of("dense", 1)
-    if not sums or len(one) < len(seeds) or len(two) < len(seeds):
+def _over_scenes(ticket, dense, sums, scene):
+    """`stats.over_scenes` of the runs of these keys; nan where not all of their sums are known."""
+    if not {*ticket, *dense} <= sums.keys():
         return np.nan, np.nan
-    return stats.over_scenes(*(np.stack([s for _, s in runs]) for runs in (one, two)), scene[one[0][0]])
+    frames = sums[ticket.iloc[0]][0]
+    return stats.over_scenes(
+        *(np.stack([sums[k][1] for k in keys]) for keys in (ticket, dense)), scene[frames]
+    )
 
 
 def _controls(table):
@@ -207,17 +202,22 @@ def _break_even(pairs):
 
 
 def _protocols(records, pairs, sums, scene):
-    tables = {name: scored(records, *how) for name, how in PROTOCOLS.items()}
-    if sums and SHOP in scene:
-        table = tables["full frame, pooled"].copy()
-        for key in set(table.key) & sums.keys():
-            frames, full = sums[key]
-            table.loc[table.key == key, "rms"] = metrics.summarise(full[scene[frames] != SHOP])["pooled"][
-                "rms"
-            ]
-        tables[f"pooled, without {SHOP}"] = table
+    tables = protocols(records, sums, scene)
     rows = []
     for (arm, density), d in pairs.items():
         means = {name: stats.pair(table, arm, density).mean() for name, table in tables.items()}
         rows.append({"arm": arm, "density": density, "n": len(d)} | means)
     return pd.DataFrame(rows)
+
+
+def protocols(records, sums, scene):
+    """`scored` under every protocol, by name; where `sums` has some, also pooled without the scene `SHOP`."""
+    tables = {name: scored(records, *how) for name, how in PROTOCOLS.items()}
+    if sums and SHOP in scene:
+        table = tables["full frame, pooled"].copy()
+        for key in set(table.key) & sums.keys():
+            frames, full = sums[key]
+            pooled = metrics.summarise(full[scene[frames] != SHOP])["pooled"]
+            table.loc[table.key == key, "rms"] = pooled["rms"]
+        tables[f"pooled, without {SHOP}"] = table
+    return tables

@@ -4,7 +4,7 @@ Everything works from records and their per-image error sums; differences are ti
 in metres of rms, so that positive is worse.
 """
 
-from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 from scipy import stats
@@ -14,11 +14,10 @@ ALPHA = 0.05
 RESAMPLES = 9999
 
 
-@dataclass(frozen=True)
-class Test:
+class Test(NamedTuple):
     """Outcome of a one-sided test of non-inferiority.
 
-    mean, sd: of the paired differences; upper: their one-sided 95 % confidence bound; p: of "worse by the
+    mean, sd: of the n paired differences; upper: their one-sided 95 % confidence bound; p: of "worse by the
         margin or more".
     """
 
@@ -35,11 +34,11 @@ class Test:
         return self.p < ALPHA
 
 
-def pair(table, arm, density, metric="rms", against="dense"):
-    """Differences of an arm from another, seed by seed.
+def pair(table, arm, density, against="dense"):
+    """Differences in rms of an arm from another, seed by seed.
 
     Args:
-        table: `plots.tidy` of the records.
+        table: of `scores.scores`.
         arm, density: the ticket.
         against: the arm it is compared with: dense, or one at the same density.
 
@@ -50,17 +49,12 @@ def pair(table, arm, density, metric="rms", against="dense"):
         ValueError: two runs of one arm, density and seed; a value that is not finite.
     """
     same = np.isclose(table.density, density)
-    one = table[(table.arm == arm) & same].set_index("seed")[metric]
-    two = table[(table.arm == against) & (same if against != "dense" else True)].set_index("seed")[metric]
+    one = table[(table.arm == arm) & same].set_index("seed").rms
+    two = table[(table.arm == against) & (same if against != "dense" else True)].set_index("seed").rms
     if one.index.has_duplicates or two.index.has_duplicates:
-        raise ValueError(
-            f"two runs of one seed among those of {arm} or {against}: which of them is the pair is not known"
-        )
+        raise ValueError(f"two runs of one seed among those of {arm} or {against}: which is the pair?")
     if not (np.isfinite(one).all() and np.isfinite(two).all()):
-        raise ValueError(
-            f"a {metric} of {arm} or {against} is not finite: leaving out its seed would be a choice by "
-            f"result"
-        )
+        raise ValueError(f"an rms of {arm} or {against} is not finite, and no seed is left out by its result")
     return (one - two).dropna().sort_index()
 
 
@@ -78,8 +72,8 @@ def non_inferiority(differences, margin=MARGIN):
     if error == 0:  # identical differences: the t statistic is infinite
         p = 0.0 if mean < margin else 1.0
     else:
-        p = stats.ttest_1samp(d, margin, alternative="less").pvalue
-    return Test(len(d), mean, sd, mean + stats.t.ppf(1 - ALPHA, len(d) - 1) * error, float(p), margin)
+        p = float(stats.ttest_1samp(d, margin, alternative="less").pvalue)
+    return Test(len(d), mean, sd, mean + stats.t.ppf(1 - ALPHA, len(d) - 1) * error, p, margin)
 
 
 def equivalence(differences, margin=MARGIN):
@@ -93,14 +87,12 @@ def sign_flip(differences):
     d = np.asarray(differences, float)
     if len(d) < 2:
         return 1.0
-    found = stats.permutation_test((d,), np.mean, permutation_type="samples", n_resamples=RESAMPLES, rng=0)
-    return float(found.pvalue)
+    test = stats.permutation_test((d,), np.mean, permutation_type="samples", n_resamples=RESAMPLES, rng=0)
+    return float(test.pvalue)
 
 
 def chen(ticket, dense):
-    """The rule of Chen et al. (2021): a ticket wins if its mean error is within one standard deviation of
-    dense.
-    """
+    """The rule of Chen et al. (2021): a ticket wins if its mean error is within one sd of dense."""
     return bool(np.mean(ticket) <= np.mean(dense) + np.std(dense, ddof=1))
 
 
@@ -113,21 +105,21 @@ def interval(differences, level=0.95):
     return float(d.mean() - half), float(d.mean() + half)
 
 
-def bca(differences, level=0.95):
-    """BCa bootstrap interval (Efron 1987) of the mean difference over seeds: `(low, high)`; nan for fewer
-    than three.
+def bca(differences):
+    """BCa bootstrap 95 % interval (Efron 1987) of the mean difference over seeds: `(low, high)`; nan for
+    fewer than three.
 
     With a handful of seeds it is too narrow: see its coverage in `benchmarks/statistics.csv`.
     """
     d = np.asarray(differences, float)
     if len(d) < 3 or np.ptp(d) == 0:
         return np.nan, np.nan
-    found = stats.bootstrap((d,), np.mean, confidence_level=level, n_resamples=RESAMPLES, rng=0)
-    return tuple(map(float, found.confidence_interval))
+    bounds = stats.bootstrap((d,), np.mean, n_resamples=RESAMPLES, rng=0).confidence_interval
+    return tuple(map(float, bounds))
 
 
-def over_scenes(ticket, dense, scene, level=0.95):
-    """BCa bootstrap interval of the mean difference in pooled rms when the test scenes were others.
+def over_scenes(ticket, dense, scene):
+    """BCa bootstrap 95 % interval of the mean difference in pooled rms when the test scenes were others.
 
     Frames of one scene resemble each other, so whole scenes are drawn, not frames. The networks stay the
     same: it says nothing of other seeds.
@@ -147,7 +139,6 @@ def over_scenes(ticket, dense, scene, level=0.95):
         return np.stack([np.bincount(groups, np.asarray(one, float)[:, column]) for one in sums], 1)
 
     count, one, two = per_scene(dense, 0), per_scene(ticket, 2), per_scene(dense, 2)
-
     if np.array_equal(one, two):
         return 0.0, 0.0
 
@@ -155,16 +146,9 @@ def over_scenes(ticket, dense, scene, level=0.95):
         total = count[drawn].sum(-2)
         return (np.sqrt(one[drawn].sum(-2) / total) - np.sqrt(two[drawn].sum(-2) / total)).mean(-1)
 
-    found = stats.bootstrap(
-        (np.arange(len(count)),),
-        difference,
-        vectorized=True,
-        confidence_level=level,
-        n_resamples=RESAMPLES,
-        batch=500,
-        rng=0,
-    )
-    return tuple(map(float, found.confidence_interval))
+    how = {"vectorized": True, "n_resamples": RESAMPLES, "batch": 500, "rng": 0}
+    bounds = stats.bootstrap((np.arange(len(count)),), difference, **how).confidence_interval
+    return tuple(map(float, bounds))
 
 
 def holm(p):

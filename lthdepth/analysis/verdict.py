@@ -134,46 +134,38 @@ def _moved(rows):
     """Which way the break-even density goes as the budget grows, by the plan's table."""
     first, last = rows.iloc[0], rows.iloc[-1]
     both = sorted(first.by_seed.keys() & last.by_seed.keys())
-    moves = [np.sign(np.log(_floor(last.by_seed[s]) / _floor(first.by_seed[s]))) for s in both]
+    moves = [np.sign(last.by_seed[s] - first.by_seed[s]) for s in both]  # 0 is below the smallest level
     span = f"from {first.epochs} to {last.epochs} epochs"
     seeds = "both seeds" if len(both) == 2 else f"all {len(both)} seeds"
     if len(both) < 2:
-        return f"**So far one seed has budgets {span}, which shows no trend yet.**"
-    if all(m > 0 for m in moves):
-        return (
-            f"**Pruning looks free where training is weak: the break-even density rises {span}, in {seeds}.**"
+        text = f"So far one seed has budgets {span}, which shows no trend yet."
+    elif all(m > 0 for m in moves):
+        text = f"Pruning looks free where training is weak: the break-even density rises {span}, in {seeds}."
+    elif all(m < 0 for m in moves):
+        text = f"Longer training makes up for pruning: the break-even density falls {span}, in {seeds}."
+    else:
+        text = (
+            f"{span[0].upper()}{span[1:]} the break-even density moves in no direction shared by all seeds."
         )
-    if all(m < 0 for m in moves):
-        return f"**Longer training makes up for pruning: the break-even density falls {span}, in {seeds}.**"
-    return (
-        f"**{span[0].upper()}{span[1:]} the break-even density moves in no direction shared by all seeds.**"
-    )
-
-
-def _floor(density):
-    return density or 1e-3  # "below the smallest level" is smaller than every level
+    return f"**{text}**"
 
 
 def _movement(budgets):
     rows = []
     for epochs, analysis in budgets.items():
-        table = analysis.tickets
-        table = table[(table.arm == CURVE) & (table.density < 1)] if len(table) else table
-        if not analysis.passed or len(table) < 2:
+        curves = analysis.break_even
+        if not analysis.passed or curves.empty or CURVE not in set(curves.arm):
             continue
-        table = table.sort_values("density", ascending=False)
-        value, low, high = stats.break_even(list(table.density), list(table.seeds))
-        numbers = set.intersection(*map(set, table.numbers))
-        by_seed = {
-            s: stats.crossing(
-                table.density, [d[n.index(s)] for d, n in zip(table.seeds, table.numbers, strict=True)]
-            )
-            for s in sorted(numbers)
-        }
-        row = {"epochs": epochs, "seeds": int(table.n.min()), "density": value, "low": low, "high": high}
-        largest, smallest = table.density.iloc[0], table.density.iloc[-1]
-        rows.append(row | {"largest": largest, "smallest": smallest, "by_seed": by_seed})
+        levels = [t for t in analysis.tickets.itertuples() if t.arm == CURVE]
+        seeds = pd.DataFrame({t.density: _by_seed(t) for t in levels}).dropna()  # those of every level
+        by_seed = {s: stats.crossing(seeds.columns, losses) for s, losses in seeds.iterrows()}
+        row = curves[curves.arm == CURVE].iloc[0].drop(["arm", "levels", "shown"]).to_dict()
+        rows.append({"epochs": epochs, **row, "by_seed": by_seed})
     return pd.DataFrame(rows)
+
+
+def _by_seed(ticket):
+    return pd.Series(ticket.seeds, ticket.numbers)
 
 
 def _closing(budgets):
@@ -183,17 +175,14 @@ def _closing(budgets):
     rows = []
     for density in sorted(set(first.tickets.get("density", ())) & set(last.tickets.get("density", ()))):
         one, two = (a.row(CURVE, density) for a in (first, last))
-        if one is None or two is None:
-            continue
-        both = sorted(set(one.numbers) & set(two.numbers))
-        d = [two.seeds[two.numbers.index(s)] - one.seeds[one.numbers.index(s)] for s in both]
-        if d:
+        d = (_by_seed(two) - _by_seed(one)).dropna() if one and two else ()
+        if len(d):
             low, high = stats.interval(d)
             row = {
                 "arm": CURVE,
                 "density": density,
                 "n": len(d),
-                "change": np.mean(d),
+                "change": d.mean(),
                 "low": low,
                 "high": high,
             }

@@ -8,6 +8,7 @@ import pytest
 import torch
 
 from lthdepth import __main__, config, mask, ticketfile, tickets
+from lthdepth.data.weights import NONE
 from lthdepth.inference import measure
 from lthdepth.model import FCRN
 from lthdepth.paper import cost
@@ -23,11 +24,10 @@ def ticket(encoder, network, density=0.018):
 
 
 def test_amdahls_law():
-    t = ticket(10.0, 80.0)
+    rows = cost.speeds(ticket(10.0, 80.0)).loc["sparse"]
     f, s = 0.4, 4.0  # the encoder's share of the folded network, and its speed-up
-    assert cost.amdahl(t) == pytest.approx(1 / (1 - f + f / s))
-    assert cost.free(t) == pytest.approx(1 / (1 - f))
-    assert cost.gain(t, "network") == 1.25 and cost.gain(t, "encoder", base="dense") == 5
+    assert rows.amdahl == pytest.approx(1 / (1 - f + f / s)) and rows.free == pytest.approx(1 / (1 - f))
+    assert rows["network/folded"] == 1.25 and rows["encoder/dense"] == 5
 
 
 def test_a_run_stands_at_the_time_of_its_own_ticket_and_size():
@@ -37,10 +37,10 @@ def test_a_run_stands_at_the_time_of_its_own_ticket_and_size():
 
     measured = {"size": [228, 304], "tickets": [ticket(10.0, 80.0), ticket(20.0, 90.0, 0.1)]}
     scored = [run("dense", 1.0, 0.5), run("omp", 0.018, 0.7), run("omp", 0.1, 0.6), run("random", 0.1, 0.9)]
-    figure = cost.tradeoff([*scored, run("omp", 0.1, 0.3, 114), None], measured)
+    figure = cost.tradeoff(cost.timed([*scored, run("omp", 0.1, 0.3, 114), None], measured))
     places = sorted(tuple(float(v[0]) for v in line.get_data()) for line in figure.axes[0].lines)
     assert places == [(80, 0.7), (90, 0.6), (100, 0.5)]
-    assert cost.tradeoff(scored[:1], measured) is None
+    assert cost.tradeoff(cost.timed(scored[:1], measured)) is None
     plt.close(figure)
 
 
@@ -68,41 +68,18 @@ def test_the_task_measures_and_adds_to_a_file(tmp_path, monkeypatch, capsys):
     assert len(cost.levels(new)) == 1
 
 
-def test_the_quick_profile_measures_once_with_the_same_code(tmp_path, monkeypatch):
-    here = {"device": "x", "versions": {"numba": "1"}, "commit": "a", "dirty": False, "date": "today"}
-    measured = []
-
+def test_the_quick_profile_measures_its_one_shot_tickets(monkeypatch):
     def study(networks, about, size, device, repeats):
-        measured.append({"environment": dict(here), "network": about, "size": list(size)})
-        measured[-1]["tickets"] = [len(list(networks))]
-        return measured[-1]
+        return [(arm, ticket.density) for arm, _, ticket in networks], about, size
 
-    monkeypatch.setattr(cost, "environment", lambda device: dict(here))
     monkeypatch.setattr(cost, "study", study)
-    arms = (("floor", 1), ("dense", 1), ("omp", 0.1))
+    arms = (("floor", 1), ("dense", 1), ("omp", 0.1), ("random", 0.1))
     configs = [config.Config(backbone="resnet18", arm=arm, density=d, height=60, width=80) for arm, d in arms]
-    paper = SimpleNamespace(
-        profile="quick",
-        device=torch.device("cpu"),
-        study=SimpleNamespace(configs=configs),
-        initial=SimpleNamespace(name="none", backbone=None, state=None),
-        store=SimpleNamespace(local=tmp_path),
-    )
-    assert cost.kept(paper) is None
-    first = cost.measured(paper)["quick"]
-    here["date"] = "tomorrow"
-    assert cost.measured(paper)["quick"]["tickets"] == first["tickets"] == [1] and len(measured) == 1
-    changes = (
-        {"commit": "b"},
-        {"versions": {"numba": "2"}},
-        {"device": "y"},
-        {"dirty": True},
-        {"dirty": True},
-    )
-    for changed in changes:
-        here.update(changed)
-        cost.measured(paper)
-    assert len(measured) == 6  # code with changes that are not committed has no name: measured each time
+    paper = SimpleNamespace(profile="quick", device=torch.device("cpu"), initial=NONE)
+    paper.study = SimpleNamespace(configs=configs)
+    ((drawn, about, size),) = cost.measured(paper).values()
+    assert [(arm, pytest.approx(0.1, rel=1e-3)) for arm in ["omp"]] == drawn
+    assert about == {"backbone": "resnet18", "weights": "none"} and size == (60, 80)
 
 
 @pytest.mark.parametrize(
