@@ -11,24 +11,19 @@ data = None  # rooms, rooms:N, a half-resolution cache .h5, or nyu_depth_v2_labe
 weights = None  # none, IMAGENET1K_V1 ..., or a file with a ResNet state dict
 device = "auto"  # auto, cpu or cuda
 
-# %%
-from lthdepth.paper import cost, figures
-from lthdepth.paper.study import Paper
+# %% tags=["remove-input"]
+from lthdepth.paper import cost, figures, study
 
-figures.style()
-paper = Paper(profile, data, weights, device)
-measured = cost.measured(paper)  # {study: measurement at the size of its input}
-main = next(iter(measured.values()), None)
-files = ["results/cost.json"] if profile == "paper" else []
+paper = study.Paper(profile, data, weights, device)
 
 # %% tags=["index"]
-figures.say(cost.reading(main) if main else "*Not measured yet: `python -m lthdepth cost` does it.*")
+measured, files = cost.measured(paper), ["results/cost.json"] if profile == "paper" else []
+figures.say(cost.reading(measured))
 
 # %% tags=["index"]
-caption = f"One picture at a time: {cost.setting(main)}. "
+caption = f"One picture at a time: {cost.setting(measured)}. "
 caption += "Medians; speed-ups over the dense and the folded network."
-if main:
-    figures.show_table(paper, cost.table(main), "cost_table", caption, files=files)
+figures.show_table(paper, cost.table(measured), "cost_table", caption, files)
 
 # %% [markdown]
 # ## How it is run
@@ -57,8 +52,13 @@ if main:
 # would predict is unknown.
 
 # %%
-caption = f"Time of every convolution of the encoder, dense (grey) and as it is run: {cost.setting(main)}."
-figures.show(paper, cost.layers(main), "cost_layers", caption, files=files)
+caption = (
+    f"Time of every convolution of the encoder, dense (grey) and as it is run: {cost.setting(measured)}."
+)
+alt = (
+    "A bar a convolution, from the first to the last: the time that is left is a small part of the dense one."
+)
+figures.show(paper, cost.layers(measured), "cost_layers", caption, files, alt=alt)
 
 # %% [markdown]
 # ## Against density
@@ -68,14 +68,14 @@ figures.show(paper, cost.layers(main), "cost_layers", caption, files=files)
 # which leaves fewer multiply-adds.
 
 # %% tags=["index"]
-caption = f"Speed-up over the folded network: {cost.setting(main)}. "
+caption = f"Speed-up over the folded network: {cost.setting(measured)}. "
 caption += "Dashes: what Amdahl's law allows end to end."
-figures.show(paper, cost.speedup(main), "cost_speedup", caption, files=files)
+alt = "Speed-up against weights kept: of the encoder it grows as they get fewer, end to end much less."
+figures.show(paper, cost.speedup(measured), "cost_speedup", caption, files, alt=alt)
 
 # %%
-for study, measurement in measured.items():
-    caption = f"Every ticket measured, sparse against folded: {cost.setting(measurement, False)}."
-    figures.show_table(paper, cost.levels(measurement), f"cost_levels_table_{study}", caption, files=files)
+caption = f"Every ticket measured, sparse against folded: {cost.setting(measured, False)}."
+figures.show_table(paper, cost.levels(measured), f"cost_levels_table_{paper.front}", caption, files)
 
 # %% [markdown]
 # ## Bytes
@@ -84,7 +84,9 @@ for study, measurement in measured.items():
 # decoder is most of what is left.
 
 # %%
-figures.show(paper, cost.on_disk(main), "cost_bytes", f"Size on disk: {cost.setting(main)}.", files=files)
+caption = f"Size on disk: {cost.setting(measured)}."
+alt = "Bars in megabytes: of the network most is the decoder, which is not pruned; of the encoder little is left."
+figures.show(paper, cost.on_disk(measured), "cost_bytes", caption, files, alt=alt)
 
 # %% [markdown]
 # ## Accuracy against time
@@ -92,11 +94,11 @@ figures.show(paper, cost.on_disk(main), "cost_bytes", f"Size on disk: {cost.sett
 # Recorded runs at the measured time of their ticket, at the input size they were trained and measured at.
 
 # %%
-for study, measurement in measured.items():
-    runs = cost.timed(paper.records(study), measurement)
-    caption = f"Test rms against time, {study} runs: {cost.setting(measurement, False)}."
-    shown = [record for record, _ in runs]
-    figures.show(paper, cost.tradeoff(runs), f"cost_accuracy_{study}", caption, shown, files=files)
+runs = cost.timed(paper.shown, measured)
+caption = f"Test rms against time, {paper.front} runs: {cost.setting(measured, False)}."
+alt = "A dot a run: sparser tickets are quicker and err more."
+sources = [record for record, _ in runs] + files
+figures.show(paper, cost.tradeoff(runs), f"cost_accuracy_{paper.front}", caption, sources, alt=alt)
 
 # %% [markdown]
 # ## What does not pay

@@ -6,7 +6,8 @@ import pandas as pd
 from matplotlib.patches import Patch
 
 from ..config import ARMS
-from ..inference.measure import PRUNED, load, pruned, study
+from ..errors import UserError
+from ..inference.measure import PRUNED, RECORD, load, pruned, study
 from ..runs import studies
 from ..runs.record import label
 from .plots import COLOURS
@@ -26,28 +27,28 @@ ABOVE = {"frameon": False, "fontsize": 8, "bbox_to_anchor": (1, 1), "loc": "lowe
 
 
 def measured(paper):
-    """What there is for a profile: `{study: the last measurement at the size of its input}`.
+    """The last recorded measurement at the input size of the study in front, or else of another size.
 
     The quick profile measures one-shot tickets of its initial weights here, which takes seconds.
+
+    Raises:
+        UserError: nothing is recorded.
     """
-    if paper.profile == "quick":
-        config = paper.study.configs[1]
-        network = {"backbone": config.backbone, "weights": paper.initial.name}
-        densities = sorted({c.density for c in paper.study.configs if c.arm == "omp"})
-        drawn = (("omp", *pruned(paper.initial, "omp", d, paper.device, config.backbone)) for d in densities)
-        return {"quick": study(drawn, network, (config.height, config.width), paper.device, 3)}
-    result = {}
-    for name in paper.studies():
-        config = next(c for c in studies.study(name).configs if c.arm == "dense")
-        same = [m for m in load() if m["size"] == [config.height, config.width]]
-        result |= {name: same[-1]} if same else {}
-    return result
+    configs = studies.study(paper.front).configs if paper.profile == "paper" else paper.study.configs
+    config = next(c for c in configs if c.arm == "dense")
+    size = config.height, config.width
+    if paper.profile == "paper":
+        if not (recorded := load()):
+            raise UserError(f"{RECORD} has no measurement; `python -m lthdepth cost --out FILE` makes one.")
+        return next((m for m in reversed(recorded) if m["size"] == [*size]), recorded[-1])
+    network = {"backbone": config.backbone, "weights": paper.initial.name}
+    densities = sorted({c.density for c in configs if c.arm == "omp"})
+    drawn = (("omp", *pruned(paper.initial, "omp", d, paper.device, config.backbone)) for d in densities)
+    return study(drawn, network, size, paper.device, 3)
 
 
 def setting(measurement, first=True):
-    """Ticket, network, size and device of a measurement, for captions; "" for none."""
-    if not measurement:
-        return ""
+    """Ticket, network, size and device of a measurement, for captions."""
     ticket = f"{named(measurement['tickets'][0])} ticket, " if first else ""
     backbone = measurement["network"]["backbone"].replace("resnet", "ResNet-")
     return f"{ticket}{backbone}, {where(measurement)}"
@@ -139,8 +140,6 @@ def reading(measurement):
 
 def layers(measurement):
     """Milliseconds of every convolution of the encoder under the first ticket: dense, and as it is run."""
-    if not measurement:
-        return None
     rows = measurement["tickets"][0]["layers"]
     figure, ax = plt.subplots(figsize=(9, 3.6))
     places, dense = range(len(rows)), [r["ms"]["dense"] for r in rows]
@@ -163,8 +162,6 @@ def layers(measurement):
 
 def speedup(measurement):
     """Speed-up over the folded network against density: encoder, end to end, and what Amdahl's law allows."""
-    if not measurement:
-        return None
     rows = [speeds(t).loc["sparse"] for t in measurement["tickets"]]
     tickets = pd.DataFrame([{"arm": t["arm"], "kept": 100 * t["density"]} for t in measurement["tickets"]])
     tickets = tickets.join(pd.DataFrame(rows).reset_index(drop=True))
@@ -192,8 +189,6 @@ def speedup(measurement):
 
 def on_disk(measurement):
     """Megabytes of encoder and network, dense and with the pruned layers stored as values and pattern."""
-    if not measurement:
-        return None
     bars = [("sparse", ("rest", "values", "pattern")), ("dense", ("dense",))]
     bars = [(part, *bar) for part in ("network", "encoder") for bar in bars]
     size = measurement["tickets"][0]["bytes"]

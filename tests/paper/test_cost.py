@@ -77,9 +77,14 @@ def test_the_quick_profile_measures_its_one_shot_tickets(monkeypatch):
     configs = [config.Config(backbone="resnet18", arm=arm, density=d, height=60, width=80) for arm, d in arms]
     paper = SimpleNamespace(profile="quick", device=torch.device("cpu"), initial=NONE)
     paper.study = SimpleNamespace(configs=configs)
-    ((drawn, about, size),) = cost.measured(paper).values()
-    assert [(arm, pytest.approx(0.1, rel=1e-3)) for arm in ["omp"]] == drawn
+    drawn, about, size = cost.measured(paper)
+    assert drawn == [("omp", pytest.approx(0.1, rel=1e-3))]
     assert about == {"backbone": "resnet18", "weights": "none"} and size == (60, 80)
+
+
+@pytest.mark.parametrize(("front", "size"), [("pilot", [114, 152]), ("full", [228, 304])])
+def test_the_paper_shows_what_was_measured_at_its_input_size(front, size):
+    assert cost.measured(SimpleNamespace(profile="paper", front=front))["size"] == size
 
 
 @pytest.mark.parametrize(
