@@ -39,52 +39,24 @@ def study(seeds, losses, dense=0.63, spread=0.004, floor=1.2, epochs=100):
         sums[:, 4:] = 1000 * np.array([0.77, 0.94, 0.98])
         error = hard * rng.gamma(30, 1 / 30, len(hard))
         sums[:, 2] = 1000 * rms**2 * error / error.mean()
-        arrays[key] = {
-            "test/full": sums,
-            "test/eigen": sums * 0.9,
-            "test/frames": TEST,
-            "gallery": np.full((8, 24, 32), rms, np.float16),
-        }
-        scores = {
-            "full": metrics.summarise(sums),
-            "eigen": metrics.summarise(sums * 0.9),
-            "frames": len(TEST),
-        }
+        frames = {"test/full": sums, "test/eigen": sums * 0.9, "test/frames": TEST}
+        arrays[key] = frames | {"gallery": np.full((8, 24, 32), rms, np.float16)}
+        test = {"full": metrics.summarise(sums), "eigen": metrics.summarise(sums * 0.9), "frames": len(TEST)}
         kept = [[name, max(1, round(n * density ** (1 - i / 24))), n] for i, (name, n) in enumerate(LAYERS)]
         total = sum(n for _, _, n in kept)
-        counts = {
-            "kept": round(density * total),
-            "prunable": total,
-            "encoder": total,
-            "network": 3 * total,
-            "mac": total,
-        }
-        return {
-            "key": key,
-            "study": "paper",
-            "arm": arm,
-            "density": density,
-            "seed": seed,
-            "validation": None,
-            "test": scores,
+        counts = dict.fromkeys(("prunable", "encoder", "mac"), total) | {"network": 3 * total}
+        densities = dict.fromkeys(("prunable", "encoder", "mac"), density) | {"network": 0.6 + 0.4 * density}
+        record = {"key": key, "study": "paper", "arm": arm, "density": density, "seed": seed}
+        record |= {"validation": None, "test": test, "status": "finished", "commit": "abc", "dirty": False}
+        record |= {
             "data": {"name": "nyu", "fingerprint": "d", "height": 240},
-            "status": "finished",
-            "commit": "abc",
-            "dirty": False,
-            "init": {"name": "w", "description": "weights", "fingerprint": "i"},
             "device": "CPU",
             "seconds": 10.0,
-            "curves": {"train_loss": [1.0, 0.5], "validation_rms": []},
-            "ticket": {"layers": kept},
-            "densities": {
-                "prunable": density,
-                "encoder": density,
-                "network": 0.6 + 0.4 * density,
-                "mac": density,
-                "counts": counts,
-            },
-            "config": {"height": 228, "width": 304, "arm": arm, "epochs": epochs},
         }
+        record |= {"init": {"name": "w", "description": "weights", "fingerprint": "i"}}
+        record |= {"curves": {"train_loss": [1.0, 0.5], "validation_rms": []}, "ticket": {"layers": kept}}
+        record["densities"] = densities | {"counts": counts | {"kept": round(density * total)}}
+        return record | {"config": {"height": 228, "width": 304, "arm": arm, "epochs": epochs}}
 
     records = [run("floor", 1.0, 0, floor)]
     for seed in range(seeds):

@@ -135,21 +135,12 @@ def test_a_diverged_ticket_counts_as_the_floor_and_a_diverged_dense_run_loses_it
 
 def recorded(store, *configs, init="i", **change):
     """Records of configurations, of made-up data and weights, in a store's results."""
-    scores = made_up.study(0, {})[0][0] | {
-        "study": "paper",
-        "init": {"name": "w", "description": "", "fingerprint": init},
-    }
-    lines = []
-    for c in configs:
-        its = {
-            "key": runs.key(c, "d", init),
-            "arm": c.arm,
-            "density": c.density,
-            "seed": c.seed,
-            "config": dataclasses.asdict(c),
-        }
-        lines.append(scores | its | change)
-    return lines
+    one = (
+        made_up.study(0, {})[0][0] | {"init": {"name": "w", "description": "", "fingerprint": init}} | change
+    )
+    its = [{k: getattr(c, k) for k in ("arm", "density", "seed")} for c in configs]
+    keys = [{"key": runs.key(c, "d", init), "config": dataclasses.asdict(c)} for c in configs]
+    return [one | a | b for a, b in zip(its, keys, strict=True)]
 
 
 def test_a_run_that_diverges_takes_with_it_all_that_follow_from_it_and_nothing_else(tmp_path):
