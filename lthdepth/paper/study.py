@@ -5,7 +5,7 @@ from functools import cached_property
 
 from ..analysis import verdict
 from ..analysis.scores import budget, of_budget
-from ..config import PUBLISHED_FLOOR, SMALL
+from ..config import ARMS, PUBLISHED_FLOOR, SMALL
 from ..data import nyu as data
 from ..data import summary, weights
 from ..errors import UserError, warn
@@ -161,8 +161,12 @@ class Paper:
 
     @cached_property
     def shown(self):
-        """The records of the study in front, None for a missing one."""
-        return self.records(self.front)
+        """The records of the study in front by arm, density and seed; None, at the end, for a missing one."""
+        records = self.records(self.front)
+        done = sorted(
+            filter(None, records), key=lambda r: (list(ARMS).index(r["arm"]), -r["density"], r["seed"])
+        )
+        return done + [None] * (len(records) - len(done))
 
     @cached_property
     def verdict(self):

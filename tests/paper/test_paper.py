@@ -16,110 +16,125 @@ import pytest
 from PIL import Image
 
 from lthdepth.analysis import postmortem
-from lthdepth.config import PUBLISHED_FLOOR
 from lthdepth.errors import UserError
-from lthdepth.paper import figures, plots, sentences, tables
+from lthdepth.paper import figures, plots, provenance, sentences, tables
 from lthdepth.paper.study import Paper
 from lthdepth.runs import run as runs
 
 RECORDED = runs.Store(runs.ROOT / "no-local-runs", runs.ROOT / "results")
+FIGURES = runs.ROOT / "figures"
 
 
 def record(arm="dense", density=1.0, seed=0, rms=0.6, study="paper"):
-    names = ("rel", "rms", "log10", "delta1", "delta2", "delta3")
-    scores = dict(zip(names, (0.17, rms, 0.07, 0.77, 0.94, 0.98), strict=True))
+    scores = {"rel": 0.17, "rms": rms, "log10": 0.07, "delta1": 0.77, "delta2": 0.94, "delta3": 0.98}
     both = {"pooled": scores, "per_image": {**scores, "rms": rms - 0.05}}
-    return {
-        "key": f"{arm}{seed}{density}",
-        "study": study,
-        "arm": arm,
-        "density": density,
-        "seed": seed,
-        "validation": None,
-        "config": {"arm": arm, "density": density, "seed": seed},
-        "test": {"full": both, "eigen": both, "frames": 654},
-        "data": {"name": "nyu", "fingerprint": "d", "height": 240},
-        "init": {"name": "w", "description": "weights", "fingerprint": "i"},
-        "commit": "abc",
-        "dirty": False,
-        "device": "CPU",
-        "seconds": 10.0,
-        "curves": {"train_loss": [1.0, 0.5], "validation_rms": []},
-        "ticket": {"layers": [["layer1.0.conv1.weight", 10, 100], ["layer1.0.conv2.weight", 50, 100]]},
-    }
+    named = {"study": study, "arm": arm, "density": density, "seed": seed}
+    made = {"commit": "abc", "dirty": False, "device": "CPU", "seconds": 10.0}
+    results = {"validation": None, "test": {"full": both, "eigen": both, "frames": 654}}
+    results |= {"curves": {"train_loss": [1.0, 0.5], "validation_rms": []}}
+    results["ticket"] = {"layers": [["layer1.0.conv1.weight", 10, 100], ["layer1.0.conv2.weight", 50, 100]]}
+    inputs = {"config": {"arm": arm, "density": density, "seed": seed}}
+    inputs["data"] = {"name": "nyu", "fingerprint": "d", "height": 240}
+    inputs["init"] = {"name": "w", "description": "weights", "fingerprint": "i"}
+    return {"key": f"{arm}{seed}{density}"} | named | made | results | inputs
+
+
+@pytest.fixture(scope="module")
+def paper():
+    """The committed paper."""
+    return Paper("paper", store=RECORDED)
 
 
 @pytest.fixture
-def paper(tmp_path, monkeypatch):
+def shown(tmp_path, monkeypatch):
+    """Function from a call of `figures` to the HTML that it displays in a quick build; with the folder."""
     monkeypatch.setattr(figures, "ROOT", tmp_path)
-    frames = SimpleNamespace(name="rooms", fingerprint="d")
-    fake = SimpleNamespace(profile="quick", frames=frames, device="cpu", study=SimpleNamespace(name="quick"))
-    fake.summary = lambda: SimpleNamespace(description={"name": "rooms", "fingerprint": "f"})
-    return fake
-
-
-@pytest.fixture
-def shown(paper, tmp_path, monkeypatch):
-    """Function from a call of `figures` to the HTML that it displays; the folder is its attribute."""
+    quick = SimpleNamespace(profile="quick", device="cpu", study=SimpleNamespace(name="quick"))
+    quick.frames = SimpleNamespace(name="rooms", fingerprint="d")
+    quick.summary = lambda: SimpleNamespace(description={"name": "rooms", "fingerprint": "f"})
 
     def call(function, *args, **more):
         displayed = []
         monkeypatch.setattr(figures, "display", displayed.append)
-        function(paper, *args, **more)
+        function(quick, *args, **more)
         return displayed[0].data if displayed else None
 
     call.folder = tmp_path / "build" / "quick" / "figures"
     return call
 
 
-def test_readme_says_what_the_committed_records_say():
+# What is committed.
+
+
+def test_readme_says_what_the_committed_records_say(paper):
     readme = (runs.ROOT / "README.md").read_text(encoding="utf-8")
-    for mark, text in sentences.readme(Paper("paper", store=RECORDED)).items():
-        assert sentences.refresh(readme, text, mark) == readme
-    speed = (runs.ROOT / "docs" / "speed.md").read_text(encoding="utf-8")
-    assert sentences.refresh(speed, tables.speed(runs.ROOT / "benchmarks"), "speed") == speed
+    for mark, text in sentences.readme(paper).items():
+        assert text in readme and sentences.refresh(readme, text, mark) == readme
+    assert tables.speed(runs.ROOT / "benchmarks") in (runs.ROOT / "docs" / "speed.md").read_text("utf-8")
+
+
+def test_refresh_replaces_only_what_stands_between_the_marks():
+    old = "a\n<!-- results -->\nold\n\nolder\n<!-- /results -->\nz\n"
+    assert sentences.refresh(old, r"new \1") == "a\n<!-- results -->\nnew \\1\n<!-- /results -->\nz\n"
 
 
 def test_committed_figures_and_tables_follow_from_their_records():
     """Every number that one can show, by its hash; the files are those that the sidecars speak of."""
-    known, folder = RECORDED.records(), runs.ROOT / "figures"
-    sidecars = sorted(folder.glob("*.json"))
-    assert len(sidecars) > 10
-    files = set()
-    for path in sidecars:
+    known, files = RECORDED.records(), set()
+    for path in FIGURES.glob("*.json"):
         said = json.loads(path.read_text(encoding="utf-8"))
         for used in said["runs"]:
             there = known[used["key"]]
-            same = {k: there[k] for k in used.keys() - {"numbers"}} | {"numbers": figures.numbers(there)}
+            same = {k: there[k] for k in used.keys() - {"numbers"}} | {"numbers": provenance.numbers(there)}
             assert same == used, path.name
         for file, mark in said["files"].items():
-            assert figures.fingerprint(file) == mark, f"{file} has changed since {path.name} was made"
-        table = path.with_suffix(".csv")
-        files |= {
-            path,
-            *(path.with_suffix(kind) for kind in ((".csv", ".tex") if table.exists() else (".png", ".pdf"))),
-        }
-        if table.exists():
-            text = table.read_bytes().decode()
-            assert said["numbers"] == figures.short_hash(text.encode())
-            cells = re.findall(r"[^,\"\n]+", text.partition("\n")[2])
-            tex = path.with_suffix(".tex").read_text(encoding="utf-8")
-            assert all(tables.latex(cell.strip()) in tex for cell in cells), path.name
+            assert provenance.fingerprint(file) == mark, f"{file} has changed since {path.name} was made"
+        forms = [path.with_suffix(kind) for kind in (".csv", ".tex", ".png", ".pdf")]
+        forms = forms[:2] if forms[0].exists() else forms[2:]
+        files |= {path, *forms}
+        if forms[0].suffix == ".csv":
+            text, tex = forms[0].read_bytes(), forms[1].read_text(encoding="utf-8")
+            assert said["numbers"] == provenance.short_hash(text)
+            cells = re.findall(r"[^,\"\n]+", text.decode().partition("\n")[2])
+            assert tex.isascii() and all(tables.latex(cell.strip()) in tex for cell in cells), path.name
         else:
-            assert Image.open(path.with_suffix(".png")).format == "PNG"
-    assert files == set(folder.iterdir())
+            assert Image.open(forms[0]).format == "PNG"
+    assert len(files) > 40 and files == set(FIGURES.iterdir())
 
 
-def test_committed_tables_come_out_again():
-    paper = Paper("paper", store=RECORDED)
-    made = {
-        "comparison_table": tables.comparison(paper.main, paper.find(PUBLISHED_FLOOR)),
-        "density_table": tables.densities(paper.main),
-        "postmortem_small_table": tables.postmortem(postmortem.grid(paper, "postmortem-small")),
-    }
-    for stem, table in made.items():
-        text = (runs.ROOT / "figures" / f"{stem}.csv").read_text(encoding="utf-8")
-        assert text == tables.as_csv(table), f"{stem}: build the paper again"
+@pytest.mark.parametrize(
+    "name", ["comparison_table", "density_table", "postmortem_small_table", "verdict_table"]
+)
+def test_committed_tables_come_out_again(paper, name):
+    make = {
+        "comparison_table": lambda: tables.comparison(paper.main, paper.published_floor),
+        "density_table": lambda: tables.densities(paper.main),
+        "postmortem_small_table": lambda: tables.postmortem(postmortem.grid(paper, "postmortem-small")),
+        "verdict_table": lambda: tables.tickets(paper.verdict.main),
+    }[name]
+    assert (FIGURES / f"{name}.csv").read_text(encoding="utf-8") == tables.as_csv(make())
+
+
+@pytest.mark.skipif(not shutil.which("pdflatex"), reason="needs pdflatex")
+def test_the_committed_tables_are_latex(tmp_path):
+    sources = sorted(FIGURES.glob("*.tex"))
+    body = "\n".join(rf"\input{{{path}}}\clearpage" for path in sources)
+    text = rf"\documentclass{{article}}\usepackage{{booktabs}}\begin{{document}}{body}\end{{document}}"
+    (tmp_path / "all.tex").write_text(text, encoding="utf-8")
+    command = ["pdflatex", "-interaction=nonstopmode", "-halt-on-error", "all.tex"]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True)
+    assert done.returncode == 0 and f"({len(sources)} pages" in done.stdout, done.stdout
+
+
+def test_text_of_the_notebooks_types_no_result():
+    """Scores in the notebooks come from records; only the arithmetic of the levels may be typed."""
+    for path in (runs.ROOT / "notebooks").glob("*.py"):
+        text = path.read_text(encoding="utf-8").splitlines(True)
+        text = "".join(line for line in text if line.startswith("# "))
+        assert not re.search(r"\b(rms|rel|δ1)\s*(of|=|is|:)?\s*\d\.\d", text), path.name
+
+
+# Where numbers come from.
 
 
 @pytest.mark.parametrize(
@@ -128,60 +143,26 @@ def test_committed_tables_come_out_again():
 def test_a_digit_changed_in_a_record_shows_against_the_sidecar(path):
     made = next(r for r in RECORDED.records().values() if r["test"] and r["ticket"] and r["arm"] != "floor")
     changed = json.loads(json.dumps(made))
+    assert provenance.numbers(changed) == provenance.numbers(made)
     *folders, name = path.split()
     place = functools.reduce(operator.getitem, folders, changed)
     text = json.dumps(place[name])
     digit = re.search(r"\d", text)
     place[name] = json.loads(text[: digit.start()] + str((int(digit[0]) + 1) % 10) + text[digit.end() :])
-    assert figures.numbers(changed) != figures.numbers(made)
-    assert figures.numbers(json.loads(json.dumps(made))) == figures.numbers(made)
-
-
-def test_scores_are_mean_and_sample_deviation_over_seeds():
-    values = [0.61, 0.64, 0.60]
-    row = tables.scores([record(seed=s, rms=v) for s, v in enumerate(values)]).iloc[0]
-    assert row["rms (m)"] == f"{np.mean(values):.3f} ± {np.std(values, ddof=1):.3f}"
-    assert row["n"] == "3"
-
-
-def test_comparison_keeps_the_published_rows_groups_by_density_and_notes_every_protocol():
-    rows = [
-        record("omp", 0.5, rms=0.7),
-        record(),
-        record("random", 0.5, rms=0.8),
-        record("omp", 0.018, rms=0.9),
-    ]
-    table = tables.comparison(rows, record("floor", rms=1.26))
-    assert list(table["rms (m)"][:4]) == ["0.573", "1.239", "1.407", "1.260"]
-    ours = table[table.group.str.startswith("ours")]
-    assert [g.split(" %")[0] for g in ours.group] == ["ours, 50.0", "ours, 50.0", "ours, whole", "ours, 1.80"]
-    assert ours["rms (m)"].tolist() == ["0.700", "0.800", "**0.600**", "0.900"]
-    notes = table.attrs["notes"]
-    assert set(table.model.str[-1]) == set(notes) and "mean depth map" in table.model.iloc[3]
-    assert "pooled" in notes[ours.model.iloc[0][-1]] and "validation frames" in notes[table.model.iloc[3][-1]]
-
-
-def test_refresh_replaces_only_what_stands_between_the_marks():
-    old = "a\n<!-- results -->\nold\n<!-- /results -->\nz\n"
-    new = sentences.refresh(old, "new")
-    assert new == "a\n<!-- results -->\nnew\n<!-- /results -->\nz\n" == sentences.refresh(new, "new")
+    assert provenance.numbers(changed) != provenance.numbers(made)
 
 
 def test_a_figure_of_a_quick_run_is_marked_and_knows_its_runs(shown):
     figure, ax = plt.subplots()
     ax.plot([1, 2, 3], [0.5, 0.25, 0.125], label="dense")
-    ax.axhline(0.75, label="floor")
-    html = shown(
-        figures.show, figure, "try", "A & caption.", [record(), None], alt="A line that falls.", files=["x"]
-    )
+    html = shown(figures.show, figure, "try", "A & caption.", [record(), None, "x"], alt="A line that falls.")
     assert any("QUICK RUN" in t.get_text() for t in figure.texts)
     assert {p.name for p in shown.folder.iterdir()} == {"try.png", "try.pdf", "try.json"}
     assert (shown.folder / "try.pdf").read_bytes().startswith(b"%PDF")
     sidecar = json.loads((shown.folder / "try.json").read_text(encoding="utf-8"))
     assert [r["key"] for r in sidecar["runs"]] == ["dense01.0"] and sidecar["files"] == {"x": ""}
     assert 'id="fig-try"' in html and 'alt="A line that falls."' in html and "A &amp; caption." in html
-    assert "dense01.0" in html and "fingerprint i" in html
-    text = figures.explain(shown.folder / "try.png")
+    text = provenance.explain(shown.folder / "try.png")
     for words in ("dense01.0", "A & caption.", "fingerprint i", "commit abc", "build.sh --profile quick"):
         assert words in text
 
@@ -195,19 +176,69 @@ def test_the_numbers_of_a_figure_are_those_that_were_drawn():
     ax.set(xlabel="epoch", ylabel="rms (m)")
     lines = figures.drawn(figure).splitlines()
     plt.close(figure)
-    found = {(line.split(",")[1], *line.split(",")[2:]) for line in lines[1:]}
+    rows = {tuple(line.split(",")[1:]) for line in lines[1:]}
     assert lines[1].startswith("1: rms (m) against epoch,dense,")
-    assert {("dense", "1", "0.5"), ("dense", "2", "0.25"), ("a dot", "3", "4")} <= found
-    assert ("floor", "", "0.75") in found and {row[1:] for row in found} >= {("0", "5"), ("1", "6")}
+    assert {("dense", "1", "0.5"), ("dense", "2", "0.25"), ("a dot", "3", "4"), ("floor", "", "0.75")} <= rows
+    assert {row[1:] for row in rows} >= {("0", "5"), ("1", "6")}
 
 
-def test_the_same_figure_is_written_twice_as_the_same_bytes(shown):
+def test_the_same_figure_is_written_twice_as_the_same_bytes_and_dropped_when_old(shown):
     files = []
     for _ in range(2):
         shown(figures.show, plots.strip([record(), record(seed=1, rms=0.7)]), "one", "Same.", [record()])
         shown(figures.show_table, pd.DataFrame([{"rms": "0.6"}]), "tab", "Same.")
         files.append({p.name: p.read_bytes() for p in shown.folder.iterdir()})
     assert files[0] == files[1] and len(files[0]) == 6
+    shown(figures.drop_older, 0)
+    assert len(list(shown.folder.iterdir())) == 6
+    shown(figures.drop_older, 1e12)
+    assert not list(shown.folder.iterdir())
+
+
+def test_data_or_a_science_version_other_than_the_runs_are_told(tmp_path):
+    known = {}
+    store = SimpleNamespace(records=lambda: known)
+
+    def sidecar(name, mark, used=()):
+        text = json.dumps({"data": [{"fingerprint": mark}], "runs": list(used)})
+        (tmp_path / f"{name}.json").write_text(text, encoding="utf-8")
+        return provenance.banner(tmp_path, store)
+
+    assert sidecar("frames", "new") == ""  # nothing was trained yet
+    said = sidecar("curves", "old", [record()])
+    assert "(new)" in said and "(old)" in said
+    assert sidecar("frames", "old") == ""
+    known["dense01.0"] = record() | {"science_version": 0}
+    assert "science version" in provenance.banner(tmp_path, store)
+
+
+def test_explain_says_from_which_files_numbers_came_and_whether_they_have_changed(shown):
+    shown(figures.show_table, pd.DataFrame([{"ms": "1"}]), "tab", "Cap.", ["results/cost.json"])
+    said = provenance.explain(shown.folder / "tab.csv")
+    assert "Numbers come from results/cost.json" in said and "changed" not in said
+    sidecar = json.loads((shown.folder / "tab.json").read_text(encoding="utf-8"))
+    sidecar["files"]["results/cost.json"] = "0"
+    (shown.folder / "tab.json").write_text(json.dumps(sidecar), encoding="utf-8")
+    assert "has changed since" in provenance.explain(shown.folder / "tab.csv")
+    for name in re.findall(r"figures/[\w.]+\.png", (runs.ROOT / "README.md").read_text(encoding="utf-8")):
+        said = provenance.explain(runs.ROOT / name, RECORDED)
+        assert "All their records are here" in said and "To make the run" in said
+
+
+@pytest.mark.parametrize(
+    ("file", "text", "told"),
+    [("", "", "no file"), ("y.png", "", "no file"), ("x.png", "", "no sidecar")]
+    + [("x.png", text, "damaged") for text in ("garbage", "{}", "3")],
+)
+def test_explain_refuses_what_no_build_wrote(file, text, told, tmp_path):
+    (tmp_path / "x.png").write_bytes(b"")
+    if text:
+        (tmp_path / "x.json").write_text(text, encoding="utf-8")
+    with pytest.raises(UserError, match=told):
+        provenance.explain(tmp_path / file)
+
+
+# Figures and captions.
 
 
 def test_a_persons_own_style_changes_nothing(monkeypatch):
@@ -224,43 +255,54 @@ def test_captions_state_how_many_runs_stand_behind_a_point():
     assert figures.counted("A caption.", rows[:3]) == "A caption. n = 3 runs each."
     assert figures.counted("A caption.", [record("floor"), None]) == "A caption."
     rates = [record(seed=s) | {"config": {"lr_encoder": lr, "seed": s}} for lr in (1, 2, 3) for s in (0, 1)]
-    assert (
-        figures.counted("A caption.", rates) == "A caption. n = 2 runs each."
-    )  # of three settings, not six of one
+    assert figures.counted("Three settings.", rates) == "Three settings. n = 2 runs each."  # not six of one
 
 
-def test_data_or_a_science_version_other_than_the_runs_are_told(tmp_path):
-    known = {}
-    store = SimpleNamespace(records=lambda: known)
-
-    def sidecar(name, mark, used=()):
-        text = json.dumps({"data": [{"fingerprint": mark}], "runs": list(used)})
-        (tmp_path / f"{name}.json").write_text(text, encoding="utf-8")
-        return figures.banner(tmp_path, store)
-
-    assert sidecar("frames", "new") == ""  # nothing was trained yet
-    said = sidecar("curves", "old", [record()])
-    assert "(new)" in said and "(old)" in said
-    assert sidecar("frames", "old") == ""
-    known["dense01.0"] = record() | {"science_version": 0}
-    assert "science version" in figures.banner(tmp_path, store)
+def test_transfer_draws_the_mean_over_seeds_at_every_density():
+    rows = [record()] + [record("omp", d, s, 0.7 + s / 10) for d in (0.5, 0.018) for s in (0, 1)]
+    ax = plots.transfer(rows).axes[0]
+    line = next(line for line in ax.lines if line.get_label() == "one-shot magnitude")
+    assert np.allclose(line.get_xdata(), [1.8, 50, 100]) and np.allclose(line.get_ydata(), [0.75, 0.75, 0.6])
 
 
-def test_figures_of_earlier_builds_are_dropped(paper, shown):
-    shown(figures.show_table, pd.DataFrame([{"rms": "0.6"}]), "old", "Cap.")
-    figures.drop_older(paper, 0)
-    assert len(list(shown.folder.iterdir())) == 3
-    figures.drop_older(paper, 1e12)
-    assert not list(shown.folder.iterdir())
+def test_a_strip_has_a_dot_a_run_in_the_row_of_its_name():
+    ax = plots.strip([record(), record(seed=1, rms=0.7), record("omp", 0.5, rms=0.8)]).axes[0]
+    assert [(*line.get_xdata(), *line.get_ydata()) for line in ax.lines] == [(0.6, 0), (0.7, 0), (0.8, 1)]
+    assert [t.get_text() for t in ax.get_yticklabels()] == ["dense", "one-shot magnitude 50.0 %"]
+
+
+def test_what_is_not_there_is_not_shown(shown):
+    for draw in (plots.learning_curves, plots.transfer, plots.layers, plots.strip):
+        assert draw([None, None]) is None
+    assert shown(figures.show, None, "one", "Cap.") is None
+    assert shown(figures.show_table, pd.DataFrame(), "two", "Cap.") is None
+    assert not shown.folder.exists()
+
+
+# Tables.
+
+
+def test_scores_are_mean_and_sample_deviation_over_seeds():
+    values = [0.61, 0.64, 0.60]
+    row = tables.scores([record(seed=s, rms=v) for s, v in enumerate(values)]).iloc[0]
+    assert row["rms (m)"] == f"{np.mean(values):.3f} ± {np.std(values, ddof=1):.3f}" and row["n"] == "3"
+
+
+def test_comparison_keeps_the_published_rows_groups_by_density_and_notes_every_protocol():
+    rows = [record("omp", 0.5, rms=0.7), record(), record("random", 0.5, rms=0.8)]
+    table = tables.comparison([*rows, record("omp", 0.018, rms=0.9)], record("floor", rms=1.26))
+    assert list(table["rms (m)"][:4]) == ["0.573", "1.239", "1.407", "1.260"]
+    ours = table[table.group.str.startswith("ours")]
+    assert [g.split(" %")[0] for g in ours.group] == ["ours, 50.0", "ours, 50.0", "ours, whole", "ours, 1.80"]
+    assert ours["rms (m)"].tolist() == ["0.700", "0.800", "**0.600**", "0.900"]
+    notes = table.attrs["notes"]
+    assert set(table.model.str[-1]) == set(notes) and "mean depth map" in table.model.iloc[3]
+    assert "pooled" in notes[ours.model.iloc[0][-1]] and "validation frames" in notes[table.model.iloc[3][-1]]
 
 
 def test_a_table_has_the_same_cells_in_every_form(shown):
-    table = pd.DataFrame(
-        [
-            {"group": "one", "model": "a & b <c>", "rms (m)": "**0.600 ± 0.010**"},
-            {"group": "two", "model": "d_e", "rms (m)": "0.700"},
-        ]
-    )
+    first = {"group": "one", "model": "a & b <c>", "rms (m)": "**0.600 ± 0.010**"}
+    table = pd.DataFrame([first, {"group": "two", "model": "d_e", "rms (m)": "0.700"}])
     table.attrs = {"group": "group", "notes": {"ᵃ": "pooled"}}
     html = shown(figures.show_table, table, "tab", "Cap.")
     csv = pd.read_csv(shown.folder / "tab.csv", dtype=str)
@@ -269,16 +311,17 @@ def test_a_table_has_the_same_cells_in_every_form(shown):
     assert r"one & a \& b $<$c$>$ & \textbf{0.600 $\pm$ 0.010} \\" in tex and r"\label{tab:tab}" in tex
     assert "a &amp; b &lt;c&gt;" in html and "<strong>0.600 <small>± 0.010</small></strong>" in html
     assert '<tr class="group"><th colspan="2">one</th></tr>' in html and "ᵃ pooled." in html
-    assert "Quick run" in html and html.count("<td") == 4
-    assert "| one | a & b <c> | **0.600 ± 0.010** |" in tables.markdown(table)
+    assert html.count("<td") == 4 and "| one | a & b <c> | **0.600 ± 0.010** |" in tables.markdown(table)
 
 
 def test_a_long_table_folds_and_numbers_stand_on_the_right():
     assert "<details" not in tables.as_html(pd.DataFrame([{"a": "1"}] * tables.LONG))
     assert "<details" in tables.as_html(pd.DataFrame([{"a": "1"}] * (tables.LONG + 1)))
     row = {"a": "+0.3", "b": "−2.0 to 1", "c": "–", "d": "**1.0**", "e": "x", "f": "< 0.001"}
-    frame = pd.DataFrame([row, dict.fromkeys("abcdef", "1")])
-    assert tables.sides(frame) == ["right"] * 4 + ["left", "right"]
+    assert tables.sides(pd.DataFrame([row, dict.fromkeys("abcdef", "1")])) == ["right"] * 4 + [
+        "left",
+        "right",
+    ]
 
 
 def test_a_table_of_recorded_runs_is_not_called_a_quick_run(shown):
@@ -286,12 +329,6 @@ def test_a_table_of_recorded_runs_is_not_called_a_quick_run(shown):
     for name, used in (("own", [record()]), ("theirs", [theirs]), ("none", [])):
         html = shown(figures.show_table, pd.DataFrame([{"rms (m)": "0.600"}]), name, "Cap.", used)
         assert ("Quick run" in html) == (name != "theirs")
-
-
-def test_what_is_not_there_is_not_shown(shown):
-    assert shown(figures.show, None, "one", "Cap.") is None
-    assert shown(figures.show_table, pd.DataFrame(), "two", "Cap.") is None
-    assert not shown.folder.exists()
 
 
 def test_latex_escapes_everything_that_it_would_take_for_a_command():
@@ -303,70 +340,3 @@ def test_latex_escapes_everything_that_it_would_take_for_a_command():
     rows = [line for line in bare.splitlines() if line.endswith(r"\\")]
     assert [row.count("&") for row in rows] == [2, 2] and r"\begin{tabular}{rrl}" in text
     assert text.isascii() and r"95 \% over \#1 & $\delta$1\_a & words \\" in text
-
-
-def test_the_committed_tables_are_latex_of_plain_letters(tmp_path):
-    sources = sorted((runs.ROOT / "figures").glob("*.tex"))
-    for path in sources:
-        odd = {letter for letter in path.read_text(encoding="utf-8") if not letter.isascii()}
-        assert not odd, f"{path.name}: {odd}"
-    if shutil.which("pdflatex"):
-        body = "\n".join(rf"\input{{{path}}}\clearpage" for path in sources)
-        text = (
-            "\\documentclass{article}\\usepackage{booktabs}\\begin{document}\n" + body + "\n\\end{document}\n"
-        )
-        (tmp_path / "all.tex").write_text(text, encoding="utf-8")
-        command = ["pdflatex", "-interaction=nonstopmode", "-halt-on-error", "all.tex"]
-        done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True)
-        assert done.returncode == 0 and f"({len(sources)} pages" in done.stdout, done.stdout
-
-
-def test_transfer_draws_the_mean_over_seeds_at_every_density():
-    rows = [record()] + [record("omp", d, s, 0.7 + s / 10) for d in (0.5, 0.018) for s in (0, 1)]
-    ax = plots.transfer(rows).axes[0]
-    line = next(line for line in ax.lines if line.get_label() == "one-shot magnitude")
-    assert np.allclose(line.get_xdata(), [1.8, 50, 100]) and np.allclose(line.get_ydata(), [0.75, 0.75, 0.6])
-    for draw in (plots.learning_curves, plots.transfer, plots.layers, plots.strip):
-        assert draw([None, None]) is None
-
-
-def test_explain_refuses_a_file_without_a_sidecar(tmp_path):
-    (tmp_path / "x.png").write_bytes(b"")
-    with pytest.raises(UserError, match="no sidecar"):
-        figures.explain(tmp_path / "x.png")
-    for wrong in (tmp_path, tmp_path / "y.png"):
-        with pytest.raises(UserError, match="no file"):
-            figures.explain(wrong)
-    for text in ("garbage", "{}", "3"):
-        (tmp_path / "x.json").write_text(text, encoding="utf-8")
-        with pytest.raises(UserError, match="damaged"):
-            figures.explain(tmp_path / "x.png")
-
-
-def test_explain_says_from_which_files_numbers_came_and_whether_they_have_changed(shown):
-    shown(figures.show_table, pd.DataFrame([{"ms": "1"}]), "tab", "Cap.", ["results/cost.json"])
-    said = figures.explain(shown.folder / "tab.csv")
-    assert "Numbers come from results/cost.json" in said and "changed" not in said
-    sidecar = json.loads((shown.folder / "tab.json").read_text(encoding="utf-8"))
-    sidecar["files"]["results/cost.json"] = "0"
-    (shown.folder / "tab.json").write_text(json.dumps(sidecar), encoding="utf-8")
-    assert "has changed since" in figures.explain(shown.folder / "tab.csv")
-    shown(figures.show_table, pd.DataFrame([{"m": "1"}]), "own", "Cap.")
-    assert "only the data" in figures.explain(shown.folder / "own.csv")
-
-
-def test_explain_knows_a_committed_figure():
-    named = re.findall(r"figures/[\w.]+\.png", (runs.ROOT / "README.md").read_text(encoding="utf-8"))
-    assert named
-    for name in named:
-        said = figures.explain(runs.ROOT / name, RECORDED)
-        assert "All their records are here" in said and "To make the run" in said
-
-
-def test_text_of_the_notebooks_types_no_result():
-    """Scores in the notebooks come from records; only the arithmetic of the levels may be typed."""
-    for path in (runs.ROOT / "notebooks").glob("*.py"):
-        text = "".join(
-            line for line in path.read_text(encoding="utf-8").splitlines(True) if line.startswith("# ")
-        )
-        assert not re.search(r"\b(rms|rel|δ1)\s*(of|=|is|:)?\s*\d\.\d", text), path.name
