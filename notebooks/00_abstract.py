@@ -22,13 +22,13 @@ figures.show(paper, figure, "break_even", sentences.headline(paper), paper.shown
 
 # %%
 table, floor = tables.front(paper, paper.published_floor), paper.published_floor
-caption = "The published rows as printed, and ours: mean ± sample standard deviation over n seeds."
+caption = "The published rows as printed, and ours: mean ± sample standard deviation over seeds (n = their number); the best of ours in bold."
 sources = [*paper.main, floor, "lthdepth/paper/published.csv"]
 figures.show_table(paper, table, "front_table", caption, sources)
 
 # %%
 shown = plots.best_and_smallest(paper.main)
-caption = "Test frames, evenly spaced through the test set and chosen before any run, through dense and pruned networks."
+caption = "Test frames, evenly spaced through the test set and chosen before any run, as dense and pruned networks see them (first seed); one scale in metres."
 alt = "Rows of photos, true depth and predicted depth maps: sharp for dense, ever vaguer with fewer weights."
 maps = plots.depth_maps(paper.summary(), paper.predictions(shown))
 figures.show(paper, maps, "depth", caption, shown, alt=alt)

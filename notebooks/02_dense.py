@@ -61,7 +61,7 @@ for analysis in paper.verdict.budgets.values():
 
 main = [r for r in paper.main if r["arm"] in ("floor", "dense")]
 if main:
-    caption = f"Dense network and floor, {sentences.budget(paper)}: mean ± sample standard deviation over n seeds, {tables.protocol(main)}."
+    caption = f"Dense network and floor, {sentences.budget(paper)}: mean ± sample standard deviation over seeds (n = their number), {tables.protocol(main)}."
     figures.show_table(paper, tables.scores(main), "dense_table", caption, main)
 
 # %%

@@ -73,11 +73,8 @@ figures.show(paper, plots.cost(every), "cost_of_training", caption, every, alt=a
 
 # %%
 table, sources = tables.comparison(main, paper.published_floor), [*main, paper.published_floor]
-caption = f"Published results and ours, {sentences.budget(paper)}: mean ± sample standard deviation over n seeds; the best of ours in bold."
+caption = f"Published results and ours, {sentences.budget(paper)}: mean ± sample standard deviation over seeds (n = their number); the best of ours in bold."
 figures.show_table(paper, table, "comparison_table", caption, [*sources, "lthdepth/paper/published.csv"])
-caption = f"Every scored run, {sentences.budget(paper)}: a dot a run."
-alt = "A row for each arm and density with one dot a run along the error axis."
-figures.show(paper, plots.strip(main), "runs", caption, main, alt=alt)
 
 # %% [markdown]
 # ## What others found

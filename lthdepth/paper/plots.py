@@ -44,9 +44,6 @@ PUBLISHED = ("published, dense", "published, sparse")
 NOT_RUN = "not run yet"
 
 
-# The data.
-
-
 def frames(summary, columns=4):
     """RGB above depth for the frames of the gallery, one depth scale for all."""
     n = min(columns, len(summary.index))
@@ -97,9 +94,6 @@ def mean_map(summary):
     return figure
 
 
-# Training and tickets.
-
-
 def learning_curves(records):
     """Training loss and, where validation scenes were held out, their pooled rms, epoch by epoch."""
     records = [r for r in records if r and r.get("curves")]
@@ -142,9 +136,6 @@ def layers(records):
     above = {"loc": "lower left", "bbox_to_anchor": (0, 1)}  # clear of the lines
     ax.legend(frameon=False, fontsize=8, ncols=4, **above)
     return figure
-
-
-# Depth maps, and which networks they are of.
 
 
 def best_and_smallest(records):
@@ -224,9 +215,6 @@ def error_by_depth(summary, predictions):
     ax.set(xlabel="true depth (m)", ylabel="rms error (m)", ylim=(0, None))
     figure.legend(loc="outside right upper", frameon=False, fontsize=8)
     return figure
-
-
-# Results.
 
 
 def budgets(verdict):
@@ -377,22 +365,6 @@ def cost(records, frames=795):
     return figure
 
 
-def strip(records):
-    """Every scored run as a dot, by arm and density: what there is before any average is taken."""
-    table = scores(records)
-    if table.empty or set(table.arm) == {"floor"}:
-        return None
-    names = [label(r) for r in table.to_dict("records")]
-    places = {name: y for y, name in enumerate(dict.fromkeys(names))}
-    figure, ax = plt.subplots(figsize=(5.8, 0.6 + 0.36 * len(places)))
-    for arm, rms, name in zip(table.arm, table.rms, names, strict=True):
-        ax.plot(rms, places[name], "o", color=COLOURS[arm], ms=7, mew=0, alpha=0.7)
-    ax.set_yticks(range(len(places)), places)
-    ax.set(xlabel="test rms (m), pooled", ylim=(len(places) - 0.5, -0.5))
-    ax.grid(axis="x", alpha=0.4)
-    return figure
-
-
 def published():
     """The transfer curves of Chen et al. (2021), read off their figures (how exactly: head of the file)."""
     return pd.read_csv(Path(__file__).with_name("chen2021.csv"), comment="#")
@@ -456,9 +428,6 @@ def _ticks(axis, values, limits):
     """Ticks at those of `values` that lie within the limits, in plain decimals."""
     kept = [v for v in values if limits[0] <= v <= limits[1]]
     axis.set_ticks(kept, [f"{v:g}" for v in kept])
-
-
-# The post-mortem.
 
 
 def published_scores():

@@ -61,8 +61,6 @@ class Paper:
             if self.frames.name != "rooms":
                 self.frames = self.frames.subset(*studies.QUICK_FRAMES)
 
-    # Records.
-
     def record(self, config):
         """The record of a configuration; None where it is missing and cannot be trained here, or diverged.
 
@@ -145,8 +143,6 @@ class Paper:
     def _failed(self):
         return self.store.failed()
 
-    # The study in front, and what follows from it.
-
     @cached_property
     def front(self):
         """Name of the one study that is shown: the pilot until the paper's has a curve at its main budget."""
@@ -198,8 +194,6 @@ class Paper:
             return self.frames.scene
         nyu = self.profile == "paper" and used == {self.summary().description["fingerprint"]}
         return data.nyu_table()[1] if nyu else None
-
-    # Pictures.
 
     def summary(self):
         """The `summary.Summary` of the data: of the frames at hand, or of the recorded NYU Depth V2."""

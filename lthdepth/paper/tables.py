@@ -45,9 +45,6 @@ def splits(description):
     return pd.DataFrame(rows)
 
 
-# Scores.
-
-
 def spread(values, digits=3):
     """Mean ± sample standard deviation; a single value stands alone."""
     values = pd.Series(values)
@@ -224,9 +221,6 @@ def protocols(analysis):
     return pd.DataFrame(rows)
 
 
-# What stands beside it.
-
-
 def others():
     """What other studies of pruning found."""
     rows = []
@@ -295,9 +289,6 @@ def speed(folder):
     return "\n\n".join([*parts, markdown(pd.read_csv(folder / "memory.csv", dtype=str))])
 
 
-# Cells.
-
-
 def signed(value):
     """A difference in metres."""
     return f"{round(value, 3) + 0.0:+.3f}"  # no -0.000
@@ -329,9 +320,6 @@ def density_interval(row):
         return "–"
     low, high = density(row, row.low), density(row, row.high)
     return low if low == high else f"{low} to {high}"
-
-
-# Forms.
 
 
 def markdown(table):

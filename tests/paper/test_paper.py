@@ -185,7 +185,9 @@ def test_the_numbers_of_a_figure_are_those_that_were_drawn():
 def test_the_same_figure_is_written_twice_as_the_same_bytes_and_dropped_when_old(shown):
     files = []
     for _ in range(2):
-        shown(figures.show, plots.strip([record(), record(seed=1, rms=0.7)]), "one", "Same.", [record()])
+        shown(
+            figures.show, plots.transfer([record(), record("omp", 0.5, rms=0.7)]), "one", "Same.", [record()]
+        )
         shown(figures.show_table, pd.DataFrame([{"rms": "0.6"}]), "tab", "Same.")
         files.append({p.name: p.read_bytes() for p in shown.folder.iterdir()})
     assert files[0] == files[1] and len(files[0]) == 6
@@ -265,14 +267,8 @@ def test_transfer_draws_the_mean_over_seeds_at_every_density():
     assert np.allclose(line.get_xdata(), [1.8, 50, 100]) and np.allclose(line.get_ydata(), [0.75, 0.75, 0.6])
 
 
-def test_a_strip_has_a_dot_a_run_in_the_row_of_its_name():
-    ax = plots.strip([record(), record(seed=1, rms=0.7), record("omp", 0.5, rms=0.8)]).axes[0]
-    assert [(*line.get_xdata(), *line.get_ydata()) for line in ax.lines] == [(0.6, 0), (0.7, 0), (0.8, 1)]
-    assert [t.get_text() for t in ax.get_yticklabels()] == ["dense", "one-shot magnitude 50.0 %"]
-
-
 def test_what_is_not_there_is_not_shown(shown):
-    for draw in (plots.learning_curves, plots.transfer, plots.layers, plots.strip):
+    for draw in (plots.learning_curves, plots.transfer, plots.layers):
         assert draw([None, None]) is None
     assert shown(figures.show, None, "one", "Cap.") is None
     assert shown(figures.show_table, pd.DataFrame(), "two", "Cap.") is None
