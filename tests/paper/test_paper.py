@@ -17,7 +17,7 @@ from PIL import Image
 
 from lthdepth.analysis import postmortem
 from lthdepth.errors import UserError
-from lthdepth.paper import figures, plots, provenance, sentences, tables
+from lthdepth.paper import figures, plots, sentences, tables
 from lthdepth.paper.study import Paper
 from lthdepth.runs import run as runs
 
@@ -85,16 +85,16 @@ def test_committed_figures_and_tables_follow_from_their_records():
         said = json.loads(path.read_text(encoding="utf-8"))
         for used in said["runs"]:
             there = known[used["key"]]
-            same = {k: there[k] for k in used.keys() - {"numbers"}} | {"numbers": provenance.numbers(there)}
+            same = {k: there[k] for k in used.keys() - {"numbers"}} | {"numbers": figures.numbers(there)}
             assert same == used, path.name
         for file, mark in said["files"].items():
-            assert provenance.fingerprint(file) == mark, f"{file} has changed since {path.name} was made"
+            assert figures.fingerprint(file) == mark, f"{file} has changed since {path.name} was made"
         forms = [path.with_suffix(kind) for kind in (".csv", ".tex", ".png", ".pdf")]
         forms = forms[:2] if forms[0].exists() else forms[2:]
         files |= {path, *forms}
         if forms[0].suffix == ".csv":
             text, tex = forms[0].read_bytes(), forms[1].read_text(encoding="utf-8")
-            assert said["numbers"] == provenance.short_hash(text)
+            assert said["numbers"] == figures.short_hash(text)
             cells = re.findall(r"[^,\"\n]+", text.decode().partition("\n")[2])
             assert tex.isascii() and all(tables.latex(cell.strip()) in tex for cell in cells), path.name
         else:
@@ -143,13 +143,13 @@ def test_text_of_the_notebooks_types_no_result():
 def test_a_digit_changed_in_a_record_shows_against_the_sidecar(path):
     made = next(r for r in RECORDED.records().values() if r["test"] and r["ticket"] and r["arm"] != "floor")
     changed = json.loads(json.dumps(made))
-    assert provenance.numbers(changed) == provenance.numbers(made)
+    assert figures.numbers(changed) == figures.numbers(made)
     *folders, name = path.split()
     place = functools.reduce(operator.getitem, folders, changed)
     text = json.dumps(place[name])
     digit = re.search(r"\d", text)
     place[name] = json.loads(text[: digit.start()] + str((int(digit[0]) + 1) % 10) + text[digit.end() :])
-    assert provenance.numbers(changed) != provenance.numbers(made)
+    assert figures.numbers(changed) != figures.numbers(made)
 
 
 def test_a_figure_of_a_quick_run_is_marked_and_knows_its_runs(shown):
@@ -162,7 +162,7 @@ def test_a_figure_of_a_quick_run_is_marked_and_knows_its_runs(shown):
     sidecar = json.loads((shown.folder / "try.json").read_text(encoding="utf-8"))
     assert [r["key"] for r in sidecar["runs"]] == ["dense01.0"] and sidecar["files"] == {"x": ""}
     assert 'id="fig-try"' in html and 'alt="A line that falls."' in html and "A &amp; caption." in html
-    text = provenance.explain(shown.folder / "try.png")
+    text = figures.explain(shown.folder / "try.png")
     for words in ("dense01.0", "A & caption.", "fingerprint i", "commit abc", "build.sh --profile quick"):
         assert words in text
 
@@ -204,26 +204,26 @@ def test_data_or_a_science_version_other_than_the_runs_are_told(tmp_path):
     def sidecar(name, mark, used=()):
         text = json.dumps({"data": [{"fingerprint": mark}], "runs": list(used)})
         (tmp_path / f"{name}.json").write_text(text, encoding="utf-8")
-        return provenance.banner(tmp_path, store)
+        return figures.banner(tmp_path, store)
 
     assert sidecar("frames", "new") == ""  # nothing was trained yet
     said = sidecar("curves", "old", [record()])
     assert "(new)" in said and "(old)" in said
     assert sidecar("frames", "old") == ""
     known["dense01.0"] = record() | {"science_version": 0}
-    assert "science version" in provenance.banner(tmp_path, store)
+    assert "science version" in figures.banner(tmp_path, store)
 
 
 def test_explain_says_from_which_files_numbers_came_and_whether_they_have_changed(shown):
     shown(figures.show_table, pd.DataFrame([{"ms": "1"}]), "tab", "Cap.", ["results/cost.json"])
-    said = provenance.explain(shown.folder / "tab.csv")
+    said = figures.explain(shown.folder / "tab.csv")
     assert "Numbers come from results/cost.json" in said and "changed" not in said
     sidecar = json.loads((shown.folder / "tab.json").read_text(encoding="utf-8"))
     sidecar["files"]["results/cost.json"] = "0"
     (shown.folder / "tab.json").write_text(json.dumps(sidecar), encoding="utf-8")
-    assert "has changed since" in provenance.explain(shown.folder / "tab.csv")
+    assert "has changed since" in figures.explain(shown.folder / "tab.csv")
     for name in re.findall(r"figures/[\w.]+\.png", (runs.ROOT / "README.md").read_text(encoding="utf-8")):
-        said = provenance.explain(runs.ROOT / name, RECORDED)
+        said = figures.explain(runs.ROOT / name, RECORDED)
         assert "All their records are here" in said and "To make the run" in said
 
 
@@ -237,7 +237,7 @@ def test_explain_refuses_what_no_build_wrote(file, text, told, tmp_path):
     if text:
         (tmp_path / "x.json").write_text(text, encoding="utf-8")
     with pytest.raises(UserError, match=told):
-        provenance.explain(tmp_path / file)
+        figures.explain(tmp_path / file)
 
 
 # Figures and captions.
