@@ -5,6 +5,7 @@ import re
 from ..analysis import budget as plan
 from ..analysis import stats
 from ..analysis.postmortem import relative
+from ..config import ARMS
 from ..runs.studies import study
 from . import plots, tables
 
@@ -36,7 +37,9 @@ def _smallest(paper):
     row = analysis.row(plan.PRIMARY, plan.LEVEL) or analysis.best(plan.LEVEL)
     if row is None or not analysis.passed:
         return ""
-    said = plan.difference(row).replace(": ", " loses ", 1).replace("+", "", 1).replace(" from dense", "", 1)
+    name = "iterative magnitude pruning (IMP)" if row.arm == "imp" else ARMS[row.arm]
+    pairs = plan.difference(row).partition(" m from dense")[2]
+    said = f"A ticket of {100 * plan.LEVEL:.2f} %, by {name}, loses {row.difference:.3f} m{pairs}"
     below = f"{100 * (1 - analysis.dense / analysis.floor):.0f} % below the mean depth map"
     return f"{said} The dense network is at {analysis.dense:.3f} m, {below}."
 
