@@ -412,16 +412,16 @@ def cost(args):
         if args.out.suffix != ".json":
             raise UserError(f"--out {args.out}: name it .json.")
         measure.load(args.out)  # a mistake must cost nothing
-    device, size = pick_device(args.device), args.size or (228, 304)
+    device, size = pick_device(args.device), (228, 304)
     if args.name:
         record, model = predict.network(args.name, device=device)
         config = record["config"]
-        size = args.size or (config["height"], config["width"])
+        size = config["height"], config["width"]
         network = {"backbone": config["backbone"], "weights": f"run {args.name}"}
         drawn = [(record["arm"], model.eval(), measure.ticket_of(model))]
     else:
         network, drawn = tickets_to_measure(args, device)
-    measured = measure.study(drawn, network, size, device, args.repeats, args.out)
+    measured = measure.study(drawn, network, args.size or size, device, args.repeats, args.out)
     print(f"{costs.table(measured).to_string(index=False)}\n{costs.reading(measured)}")
     if args.out:
         print(f"written: {args.out}")
