@@ -13,7 +13,7 @@ import zipfile
 from argparse import Namespace
 from collections import Counter
 from contextlib import contextmanager, suppress
-from pathlib import Path
+from pathlib import Path, PurePath
 
 import filelock
 import numpy as np
@@ -23,6 +23,13 @@ from .errors import UserError, reason, warn
 LARGEST = 2**31  # bytes that a file may have, or unpack to: several ResNets with their optimiser
 ANEW = "remove it, and it is made again"
 RIVALS = ("ema", "encoder_k", "momentum", "target", "student")  # of two networks in a file, the one not meant
+SCALAR = np.float64(0).__reduce__()[0]
+PLAIN = [  # what training scripts save beside the tensors: their arguments, paths, a score
+    Namespace,
+    *((PurePath, f"pathlib.{name}") for name in ("PosixPath", "WindowsPath", "PurePath")),
+    *((SCALAR, f"numpy.{name}.multiarray.scalar") for name in ("core", "_core")),
+    *(np.dtype, *(type(np.dtype(kind)) for kind in "?ilfd")),
+]
 NO_LOCKS = (errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP)
 
 
@@ -109,12 +116,12 @@ def read_tensors(path, device="cpu", then=ANEW):
             return safetensors.torch.load(data)
         if zipfile.is_zipfile(io.BytesIO(data)):
             _check_zip(io.BytesIO(data))
-        with torch.serialization.safe_globals([Namespace]):  # torchvision and timm save their arguments so
+        with torch.serialization.safe_globals(PLAIN):
             return torch.load(io.BytesIO(data), map_location=device, weights_only=True)
-    except pickle.UnpicklingError:
-        advice = "nothing in it was run; save a state dict instead"
-        raise UserError(f"{path} is no plain file of tensors: {advice}.") from None
     except Exception as error:  # every library here has its own idea of a damaged file
+        if isinstance(error, pickle.UnpicklingError) or "TorchScript" in str(error):
+            advice = "nothing in it was run; save a state dict instead"
+            raise UserError(f"{path} is no plain file of tensors: {advice}.") from None
         raise UserError(f"{path} cannot be read ({reason(error)}): {then}.") from None
 
 

@@ -54,9 +54,10 @@ def load(source):
     Raises:
         UserError: the source is unknown, missing, damaged or of another layout.
     """
-    if match := re.fullmatch(r"rooms(?::(\d{1,6}))?", str(source)):
+    source = os.path.expanduser(source)
+    if match := re.fullmatch(r"rooms(?::(\d{1,6}))?", source):
         return _rooms(int(match[1] or ROOMS))
-    if not os.path.exists(source) and not Path(source).suffix:
+    if not Path(source).suffix and not os.path.exists(source):
         raise UserError(f"Unknown data source {source}: say rooms, rooms:N, a cache .h5 or the .mat.")
     path = existing(source)
     with open_h5(path) as file:
@@ -125,7 +126,7 @@ def read_cache(path):
         codes = dataset(file, "depths", (None, None, None), "uint8", "uint16")
         n, width, height = codes.shape
         images = dataset(file, "images_png" if "images_png" in file else "images_jpeg", (n,), "object")
-        indices = "int32", "int64", "uint16", "uint32"
+        indices = "uint8", "int16", "uint16", "int32", "uint32", "int64", "uint64"
         train, test = (dataset(file, name, (None,), *indices)[:] for name in ("trainNdxs", "testNdxs"))
         name, split, scene = _split(file, n, train_mask(train, test, n, path))
         metres = _metres(codes)

@@ -68,6 +68,9 @@ def decode(file, name):
                 image = ImageOps.exif_transpose(image)
                 if image.mode.startswith("I"):  # Pillow would cut everything above 255 to white
                     image = Image.fromarray((np.asarray(image).astype(np.uint32) >> 8).astype(np.uint8))
+                if image.has_transparency_data:  # on white: what lies under it is not to be seen
+                    white = Image.new("RGBA", image.size, "white")
+                    image = Image.alpha_composite(white, image.convert("RGBA"))
                 return np.asarray(image.convert("RGB"))
     except (OSError, ValueError, SyntaxError, Image.DecompressionBombError):
         wanted = "give a whole .jpg or .png of less than 178 million pixels"

@@ -26,7 +26,7 @@ KNOWN = {
 NAMED = re.compile(r"DEFAULT|IMAGENET\w*")  # names of torchvision's weights
 BACKBONES = ("resnet50", "resnet34", "resnet18")
 COUNTER = "num_batches_tracked"  # of batch norm: nothing that is computed depends on it
-RESNET = re.compile(r"(conv|bn|layer)\d|fc\.")  # not heads beside it
+RESNET = re.compile(r"(conv1|bn1|layer\d|fc)\.")  # not a head or decoder beside it
 HUGGING_FACE = {  # parts of names, and torchvision's
     "embedder.embedder.convolution": "conv1",
     "embedder.embedder.normalization": "bn1",

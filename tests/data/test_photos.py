@@ -1,6 +1,8 @@
 """Pictures as people see them, and sets of unlabelled photos."""
 
 import io
+import struct
+import zlib
 
 import h5py
 import numpy as np
@@ -48,6 +50,34 @@ def test_every_mode_becomes_rgb(mode):
     image = Image.new("RGB", (9, 7), "white").convert(mode)
     rgb = photos.decode(encoded(image, "JPEG" if mode == "CMYK" else "PNG"), "p")
     assert rgb.shape == (7, 9, 3) and rgb.dtype == np.uint8 and (rgb == 255).all()
+
+
+def test_of_several_pictures_in_a_file_the_first_is_seen():
+    first, other = (Image.new("RGB", (9, 7), name) for name in ("white", "black"))
+    for kind in ("MPO", "WEBP", "PNG"):  # MPO: what phones and stereo cameras call .jpg
+        content = encoded(first, kind, save_all=True, append_images=[other])
+        assert photos.decode(content, "p").min() > 250
+
+
+def test_what_is_transparent_is_white():
+    hidden = np.zeros((7, 9, 4), np.uint8)
+    hidden[:, :4, 3] = 255
+    rgb = photos.decode(encoded(hidden), "p")
+    assert (rgb[:, :4] == 0).all() and (rgb[:, 4:] == 255).all()
+
+
+def test_colours_of_16_bits_and_of_print_are_those_that_were_saved():
+    rgb = np.random.default_rng(0).integers(0, 256, (1, 1, 3), np.uint8).repeat(16, 0).repeat(16, 1)
+    chunks = [(b"IHDR", struct.pack(">IIBBBBB", 16, 16, 16, 2, 0, 0, 0))]
+    rows = b"".join(b"\0" + row.tobytes() for row in (rgb.astype(">u2") * 257).astype(">u2"))
+    chunks += [(b"IDAT", zlib.compress(rows)), (b"IEND", b"")]
+    png = b"\x89PNG\r\n\x1a\n" + b"".join(
+        struct.pack(">I", len(data)) + name + data + struct.pack(">I", zlib.crc32(name + data))
+        for name, data in chunks
+    )
+    assert (photos.decode(png, "p") == rgb).all()
+    cmyk = encoded(Image.fromarray(rgb).convert("CMYK"), "JPEG", quality=95)
+    assert np.abs(photos.decode(cmyk, "p").astype(int) - rgb).max() < 8
 
 
 def test_photos_of_a_folder_and_of_a_file_are_central_squares(tmp_path):

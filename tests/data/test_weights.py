@@ -2,8 +2,10 @@
 
 import argparse
 import lzma
+from pathlib import Path
 from urllib.error import URLError
 
+import numpy as np
 import pytest
 import torch
 import torchvision
@@ -124,6 +126,11 @@ RUN = {"epoch": 90, "optimizer": {}, "args": argparse.Namespace(lr=0.1)}
 AS_PEOPLE_HAVE_THEM = {  # whose: what their files hold for a plain state dict
     "torchvision's training": lambda s: RUN | {"model": s},
     "pytorch/examples": lambda s: RUN | {"arch": "resnet18", "state_dict": behind("module.", s)},
+    "a score in numpy, a path": lambda s: {"state_dict": s, "best": np.float64(7), "out": Path("a")},
+    "a depth network": lambda s: {
+        "state_dict": s | {"conv2.weight": torch.ones(3, 3), "up.bias": torch.ones(2)}
+    },
+    "detection": lambda s: {"model": behind("backbone.0.body.", s) | {"class_embed.weight": torch.ones(3)}},
     "timm": lambda s: RUN | {"state_dict": s, "state_dict_ema": {k: v + 1 for k, v in s.items()}},
     "Lightning": lambda s: {"state_dict": behind("model.", s), "hyper_parameters": {"lr": 0.1}, "loops": {}},
     "MoCo": lambda s: {
@@ -171,3 +178,11 @@ def test_one_layer_that_is_another_is_refused(change, says, narrow_state, tmp_pa
     state = {k: v for k, v in narrow_state.items() if k != CONV}
     torch.save(state | ({CONV: change(narrow_state[CONV])} if change else {}), tmp_path / "w.pth")
     one_sentence(tmp_path / "w.pth", match=says)
+
+
+def test_whole_networks_are_not_run(narrow, tmp_path):
+    net = torchvision.models.get_model("resnet18")
+    torch.save({"epoch": 3, "model": net}, tmp_path / "fast-depth.pth.tar")  # as fast-depth's scripts do
+    torch.jit.trace(net.eval(), torch.zeros(1, 3, 32, 32)).save(str(tmp_path / "scripted.pt"))
+    for name in ("fast-depth.pth.tar", "scripted.pt"):
+        one_sentence(tmp_path / name, match="nothing in it was run; save a state dict")
