@@ -1,5 +1,6 @@
 """The official file, caches of it, built-in rooms: what is read, and how a file can be bad."""
 
+import fcntl
 import io
 import json
 import os
@@ -161,7 +162,8 @@ def test_what_a_file_is_its_content_says(monkeypatch, tmp_path):
     Path("link").symlink_to(cache)
     monkeypatch.setenv("HOME", str(tmp_path))
     prints = {load(source).fingerprint for source in (cache, "link", "~/meine Räume/cache")}
-    with h5py.File(cache, "r+"):  # another program has it open
+    with open(cache, "rb") as file:  # as where another program has it open
+        fcntl.flock(file, fcntl.LOCK_EX)
         prints.add(load(cache).fingerprint)
     write_mat("mat.h5")
     convert("mat.h5", "half.h5", "split.json")
