@@ -157,9 +157,9 @@ def rays(height, width):
 
 
 def hit(origin, direction):
-    """First t >= 0 at which origin + t * direction meets the cube [-1, 1]^3.
+    """First t >= 0, `(P,)`, at which origin `(3, 1)` + t * direction `(3, P)` meets the cube [-1, 1]^3.
 
-    Takes `(3, 1)` and `(3, P)`, of any length; gives `(P,)`: inf for a miss, 0 from inside.
+    It is inf for a miss, 0 from inside.
     """
     with np.errstate(divide="ignore", invalid="ignore"):  # NaN, of a ray within a face, is a miss
         a, b = (-1 - origin) / direction, (1 - origin) / direction
@@ -174,11 +174,7 @@ def _local(box, vector):
 
 
 def cast(boxes, eye, direction):
-    """Nearest hits of rays from `eye` (three metres) along `direction` `(3, P)`.
-
-    Returns:
-        t `(P,)` and index `(P,)` of the box; inf, -1 for a miss.
-    """
+    """Nearest hits of rays from `eye` along `direction` `(3, P)`: t and index of the box; inf, -1: a miss."""
     best, which = np.full(direction.shape[1], np.inf, np.float32), np.full(direction.shape[1], -1)
     square = (direction * direction).sum(0)
     for i, box in enumerate(boxes):
@@ -194,11 +190,7 @@ def cast(boxes, eye, direction):
 
 
 def pose(room, rng):
-    """Draw a camera near a wall, looking into the room, with nothing close before it.
-
-    Returns:
-        eye (three metres) and axes `(3, 3)`: right, down and forward as rows, in room coordinates.
-    """
+    """A camera near a wall, nothing close before it: eye, metres, and axes: right, down, forward as rows."""
     views, probe = [], rays(18, 24) * np.float32([[1.08], [1.08], [1]])  # a little wider than a 4:3 frame
     for _ in range(60):
         eye, axis = room.size * rng.uniform(0.12, 0.88, 3), int(2 * rng.random())

@@ -1,5 +1,6 @@
 """The built-in rooms: their depth against closed forms, their light, and that they depend on nothing else."""
 
+import hashlib
 import math
 
 import numpy as np
@@ -37,11 +38,12 @@ def slopes(height, width):
     return np.meshgrid(right, down)
 
 
-def test_shapes_and_types(frames):
+def test_frames_are_the_same_to_the_bit_everywhere(frames):
+    """Records of the quick profile name the rooms by their fingerprint."""
     rgb, depth, room = frames
-    assert (rgb.dtype, depth.dtype, room.dtype) == (np.uint8, np.float32, np.int64)
-    assert (rgb.shape, depth.shape) == ((24, 3, 60, 80), (24, 60, 80))
     assert room.tolist() == [i // 2 for i in range(24)]
+    digests = [hashlib.sha256(array.tobytes()).hexdigest()[:16] for array in (rgb, depth)]
+    assert digests == ["dd3a83148de14c07", "672bd498a19f0abc"]
 
 
 def test_depths_and_colours_are_those_of_rooms_and_leave_much_to_learn(frames):
@@ -62,12 +64,6 @@ def test_a_frame_depends_on_seed_room_and_view_alone(frames):
     for i in range(len(depth)):
         for j in range(i):
             assert np.mean(np.abs(depth[i] - depth[j]) > 0.01) > 0.5
-
-
-def test_every_size_shows_the_same_scene():
-    # The centre of every pixel is the centre of the middle one of the nine that it is made of
-    small, large = render(3, 24, 32, views=1)[1], render(3, 72, 96, views=1)[1]
-    assert np.mean(np.isclose(small, large[:, 1::3, 1::3], atol=1e-4)) > 0.99
 
 
 @pytest.mark.parametrize("size", [(96, 128), (33, 80)])
@@ -149,7 +145,3 @@ def test_table_casts_its_shadow():
     clear = floor & ((np.abs(px - 2.0) > 0.55) | (np.abs(py - 5.0) > 0.45))
     assert deep.sum() > 20 and clear.sum() > 100
     assert rgb[1][deep].mean() < 0.7 * rgb[1][clear].mean()
-
-
-def test_field_of_view_is_that_of_nyu():
-    assert 2 * math.degrees(math.atan(0.5 / FOCAL)) == pytest.approx(63.3, abs=0.1)
