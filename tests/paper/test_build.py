@@ -188,12 +188,8 @@ def test_pages_show_no_progress_code_is_folded_and_pictures_are_files(html):
 
 def test_mathematics_is_mathml_and_code_spans_stay(html):
     page = html.__dict__["01_one"]
-    assert (
-        page.count("<math") == 2
-        and "<mfrac>" in page
-        and "$$" not in page
-        and re.search("<mo>(&lt;|&#x0003C;)</mo>", page)
-    )
+    assert page.count("<math") == 2 and "<mfrac>" in page and "$$" not in page
+    assert re.search("<mo>(&lt;|&#x0003C;)</mo>", page)
     assert "<code>code $x$ Chen et al. (2021)</code>" in page
 
 
