@@ -168,20 +168,16 @@ def to_pdf(index):
         )
     page, target = index.with_name("paper.html"), index.with_name("paper.pdf")
     target.unlink(missing_ok=True)
+    page.write_text(site.whole(index.parent), encoding="utf-8")
     with tempfile.TemporaryDirectory() as folder:
         options = ["headless", "no-sandbox", "disable-gpu", *QUIET, f"user-data-dir={folder}"]
         options += ["no-pdf-header-footer", f"print-to-pdf={target}"]
-        page.write_text(site.whole(index.parent), encoding="utf-8")
-        done = subprocess.run(
-            [program, *(f"--{o}" for o in options), page.as_uri()],
-            capture_output=True,
-            text=True,
-            check=False,
-        )
-        page.unlink()
+        command = [program, *(f"--{o}" for o in options), page.as_uri()]
+        done = subprocess.run(command, capture_output=True, text=True, check=False)
+    page.unlink()
     if not target.exists():
         raise UserError(
-            f"{program} made no PDF: {(done.stderr.strip().splitlines() or ['no reason given'])[-1]}"
+            f"{program} made no PDF: {done.stderr.strip().rpartition(chr(10))[2] or 'no reason'}."
         )
     return target
 
@@ -222,34 +218,31 @@ def _execute(source, target, parameters, progress, watch):
         raise
     except (RuntimeError, TimeoutError) as error:  # what nbclient makes of a kernel that is gone
         words = "failed after "
-        why = (
-            f"did nothing for {IDLE} s and was ended" if watch.hung else "died, most often for lack of memory"
-        )
+        why = "died, most often for lack of memory"
+        if watch.hung:
+            why = f"did nothing for {IDLE} s and was ended"
         why = f"the kernel of {source.name} {why} ({str(error).splitlines()[0].rstrip('.')})"
         raise UserError(f"{why}; {target} is how far it got. Start again: finished runs are kept.") from None
     finally:
         progress.end(f"{source.stem:<14} {words}{_clock(time.monotonic() - started)}")
 
 
-class Watch(threading.Thread):
+class Watch:
     """Ends the kernels of this process when none of them computes, so that no build waits for ever.
 
     A cell may last for days while a run trains in it, so that time tells nothing. Idle, a kernel takes a
     hundredth of a second a minute; waiting for a run of another process, which polls its lock, much more.
     """
 
-    def __init__(self):
-        super().__init__(daemon=True)
-        self.hung, self.over = False, threading.Event()
-
     def __enter__(self):
-        self.start()
+        self.hung, self.over = False, threading.Event()
+        threading.Thread(target=self._look, daemon=True).start()
         return self
 
     def __exit__(self, *_):
         self.over.set()
 
-    def run(self):
+    def _look(self):
         spent, since = 0.0, time.monotonic()
         while not self.over.wait(IDLE / 20):
             with suppress(psutil.Error):  # one ended just now
@@ -283,10 +276,9 @@ class Progress:
         for line in complete:
             if last := line.rpartition("\r")[2].rstrip():  # a bar that clears itself at the end leaves blanks
                 self._put(f"    {last}\n")
-        self.line = self.line.rpartition("\r")[2] if len(self.line) > 4096 else self.line
+        self.line = self.line.rpartition("\r")[2]
         if self.live:
-            text = f"  {self.where()}  {self.line.rpartition(chr(13))[2].strip()}"
-            self._put(text[: shutil.get_terminal_size().columns - 1])
+            self._put(f"  {self.where()}  {self.line.strip()}"[: shutil.get_terminal_size().columns - 1])
         self.flush()
 
     def flush(self):
