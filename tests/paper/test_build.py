@@ -154,7 +154,7 @@ def html(tmp_path_factory):
     last = v4.new_code_cell("1")
     last.outputs = [v4.new_output("display_data", {"text/html": FIGURE.format("b")})]
     last.outputs += [v4.new_output("display_data", {"text/markdown": "It **holds**: [b](#fig-b)."})]
-    title = "# Title: long\nIn short, as Chen et al. (2021) and\nLi & Wu 2020 say: "
+    title = "# Title: long\nIn short, as Chen et al. (2021) and\nothers (Li & Wu 2020) say: "
     title += "[x](#fig-b), [y](#fig-none), chapter 1."
     text = "# One\nIn `code $x$ Chen et al. (2021)`, $a<b$ and\n\n"
     text += "$$\\frac{x^2}{2c} \\tag{1} \\label{eq-half}$$\n"
@@ -210,7 +210,7 @@ def test_numbers_run_through_the_pages_and_references_find_them(html):
     assert '<a href="02_two.html#fig-b">Figure 2</a>, y, <a href="01_one.html">chapter 1</a>' in html.index
     assert 'data-label="eq-half">(1)</span>' in one and '<a href="01_one.html#eq-half">Equation 1</a>' in two
     assert '<a href="02_two.html#ref-chen-2021">Chen et al. (2021)</a>' in html.index
-    assert re.search(r'<a href="02_two.html#ref-li-2020">Li &amp; Wu\s2020</a>', html.index)
+    assert re.search(r'<a href="02_two.html#ref-li-2020">Li &amp; Wu\s2020</a>\) say', html.index)
     assert '<li id="ref-chen-2021">' in two and '<li id="ref-li-2020">' in two
     assert 'href="01_one.html#same"' in two
 
