@@ -188,7 +188,8 @@ def connect(pages, chapters):
             labels.setdefault(label, (page, f"{KINDS[kind]} {counts[kind]}"))
         papers |= {label: page for label in re.findall(r'<li id="(ref-[\w-]+)"', text)}
     names = "|".join({re.escape(label[4:-5]) for label in papers} or {"(?!)"})
-    cited = rf"(?P<author>{names})(?:,?\s+et\s+al\.|\s+&amp;\s+\w+)?\s+(?P<open>\()?(?P<year>\d{{4}})\b(?(open)\))"
+    cited = rf"(?P<author>{names})(?:,?\s+et\s+al\.|\s+&amp;\s+\w+)?\s+"
+    cited += r"(?P<open>\()?(?P<year>\d{4})\b(?(open)\))"
 
     def number(match):
         words = labels[match[1]][1]
