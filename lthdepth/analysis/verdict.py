@@ -17,13 +17,14 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
-from ..config import ARMS
+from ..config import ARMS, level
 from . import stats
 from .budget import CONTROLS, LEVEL, PRIMARY, SEEDS, Analysis, difference
 from .budget import analyse as one_budget
 from .scores import budget, of_budget
 
 CURVE = "omp"  # the arm whose break-even density is followed from budget to budget (question 1)
+LEVELS = [level(k) for k in (3, 6, 12, 18)]  # where: those that every budget has, so that no grid moves it
 
 
 @dataclass(frozen=True, eq=False)
@@ -33,7 +34,8 @@ class Verdict:
     Attributes:
         study: its name; missing, failed: numbers of planned runs without a record, and of runs that diverged.
         budgets: `{epochs: Analysis}`, shortest first; main: the `Analysis` of the main budget.
-        movement: a row a budget of `CURVE`: break-even density and interval, and by seed.
+        movement: a row a budget of `CURVE` over `LEVELS`: break-even density and interval, the most and fewest
+            seeds of a level, and the density of each seed that has all levels.
         closing: a row a level of `CURVE`: the loss at the longest budget minus that at the shortest, by seed.
     """
 
@@ -60,6 +62,7 @@ class Verdict:
         parts = [] if len(rows) == 1 else [_moved(rows)]
         for r in rows.itertuples():
             n = f"{r.seeds} seeds" if r.seeds > 1 else "one seed"
+            n += f", {r.fewest} at some level" if r.fewest < r.seeds else ""
             interval = f", 95 % interval {_percent(r.low)} to {_percent(r.high)}" if r.seeds > 1 else ""
             parts.append(f"After {r.epochs} epochs of training it lies {broke(r)} ({n}{interval}).")
         if len(rows) == 1:
@@ -153,14 +156,21 @@ def _moved(rows):
 def _movement(budgets):
     rows = []
     for epochs, analysis in budgets.items():
-        curves = analysis.break_even
-        if not analysis.passed or curves.empty or CURVE not in set(curves.arm):
+        kept = [
+            t for t in analysis.tickets.itertuples() if t.arm == CURVE and np.isclose(t.density, LEVELS).any()
+        ]
+        levels = sorted(kept, key=lambda t: -t.density)
+        if not analysis.passed or len(levels) < 2:
             continue
-        levels = [t for t in analysis.tickets.itertuples() if t.arm == CURVE]
+        densities = [t.density for t in levels]
+        value, low, high = stats.break_even(densities, [t.seeds for t in levels])
         seeds = pd.DataFrame({t.density: _by_seed(t) for t in levels}).dropna()  # those of every level
-        by_seed = {s: stats.crossing(seeds.columns, losses) for s, losses in seeds.iterrows()}
-        row = curves[curves.arm == CURVE].iloc[0].drop(["arm", "levels", "shown"]).to_dict()
-        rows.append({"epochs": epochs, **row, "by_seed": by_seed})
+        row = {"epochs": epochs, "largest": densities[0], "smallest": densities[-1]}
+        row |= {"fewest": min(t.n for t in levels), "seeds": max(t.n for t in levels)}
+        row |= {"density": value, "low": low, "high": high}
+        rows.append(
+            row | {"by_seed": {s: stats.crossing(densities, losses) for s, losses in seeds.iterrows()}}
+        )
     return pd.DataFrame(rows)
 
 

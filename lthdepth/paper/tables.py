@@ -193,7 +193,8 @@ def movement(verdict):
     """The break-even density at every budget: `Verdict.movement` as text."""
     rows = []
     for r in verdict.movement.itertuples():
-        row = {"epochs": r.epochs, "seeds": r.seeds, "break-even density": density(r, r.density)}
+        seeds = f"{r.fewest}–{r.seeds}" if r.fewest < r.seeds else r.seeds
+        row = {"epochs": r.epochs, "seeds": seeds, "break-even density": density(r, r.density)}
         seeds = ", ".join(density(r, d) for d in r.by_seed.values())
         rows.append(row | {"95 % interval": density_interval(r), "each seed": seeds})
     return pd.DataFrame(rows)

@@ -329,3 +329,14 @@ def test_images_count_what_the_earlier_rounds_cost():
     assert scores.images(imp, 795) == (6 + 5 * 2 + 2) * one
     assert scores.images(base.replace(arm="fisher", density=0.1, round_epochs=2), 795) == 8 * one
     assert scores.images(base.replace(arm="gradual", density=0.1), 795) == 6 * one
+
+
+def test_levels_of_one_budget_alone_and_fewer_seeds_there_leave_the_break_even_density_with_its_interval():
+    records, arrays = made_up.study(3, made_up.curve("omp", 0.1, levels=(3, 6, 9, 12, 15, 18)), epochs=6)
+    alone = {level(9), level(15)}
+    fewer = [r for r in records if r["density"] not in alone or r["seed"] == 0]
+    row, same = (verdict.analyse("paper", rs, arrays).movement.iloc[0] for rs in (fewer, records))
+    assert (row.seeds, row.fewest, set(row.by_seed)) == (3, 3, {0, 1, 2})
+    assert (row.density, row.low, row.high) == (same.density, same.low, same.high) and 0 < row.low < row.high < 1
+    one_less = [r for r in records if r["density"] != level(18) or r["seed"] < 2]
+    assert "3 seeds, 2 at some level, 95 % interval" in verdict.analyse("paper", one_less, arrays).break_even()
