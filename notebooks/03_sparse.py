@@ -79,11 +79,9 @@ figures.show(paper, plots.layers(main), "layers", caption, main, alt=alt)
 # places would share by chance with the same counts in every layer.
 
 # %%
-from lthdepth.analysis import overlap
-
 caption = "Intersection over union of tickets at the smallest density; in brackets: by chance."
 alt = "A matrix of overlaps between tickets."
-figures.show(paper, overlap.figure(main, paper.store.arrays), "overlap", caption, main, alt=alt)
+figures.show(paper, plots.overlaps(main, paper.store.arrays), "overlap", caption, main, alt=alt)
 
 # %% [markdown]
 # ## Training them

@@ -4,8 +4,10 @@ The bits at `mask.PLACES` fixed places give the intersection over union of any t
 with a standard error of 1.3 points at worst for tickets of 1.8 %.
 """
 
-import matplotlib.pyplot as plt
+from itertools import combinations
+
 import numpy as np
+import pandas as pd
 
 from ..config import ARMS
 
@@ -39,28 +41,20 @@ def chosen(records, arrays):
     return tickets
 
 
-def figure(records, arrays):
-    """Intersection over union of the tickets that `chosen` gives; None for fewer than two.
+def matrix(records, arrays):
+    """Overlaps of the tickets that `chosen` gives; None for fewer than two.
 
-    Below each value, in brackets, what random tickets with as many weights in every layer have in common.
-    records: of one study; arrays: function from a run's key to its arrays (`Store.arrays`).
+    Args:
+        records: of one study; arrays: function from a run's key to its arrays (`Store.arrays`).
+
+    Returns:
+        Two DataFrames of equal shape, tickets but the first by tickets but the last, nan above the diagonal:
+        intersection over union, and what random tickets with as many weights in every layer would have.
     """
     tickets = chosen(records, arrays)
-    names, n = list(tickets), len(tickets)
-    if n < 2:
+    if len(tickets) < 2:
         return None
-    drawn, ax = plt.subplots(figsize=(3.2 + 0.75 * n, 1.4 + 0.56 * n))
-    values = np.full((n, n), np.nan)
-    for y, (one, of_one) in enumerate(tickets.values()):
-        for x, (two, of_two) in enumerate(list(tickets.values())[:y]):
-            values[y, x] = iou(one, two)
-            text = f"{values[y, x]:.2f}\n({by_chance(of_two, of_one):.2f})"
-            colour = "white" if values[y, x] < 0.6 else "black"
-            ax.text(x, y, text, ha="center", va="center", fontsize=8, color=colour)
-    image = ax.imshow(values, cmap="viridis", vmin=0, vmax=1, aspect="auto")
-    ax.set_xticks(range(n - 1), names[:-1], rotation=35, ha="right", fontsize=8)
-    ax.set_yticks(range(1, n), names[1:], fontsize=8)
-    ax.set(xlim=(-0.5, n - 1.5), ylim=(n - 0.5, 0.5))
-    ax.spines[:].set_visible(False)
-    drawn.colorbar(image, ax=ax, label="intersection over union", shrink=0.8)
-    return drawn
+    frames = [pd.DataFrame(np.nan, [*tickets][1:], [*tickets][:-1]) for _ in range(2)]
+    for (a, (one, of_one)), (b, (two, of_two)) in combinations(tickets.items(), 2):
+        frames[0].loc[b, a], frames[1].loc[b, a] = iou(one, two), by_chance(of_one, of_two)
+    return frames

@@ -34,7 +34,7 @@ class Verdict:
     Attributes:
         study: its name; missing, failed: numbers of planned runs without a record, and of runs that diverged.
         budgets: `{epochs: Analysis}`, shortest first; main: the `Analysis` of the main budget.
-        movement: a row a budget of `CURVE` over `LEVELS`: break-even density and interval, the most and fewest
+        movement: a row a budget of `CURVE` over `LEVELS`: break-even density, interval, the fewest and most
             seeds of a level, and the density of each seed that has all levels.
         closing: a row a level of `CURVE`: the loss at the longest budget minus that at the shortest, by seed.
     """

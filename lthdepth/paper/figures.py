@@ -13,6 +13,7 @@ import matplotlib
 import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
+import seaborn
 from IPython.display import HTML, Markdown, display
 from matplotlib.collections import PathCollection
 from matplotlib.patches import Rectangle
@@ -32,7 +33,7 @@ DECIDES = ("lthdepth/*.py", "lthdepth/data", "lthdepth/training")  # the code th
 def style():
     """The one look of all figures, whatever a person's own matplotlibrc says; colour-blind safe."""
     matplotlib.rcdefaults()
-    plt.style.use([f"seaborn-v0_8-{part}" for part in ("ticks", "notebook", "colorblind")])
+    seaborn.set_theme("notebook", "ticks", "colorblind")
     plt.rcParams["font.sans-serif"] = ["DejaVu Sans"]  # comes with matplotlib: the same on every machine
     for name, size in (("axes.labelsize", 10), ("xtick.labelsize", 9), ("ytick.labelsize", 9)):
         plt.rcParams[name] = size

@@ -9,6 +9,7 @@ from lthdepth import mask, tickets
 from lthdepth.analysis import overlap
 from lthdepth.config import Config, level
 from lthdepth.data import weights
+from lthdepth.paper import plots
 from lthdepth.runs import run as runs
 
 
@@ -45,10 +46,10 @@ def test_the_picture_shows_every_ticket_once_and_needs_two():
         bits[r["key"]] = {
             "ticket": np.packbits(np.arange(80) % 5 == 0) if same else rng.integers(0, 256, 10, np.uint8)
         }
-    drawn = overlap.figure(records, bits.__getitem__)
+    drawn = plots.overlaps(records, bits.__getitem__)
     names = [t.get_text() for t in drawn.axes[0].get_yticklabels()]
     assert names == ["random, seed 0", "random, seed 1"]
-    assert overlap.figure(records, lambda key: {}) is None
+    assert plots.overlaps(records, lambda key: {}) is None
 
 
 def test_a_run_records_a_sample_of_its_ticket(frames, store):

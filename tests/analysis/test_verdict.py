@@ -337,6 +337,12 @@ def test_levels_of_one_budget_alone_and_fewer_seeds_there_leave_the_break_even_d
     fewer = [r for r in records if r["density"] not in alone or r["seed"] == 0]
     row, same = (verdict.analyse("paper", rs, arrays).movement.iloc[0] for rs in (fewer, records))
     assert (row.seeds, row.fewest, set(row.by_seed)) == (3, 3, {0, 1, 2})
-    assert (row.density, row.low, row.high) == (same.density, same.low, same.high) and 0 < row.low < row.high < 1
+    assert (row.density, row.low, row.high) == (
+        same.density,
+        same.low,
+        same.high,
+    ) and 0 < row.low < row.high < 1
     one_less = [r for r in records if r["density"] != level(18) or r["seed"] < 2]
-    assert "3 seeds, 2 at some level, 95 % interval" in verdict.analyse("paper", one_less, arrays).break_even()
+    assert (
+        "3 seeds, 2 at some level, 95 % interval" in verdict.analyse("paper", one_less, arrays).break_even()
+    )
