@@ -6,7 +6,6 @@ import pytest
 from lthdepth.analysis import postmortem
 from lthdepth.config import PUBLISHED_CODE, PUBLISHED_FLOOR, TUNED
 from lthdepth.paper import plots, sentences, tables
-from lthdepth.paper.study import Paper
 from lthdepth.runs import studies
 
 
@@ -77,12 +76,6 @@ def test_the_figure_shows_each_run_relative_to_its_floor_and_says_what_is_missin
     assert first.get_xdata() == pytest.approx([0.5, 0.5])  # (1 - 0.7) / (1 - 0.4)
     assert plots.postmortem([(studies.SOUND, *made_up(0.6, 1.2)), ("loss", None, None)]) is None
     assert plots.postmortem([]) is None
-
-
-def test_a_build_without_any_record_says_so(store):
-    rows = postmortem.grid(Paper("paper", store=store))
-    assert set(tables.postmortem(rows)["rms (m)"]) == {"not run yet"} and postmortem.used(rows) == []
-    assert "not run yet" in sentences.against_floor(None) and len(tables.against_floor(None)) == 2
 
 
 def test_the_published_rows_are_read_against_the_floor_of_their_own_frames():

@@ -28,17 +28,6 @@ def test_non_inferiority_is_the_t_test_written_out(d, margin):
     assert stats.equivalence(d, margin) >= test.p
 
 
-def test_a_loss_beyond_the_margin_is_refused_and_one_run_is_no_test():
-    assert not stats.non_inferiority([0.05, 0.051, 0.052, 0.049], 0.015).passed
-    assert stats.non_inferiority([0.001, 0.002, 0.0, -0.001], 0.015).passed
-    assert (
-        not stats.non_inferiority([0.02] * 4, 0.015).passed
-        and stats.non_inferiority([0.01] * 4, 0.015).passed
-    )
-    with pytest.raises(ValueError, match="two seeds"):
-        stats.non_inferiority([0.0])
-
-
 def test_size_of_the_test_at_the_margin_is_five_per_cent():
     """A true loss of exactly the margin passes in 5 % of studies (1000 simulated ones: within 4 standard
     errors).
@@ -46,11 +35,6 @@ def test_size_of_the_test_at_the_margin_is_five_per_cent():
     draws = np.random.default_rng(1).normal(0.015, 0.01, (1000, 6))
     passed = np.mean([stats.non_inferiority(d).passed for d in draws])
     assert abs(passed - 0.05) < 4 * (0.05 * 0.95 / 1000) ** 0.5
-
-
-@pytest.mark.parametrize(("n", "least"), [(5, 2 / 2**5), (6, 2 / 2**6)])
-def test_sign_flip_is_exact_and_cannot_fall_below_its_bound(n, least):
-    assert stats.sign_flip(np.linspace(1, 2, n)) == pytest.approx(least)
 
 
 def test_sign_flip_counts_every_pattern():
@@ -67,12 +51,14 @@ def test_holm_by_hand():
 
 
 def test_pairs_are_made_by_seed():
-    rows = [("dense", 1.0, s, v) for s, v in ((0, 0.6), (1, 0.7), (2, 0.8))] + [
-        ("omp", 0.018, s, v) for s, v in ((2, 0.9), (0, 0.65))
-    ]
+    rows = [("dense", 1.0, s, v) for s, v in ((0, 0.6), (1, 0.7), (2, 0.8))]
+    rows += [("omp", 0.018, s, v) for s, v in ((2, 0.9), (0, 0.65))]
+    rows += [("imp", d, s, d + s) for d in (0.5, 0.1) for s in (0, 1)]
+    rows += [("random", 0.1, s, 3 * s + 1) for s in (0, 1)]
     table = pd.DataFrame(rows, columns=["arm", "density", "seed", "rms"])
     assert stats.pair(table, "omp", 0.018).tolist() == pytest.approx([0.05, 0.1])
     assert stats.pair(table, "omp", 0.018).index.tolist() == [0, 2]
+    assert stats.pair(table, "random", 0.1, against="imp").tolist() == pytest.approx([0.9, 2.9])
     with pytest.raises(ValueError, match="two runs of one seed"):
         stats.pair(pd.concat([table, table]), "omp", 0.018)
 
@@ -83,14 +69,6 @@ def test_a_score_that_is_not_finite_is_refused_and_not_left_out():
         table = pd.DataFrame([*rows[:-1], (*rows[-1][:3], bad)], columns=["arm", "density", "seed", "rms"])
         with pytest.raises(ValueError, match="not finite"):
             stats.pair(table, "omp", 0.018)
-
-
-def test_a_control_is_paired_with_the_ticket_of_its_density():
-    rows = [("imp", d, s, d + s) for d in (0.5, 0.1) for s in (0, 1)] + [
-        ("random", 0.1, s, 3 * s + 1) for s in (0, 1)
-    ]
-    table = pd.DataFrame(rows, columns=["arm", "density", "seed", "rms"])
-    assert stats.pair(table, "random", 0.1, against="imp").tolist() == pytest.approx([0.9, 2.9])
 
 
 def test_chen_counts_one_standard_deviation():

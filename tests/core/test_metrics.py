@@ -57,16 +57,6 @@ def test_float32_frames_of_real_size_agree_with_float64():
     assert summary(p, t)["per_image"] == pytest.approx(image, rel=1e-5)
 
 
-def test_pooled_counts_pixels_and_per_image_counts_images():
-    t = np.zeros((2, 2, 4))
-    t[0], t[1, 0, 0] = 1, 1  # 8 valid pixels with an error of 1 m, one with 3 m
-    p = np.where(np.arange(2)[:, None, None] == 0, 2.0, 4.0) + np.zeros_like(t)
-    result = summary(p, t)
-    assert result["pooled"]["rms"] == pytest.approx(((8 * 1 + 9) / 9) ** 0.5)
-    assert result["per_image"]["rms"] == pytest.approx((1 + 3) / 2)
-    assert result["pooled"]["rel"] == pytest.approx((8 + 3) / 9)
-
-
 def test_the_thresholds_are_strict():
     result = summary(np.array([[[1.25, 1.2499, 1.5625, 0.8001]]]), np.ones((1, 1, 4)))["pooled"]
     assert result["delta1"] == 0.5  # 1.2499 and 1 / 0.8001

@@ -128,12 +128,6 @@ def test_lamp_keeps_the_largest_scores_of_the_definition(shapes, seed, density):
     assert kept.all() or scores[kept].min() >= scores[~kept].max() - 1e-12
 
 
-def test_lamp_by_hand_keeps_the_largest_of_every_layer_however_small():
-    w = {"a": torch.tensor([1e-3, 2e-3]), "b": torch.tensor([5.0, 4.0])}
-    assert flat(tickets.lamp(w, 0.5).masks).tolist() == [False, True, True, False]  # 1/5, 1, 1, 16/41
-    assert tickets.magnitude(w, 0.5).masks["a"].sum() == 0  # where plain magnitude loses a layer
-
-
 def test_fisher_keeps_what_a_quadratic_loss_misses_most():
     """For a loss of 1/2 Σ h w² around 0 whose gradients have the variance h, dropping w costs h w² / 2."""
     w = {"a": torch.tensor([3.0, 1.0, 2.0]), "b": torch.tensor([0.5, 4.0, 1.0])}

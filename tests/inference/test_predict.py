@@ -88,12 +88,6 @@ def test_a_persons_own_style_does_not_count(made, tmp_path):
     assert picture[0] == picture[1]
 
 
-def test_a_panorama_is_refused(tmp_path):
-    Image.new("RGB", (400, 100)).save(tmp_path / "wide.png")
-    with pytest.raises(UserError, match="400×100 pixels: cut it"):
-        predict.photo(tmp_path / "wide.png")
-
-
 @given(st.integers(150, 3000), st.floats(1 / 3, 3))
 def test_a_photo_of_another_shape_keeps_it_and_about_as_many_pixels(height, aspect):
     rgb = np.broadcast_to(np.uint8(0), (height, round(height * aspect), 3))

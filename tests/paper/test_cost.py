@@ -85,25 +85,3 @@ def test_the_quick_profile_measures_its_one_shot_tickets(monkeypatch):
 @pytest.mark.parametrize(("front", "size"), [("pilot", [114, 152]), ("full", [228, 304])])
 def test_the_paper_shows_what_was_measured_at_its_input_size(front, size):
     assert cost.measured(SimpleNamespace(profile="paper", front=front))["size"] == size
-
-
-@pytest.mark.parametrize(
-    ("words", "said"),
-    [
-        (["--size", "8", "304"], "--size"),
-        (["--levels", "-1"], "--levels"),
-        (["--repeats", "0"], "--repeats"),
-        (["--run", "abc", "--weights", "w.pth"], "--run"),
-        (["--run", "nosuchrun"], "no run nosuchrun"),
-        (["--ticket", "none.npz"], "none.npz"),
-        (["--weights", "none.pth"], "none.pth"),
-        (["--out", "cost.csv"], ".json"),
-        (["--out", "bad.json"], "bad.json"),
-    ],
-)
-def test_bad_input_gets_one_sentence(tmp_path, monkeypatch, capsys, words, said):
-    monkeypatch.chdir(tmp_path)
-    (tmp_path / "bad.json").write_text("[1, 2", encoding="utf-8")
-    assert __main__.main(["cost", *words]) == 2
-    error = capsys.readouterr().err
-    assert said in error and error.count("\n") == 1 and "Traceback" not in error

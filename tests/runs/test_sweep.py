@@ -59,16 +59,12 @@ def test_what_a_run_needs_comes_before_it_and_is_made_only_where_it_is_missing(g
     deep = ONE.replace(arm="imp", density=level(3), rewind=1)
     study = [ONE, ONE.replace(arm="omp", density=level(3)), deep, ONE.replace(seed=1)]
     todo = sweep.missing(study, given, store)
-    assert [
-        (c.arm, round(math.log(c.density, 0.8)), c.seed, how.keep, how.snapshot) for c, how in todo.items()
-    ] == [
-        ("dense", 0, 0, True, 1),
-        ("omp", 3, 0, False, 0),
-        ("imp", 1, 0, True, 0),
-        ("imp", 2, 0, True, 0),
-        ("imp", 3, 0, False, 0),
-        ("dense", 0, 1, False, 0),
-    ]
+    wanted = [("dense", 0, 0, True, 1), ("omp", 3, 0, False, 0)]
+    wanted += [("imp", 1, 0, True, 0), ("imp", 2, 0, True, 0), ("imp", 3, 0, False, 0)]
+    wanted += [("dense", 0, 1, False, 0)]
+    rounds = [round(math.log(c.density, 0.8)) for c in todo]
+    made = [(c.arm, k, c.seed, how.keep, how.snapshot) for k, (c, how) in zip(rounds, todo.items())]
+    assert made == wanted
     make(ONE, given.frames, store, snapshot=1)
     assert list(sweep.missing(study, given, store)) == list(todo)[1:]
     (store.local / given.key(ONE) / "weights.pt").unlink()  # a later round needs them
@@ -173,8 +169,6 @@ def test_runs_of_several_machines_come_together_without_duplicates(frames, tmp_p
     files.write_atomic(tmp_path / "e" / key / "record.json", record.sealed(whole | {"test": None}))
     assert main(["merge", str(tmp_path / "e"), "--out", str(tmp_path / "d")]) == 0
     assert "made twice with different scores" in capsys.readouterr().out
-    assert main(["merge", str(tmp_path / "nowhere")]) == 2
-    assert "holds no finished runs" in capsys.readouterr().err
 
 
 def test_a_machine_can_take_a_share_of_the_seeds(capsys):
@@ -182,9 +176,3 @@ def test_a_machine_can_take_a_share_of_the_seeds(capsys):
     assert main([*words, "--seeds", "1", "4"]) == 0
     lines = [line for line in capsys.readouterr().out.splitlines() if "seed " in line and "floor" not in line]
     assert {line.partition("seed ")[2].split()[0] for line in lines} == {"1", "4"}
-
-
-@pytest.mark.parametrize("words", [["--jobs", "0"], ["--gpus", "-1"], ["--every", "-1"]])
-def test_values_out_of_range_are_refused(words, capsys):
-    assert main(["sweep", "quick", "--data", "rooms:24", *words]) == 2
-    assert f"lthdepth: {words[0]}" in capsys.readouterr().err

@@ -13,7 +13,6 @@ from making import QUIET
 from lthdepth import mask, ticketfile, tickets
 from lthdepth.config import Config, level
 from lthdepth.data import photos, weights
-from lthdepth.errors import UserError
 from lthdepth.runs import run as runs
 from lthdepth.training import fit as train
 from lthdepth.training import logits
@@ -107,17 +106,6 @@ def test_the_key_follows_classifier_photos_and_recipe(initial, some, monkeypatch
     chains = {logits.chain(DRAW.replace(**c), initial, some) for c in changes}
     assert len(chains) == 4
     assert logits.chain(DRAW.replace(density=level(7)), initial, some) in chains
-
-
-def test_weights_without_a_classifier_and_other_densities_are_refused(initial, some, tmp_path):
-    headless = dataclasses.replace(initial, classifier=None)
-    for config, start, says in (
-        (DRAW, headless, "no classifier"),
-        (DRAW.replace(density=0.5), initial, "0.8"),
-    ):
-        with pytest.raises(UserError, match=says):
-            logits.draw(config, start, some, tmp_path)
-    assert not list(tmp_path.iterdir())
 
 
 def test_a_run_of_the_arm_takes_photos_or_the_training_frames(frames, initial, some, store):
