@@ -19,12 +19,12 @@ DRAWN = ("omp", "random", "shuffled", "uniform", "erk", "lamp", "logits")  # tic
 
 def data(args):
     """Describe a data set, convert the official .mat, or download it."""
-    from .data import download, nyu, summary
-    from .data.frames import describe
+    from .data import frames as data_sets
+    from .data import nyu
 
     if bool(args.source) == args.download:
         raise UserError("give either a source (rooms, rooms:N, a .h5 or a .mat) or --download.")
-    source = str(download.download()) if args.download else args.source
+    source = str(nyu.download()) if args.download else args.source
     if args.out and args.out.suffix.lower() not in (".h5", ".hdf5"):
         raise UserError(f"--out {args.out}: a cache is named .h5.")
     if args.out or args.splits:
@@ -39,8 +39,8 @@ def data(args):
             raise UserError(f"--record is for NYU Depth V2, and {source} is {frames.name}.")
         from .runs.store import ROOT  # here, for it takes torch and its memory
 
-        summary.save(summary.summarise(frames), ROOT / "results" / "nyu_summary.h5")
-    shown = describe(frames)
+        data_sets.save_summary(data_sets.summarise(frames), ROOT / "results" / "nyu_summary.h5")
+    shown = data_sets.describe(frames)
     for part in shown["splits"].values():  # long lists are for figures, not for a terminal
         del part["histogram"], part["scene_sizes"]
     print(json.dumps(shown, indent=1))
@@ -53,7 +53,7 @@ def train(args):
       python -m lthdepth train --data nyu_half.h5 --weights resnet50.pth arm=omp density=0.018 height=114
           width=152 epochs=4
     """
-    from . import ticketfile
+    from . import tickets
     from .data import nyu, photos, weights
     from .runs.record import line
     from .runs.run import Inputs, Options, Store, run
@@ -65,7 +65,7 @@ def train(args):
     initial = weights.load(args.weights, config.backbone if "backbone" in named else None)
     config, ticket = config.replace(backbone=initial.backbone or config.backbone), None
     if args.ticket:
-        ticket = ticketfile.read(args.ticket, prunable(config.backbone))
+        ticket = tickets.read(args.ticket, prunable(config.backbone))
         if "arm" not in named:
             config = config.replace(arm="file", density=ticket.density)
     if args.photos and config.arm != "logits":
@@ -105,7 +105,7 @@ def prunable(backbone):
 
 def ticket(args):
     """Draw a ticket, show or verify a ticket file, convert a mask file, or record levels of tickets."""
-    from . import ticketfile
+    from . import tickets
     from .data import weights
 
     initial = weights.load(args.weights)
@@ -114,18 +114,18 @@ def ticket(args):
         return levels(initial, args)
     if args.action == "draw":
         is_free(path)
-        ticketfile.save(draw(initial, backbone, args), path, backbone, initial.fingerprint)
+        tickets.save(draw(initial, backbone, args), path, backbone, initial.fingerprint)
     elif args.action == "convert":
         if not args.out:
             raise UserError("convert needs --out FILE.npz, the ticket file to write.")
         is_free(args.out)
-        masks = ticketfile.read(path, prunable(backbone))
-        ticketfile.save(masks, args.out, backbone, ticketfile.origin(path))
+        masks = tickets.read(path, prunable(backbone))
+        tickets.save(masks, args.out, backbone, tickets.origin(path))
         path = args.out
-    drawn, meta = ticketfile.load(path)
+    drawn, meta = tickets.load(path)
     backbone, init = meta["backbone"] or backbone, meta["init"]
     if args.action == "verify":
-        ticketfile.read(path, prunable(backbone))
+        tickets.read(path, prunable(backbone))
         if args.weights and init not in ("", initial.fingerprint):
             raise UserError(f"{path} was drawn from the weights {init}, not from {initial.fingerprint}.")
         return print(f"{path}: whole, fits {backbone}, keeps {drawn.kept:,} of {drawn.size:,} weights")
@@ -137,12 +137,12 @@ def ticket(args):
 
 def is_free(path):
     """Refuse to write a ticket over anything but a ticket."""
-    from . import ticketfile
+    from . import tickets
 
     if path.suffix != ".npz":
         raise UserError(f"{path}: a ticket file is named .npz.")
     if path.exists():
-        ticketfile.load(path)
+        tickets.load(path)
 
 
 def draw(initial, backbone, args):
@@ -244,9 +244,7 @@ def sweep(args):
         return sweeps.describe(configs, inputs, store, options.device, args.jobs)
     try:
         if args.engine == "ray":
-            from .runs import cluster  # which needs Ray
-
-            left, failed = cluster.sweep(configs, inputs, store, options, study.name, args.gpus)
+            left, failed = sweeps.on_cluster(configs, inputs, store, options, study.name, args.gpus)
         else:
             if args.jobs > 1:
                 sweeps.together(args.words, args.jobs, args.device)
@@ -429,7 +427,7 @@ def cost(args):
 
 def tickets_to_measure(args, device):
     """The network in words and `(arm, model, ticket)` of each, made one at a time."""
-    from . import mask, ticketfile
+    from . import mask, tickets
     from .data import weights
     from .inference import measure
 
@@ -439,7 +437,7 @@ def tickets_to_measure(args, device):
         wanted = [(arm, k) for arm in args.arms for k in dict.fromkeys(args.levels)]
         return network, ((arm, *measure.pruned(initial, arm, level(k), device)) for arm, k in wanted)
     model, _ = measure.pruned(initial, "omp", 1.0, device)
-    ticket = ticketfile.read(args.ticket, mask.prunable(model.encoder.state_dict()))
+    ticket = tickets.read(args.ticket, mask.prunable(model.encoder.state_dict()))
     mask.Masking(ticket, model.encoder)
     return network, [("file", model, ticket)]
 

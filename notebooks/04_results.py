@@ -10,7 +10,7 @@ weights = None  # none, IMAGENET1K_V1 ..., or a file with a ResNet state dict
 device = "auto"  # auto, cpu or cuda
 
 # %% tags=["remove-input"]
-from lthdepth.paper import figures, live, plots, sentences, study, tables, viewer
+from lthdepth.paper import figures, live, plots, sentences, study, tables
 
 paper = study.Paper(profile, data, weights, device)
 
@@ -105,7 +105,7 @@ figures.show(paper, plots.depth_maps(summary, maps), "depth_across", caption, sh
 caption = "Error against true depth (first seed), over the eight test frames whose depth maps are kept, in bins of 1 m."
 alt = "Lines of rms error over true depth, one a network."
 figures.show(paper, plots.error_by_depth(summary, maps), "error_by_depth", caption, shown, alt=alt)
-viewer.show(paper, {paper.front: main})
+live.viewer(paper, {paper.front: main})
 
 # %% [markdown] tags=["remove-cell"]
 # ### Try it yourself

@@ -22,7 +22,7 @@ import torchvision
 from datafiles import SHAPE, write_cache, write_mat
 from PIL import Image
 
-from lthdepth import mask, ticketfile, tickets
+from lthdepth import mask, tickets
 from lthdepth.__main__ import main
 from lthdepth.data import nyu
 from lthdepth.runs.record import sealed
@@ -62,7 +62,7 @@ def arrays(**parts):
 
 def ticket(**change):
     """A ticket file whose `meta` says something else."""
-    ticketfile.save(tickets.magnitude(mask.prunable(resnet18()), 0.5), "made.npz", "resnet18", "abc")
+    tickets.save(tickets.magnitude(mask.prunable(resnet18()), 0.5), "made.npz", "resnet18", "abc")
     with np.load("made.npz") as file:
         meta, bits = json.loads(file["meta"].tobytes()) | change, file["bits"]
     Path("made.npz").unlink()

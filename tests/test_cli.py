@@ -12,7 +12,7 @@ import torch
 import torchvision
 from PIL import Image
 
-from lthdepth import mask, ticketfile
+from lthdepth import mask, tickets
 from lthdepth.__main__ import TASKS, main
 from lthdepth.config import FIELDS
 from lthdepth.runs import run as runs
@@ -126,7 +126,7 @@ def test_a_converted_mask_claims_no_weights_and_a_ticket_keeps_its_own(capsys):
     assert main("ticket show a.npz --picture a.png".split()) == 0
     empty = [line.split()[0] for line in capsys.readouterr().out.splitlines() if "(empty)" in line]
     assert empty == ["layer4.0.downsample.0.weight"] and Image.open("a.png").size > (500, 200)
-    ticketfile.save(ticketfile.load("a.npz")[0], "own.npz", "resnet18", "feedfeedfeedfeed")
+    tickets.save(tickets.load("a.npz")[0], "own.npz", "resnet18", "feedfeedfeedfeed")
     assert main("ticket convert own.npz --weights r18.pth --out b.npz".split()) == 0
     assert "from weights feedfeedfeedfeed\n" in capsys.readouterr().out
 

@@ -15,7 +15,7 @@ import torch
 from conftest import Evil
 from PIL import EpsImagePlugin, Image
 
-from lthdepth import files, ticketfile
+from lthdepth import files, tickets
 from lthdepth.data import photos, weights
 from lthdepth.errors import UserError
 from lthdepth.inference import predict
@@ -82,10 +82,10 @@ ENTRANCES = [
     ("w.pth", torch_zip, weights.load),
     ("w.pth", pickle.dumps, weights.load),
     ("w.pth.xz", packed, weights.load),
-    ("mask.pt", torch_zip, lambda path: ticketfile.read(path, {})),
-    ("mask.pt", pickle.dumps, lambda path: ticketfile.read(path, {})),
-    ("mask.npz", arrays, lambda path: ticketfile.read(path, {})),
-    ("t.npz", arrays, ticketfile.load),
+    ("mask.pt", torch_zip, lambda path: tickets.read(path, {})),
+    ("mask.pt", pickle.dumps, lambda path: tickets.read(path, {})),
+    ("mask.npz", arrays, lambda path: tickets.read(path, {})),
+    ("t.npz", arrays, tickets.load),
     ("checkpoint.pt", torch_zip, files.read_tensors),
     ("runs/k/arrays.npz", arrays, lambda path: Store(path.parents[1], path.parents[2]).arrays("k")),
     ("runs/k/record.json", pickle.dumps, lambda path: Store(path.parents[1], path.parents[2]).records()),

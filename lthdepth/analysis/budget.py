@@ -1,5 +1,5 @@
-"""One training budget: the tests and intervals of the analysis plan (PLAN.md), applied to the runs of that
-budget.
+"""Scores in records as one table, and the tests and intervals of the analysis plan (PLAN.md) on those of one
+training budget.
 """
 
 from dataclasses import dataclass
@@ -9,10 +9,10 @@ import pandas as pd
 from scipy.stats import ttest_1samp
 
 from .. import metrics
-from ..config import WHOLE, level
+from ..config import ROUNDS, WHOLE, level
 from ..runs.record import label
+from ..training import arms
 from . import stats
-from .scores import budget, scores
 
 GATE = 0.2  # a dense network must beat the mean depth map's rms by at least this fraction
 PRIMARY, LEVEL, SEEDS = "imp", level(18), 3  # arm, density and least number of pairs that decide question 2
@@ -23,6 +23,41 @@ PROTOCOLS = {
     "full frame, per image": ("full", "per_image"),
     "Eigen crop, pooled": ("eigen", "pooled"),
 }
+
+
+def scores(records, protocol="full", average="pooled", split="test"):
+    """A row a scored run: key, arm, density, seed, epochs (its budget; 0 of the floor) and its metrics."""
+    rows = [
+        {name: r[name] for name in ("key", "arm", "density", "seed")}
+        | {"epochs": budget(r)}
+        | r[split][protocol][average]
+        for r in records
+        if r and r.get(split)
+    ]
+    return pd.DataFrame(rows)
+
+
+def budget(record):
+    """Epochs a run was asked to train; 0 of the mean depth map, which belongs to every budget."""
+    return 0 if record["arm"] == "floor" else record["config"].get("epochs", 0)
+
+
+def of_budget(records, epochs):
+    """The records of one budget, and the floor."""
+    return [r for r in records if r and budget(r) in (0, epochs)]
+
+
+def images(config, frames):
+    """Training images that a run costs, those of the runs that its ticket follows from included.
+
+    Args:
+        config: `Config`; frames: number of training frames.
+    """
+    if config.arm == "floor":
+        return 0
+    own = config.epochs * (frames // config.batch) * config.batch
+    earlier = {} if config.arm not in (*ROUNDS, "fisher", "finetuned", "distilled") else arms.parents(config)
+    return own + sum(images(parent, frames) for parent in earlier.values())
 
 
 @dataclass(frozen=True, eq=False)

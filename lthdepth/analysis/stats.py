@@ -38,7 +38,7 @@ def pair(table, arm, density, against="dense"):
     """Differences in rms of an arm from another, seed by seed.
 
     Args:
-        table: of `scores.scores`.
+        table: of `budget.scores`.
         arm, density: the ticket.
         against: the arm it is compared with: dense, or one at the same density.
 

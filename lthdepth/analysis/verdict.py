@@ -19,9 +19,8 @@ import pandas as pd
 
 from ..config import ARMS, level
 from . import stats
-from .budget import CONTROLS, LEVEL, PRIMARY, SEEDS, Analysis, difference
+from .budget import CONTROLS, LEVEL, PRIMARY, SEEDS, Analysis, budget, difference, of_budget
 from .budget import analyse as one_budget
-from .scores import budget, of_budget
 
 CURVE = "omp"  # the arm whose break-even density is followed from budget to budget (question 1)
 LEVELS = [level(k) for k in (3, 6, 12, 18)]  # where: those that every budget has, so that no grid moves it

@@ -1,4 +1,4 @@
-"""Frames: RGB and depth of a data set in memory, with its split, and what it holds in numbers.
+"""Frames: RGB and depth of a data set in memory, with its split; what the paper shows of it; HDF5 files.
 
 The official train frames are carved into train and validation by whole scenes, so that nothing is ever
 selected on test. The rule: take the train scenes in alphabetical order, without those named bookstore_*
@@ -9,15 +9,24 @@ into validation until they hold at least 10 % of the train frames. On NYU that i
 """
 
 import hashlib
+import io
+import json
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
 
+import h5py
 import numpy as np
 
-from ..errors import UserError
+from ..errors import UserError, reason
+from ..files import existing, looks_like_html, replacing
 
 SPLITS = ("train", "validation", "test")
 GALLERY = 8  # test frames whose depth is kept for pictures
+LAYOUTS = (
+    "the official .mat has images, depths and scenes; a cache has images_png or images_jpeg, depths with a "
+    "scale, trainNdxs and testNdxs (see help(lthdepth.data.nyu))"
+)
 
 
 @dataclass(frozen=True, eq=False)
@@ -136,3 +145,122 @@ def describe(frames):
     _, height, width = frames.depth.shape
     whole = {"name": frames.name, "fingerprint": frames.fingerprint, "height": height, "width": width}
     return whole | {"splits": splits}
+
+
+@dataclass(frozen=True, eq=False)
+class Summary:
+    """What `summarise` takes of a data set.
+
+    Attributes:
+        description: `describe`.
+        mean: `(H, W)` metres, the mean depth map of all official training frames.
+        index: of the frames in the gallery; scene: their names.
+        rgb, depth: uint8 `(8, h, w, 3)` and float `(8, h, w)` in metres, at no more than 160 pixels width.
+    """
+
+    description: dict
+    mean: np.ndarray
+    index: np.ndarray
+    rgb: np.ndarray
+    depth: np.ndarray
+    scene: list
+
+
+def summarise(frames):
+    """The `Summary` of `frames.Frames`."""
+    index = gallery_frames(np.flatnonzero(frames.split == "test"))
+    step = max(1, frames.depth.shape[2] // 160)
+    h, w = (side // step * step for side in frames.depth.shape[1:])
+    rgb = frames.rgb[index, :, :h, :w].reshape(len(index), 3, h // step, step, w // step, step).mean((3, 5))
+    rgb = rgb.round().astype(np.uint8).transpose(0, 2, 3, 1)
+    fit = frames.depth[frames.split != "test"]
+    mean = (fit.sum(0, dtype=np.float64) / np.maximum((fit > 0).sum(0), 1)).astype(np.float32)
+    depth = frames.depth[index, :h:step, :w:step]
+    return Summary(describe(frames), mean, index, rgb, depth, frames.scene[index].tolist())
+
+
+def save_summary(summary, path):
+    """Write a summary to HDF5 (about 0.6 MB for NYU Depth V2)."""
+    with writing(path) as file:
+        file.attrs.update(description=json.dumps(summary.description), scene=json.dumps(summary.scene))
+        file["index"] = summary.index
+        for name, dtype in (("mean", np.float16), ("depth", np.float16), ("rgb", np.uint8)):
+            values = getattr(summary, name).astype(dtype)
+            file.create_dataset(name, data=values, compression="gzip", shuffle=True)
+
+
+def load_summary(path):
+    """Read what `save_summary` wrote. Raises UserError where it is absent or damaged."""
+    try:
+        with open_h5(path) as file:
+            description, scene = (json.loads(file.attrs[name]) for name in ("description", "scene"))
+            mean, depth = (file[name][()].astype(np.float32) for name in ("mean", "depth"))
+            return Summary(description, mean, file["index"][()], file["rgb"][()], depth, scene)
+    except (UserError, KeyError, ValueError, TypeError, AttributeError):
+        advice = "`python -m lthdepth data FILE --record` writes it"
+        raise UserError(f"{path} is no summary of NYU Depth V2 that can be read; {advice}.") from None
+
+
+@contextmanager
+def open_h5(source):
+    """An HDF5 file opened for reading.
+
+    Raises:
+        UserError: no such file, another kind of file (the sentence says which), a file cut short, or (while
+            it is open) a part that cannot be read.
+    """
+    path = existing(source)
+    try:
+        with open(path, "rb") as file:
+            head = file.read(1024)
+        kind = "" if h5py.is_hdf5(path) else "not an HDF5 file"
+        if head.startswith(b"MATLAB 5.0"):
+            kind = "a MATLAB 5 file"
+        if looks_like_html(head):
+            kind = "a web page (HTML), perhaps to log in"
+        if kind or not head:
+            raise UserError(
+                f"{path} is {kind if head else 'empty'}: fetch the .mat (MATLAB 7.3) or cache .h5 again."
+            )
+        with h5py.File(path, "r", locking=False) as file:  # many network file systems have no locks
+            yield file
+    except (OSError, RuntimeError) as error:  # h5py raises the latter for damage in what links the parts
+        if getattr(error, "errno", None):
+            raise UserError(f"{path} cannot be read ({reason(error)}): give a readable file.") from None
+        what, size = "cut short" if "truncated" in str(error) else "damaged", path.stat().st_size
+        raise UserError(f"{path} is {what} (it has {size:,} bytes): copy or download it again.") from None
+
+
+@contextmanager
+def writing(path):
+    """A new HDF5 file that takes the place of `path` whole or not at all, as `files.replacing`.
+
+    It is built in memory, as HDF5 itself may crash where the disk is full.
+    """
+    buffer = io.BytesIO()
+    with h5py.File(buffer, "w") as file:
+        yield file
+    with replacing(path) as part:
+        part.write_bytes(buffer.getbuffer())
+
+
+def dataset(file, name, shape, *dtypes):
+    """The dataset `name` of an open file, checked.
+
+    Args:
+        file: open `h5py.File`; name: of the dataset.
+        shape: the shape it must have; None stands for any length of at least 1.
+        dtypes: names of the dtypes allowed (`"object"` for strings, references and variable lengths).
+
+    Raises:
+        UserError: it is missing, or of another shape or dtype.
+    """
+    part = file.get(name)
+    wanted = f"{' or '.join(dtypes)} of {' x '.join('N' if n is None else str(n) for n in shape)}"
+    if not isinstance(part, h5py.Dataset):
+        raise UserError(f"{file.filename} has no dataset {name} ({wanted}); {LAYOUTS}.")
+    have, dtype = part.shape or (), str(part.dtype)
+    fits = len(have) == len(shape) and all(n >= 1 if m is None else n == m for n, m in zip(have, shape))
+    if not fits or dtype not in dtypes:
+        raise UserError(f"{file.filename} holds {name} as {dtype} {have}, not as {wanted}; {LAYOUTS}.")
+    return part

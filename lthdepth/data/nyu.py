@@ -11,6 +11,7 @@ cache of 1449 frames in the official split needs no scene names; elsewhere a fra
 
 import csv
 import hashlib
+import http.client
 import io
 import json
 import os
@@ -18,6 +19,7 @@ import re
 from collections import Counter
 from contextlib import suppress
 from pathlib import Path
+from urllib.request import Request, urlopen
 
 import h5py
 import numpy as np
@@ -25,15 +27,17 @@ import scipy.io
 from PIL import Image
 from tqdm.auto import tqdm
 
-from ..errors import UserError
+from ..errors import UserError, reason
 from ..files import existing, locked, read_arrays, replacing
 from . import photos, rooms
-from .frames import Frames, carve
-from .hdf5 import dataset, open_h5, writing
+from .frames import Frames, carve, dataset, open_h5, writing
 
 DATA_DIR = Path(__file__).parents[2] / "data"  # of the repository, wherever a command is given
 NYU_CSV = Path(__file__).with_name("nyu_frames.csv")
 NYU_FRAMES = 1449
+PAGE = "https://cs.nyu.edu/~fergus/datasets/nyu_depth_v2.html"
+URL = "http://horatio.cs.nyu.edu/mit/silberman/nyu_depth_v2/nyu_depth_v2_labeled.mat"
+SIZE, SHA256 = 2_972_037_809, "2d724b0c0ab358aa1ce5df855e5bd14a2279ab7202efe22f32a30d612dcb86aa"
 DEPTH_STEP = 0.0002  # metres in a depth code of the caches written here; 16 bits reach to 13.1 m
 LARGEST_DEPTH = 1e4  # metres that a code may stand for
 ROOMS, ROOM_VIEWS = 240, 4
@@ -309,3 +313,40 @@ def train_mask(train, test, n, where):
             f"each of the frames 0 to {n - 1} exactly once{frame}."
         )
     return np.isin(np.arange(n), train)
+
+
+def download(out=DATA_DIR / "nyu_depth_v2_labeled.mat", url=URL, size=SIZE, sha256=SHA256):
+    """Fetches the official file, unless it is there; what an earlier attempt left is continued.
+
+    Returns the path. Raises UserError where it cannot be had or written, or is not what `size` (bytes) and
+    `sha256` (hex digits) say; the sentence says how to get it by hand.
+    """
+    part = out.with_name(out.name + ".part")
+    try:
+        out.parent.mkdir(parents=True, exist_ok=True)
+        start = part.stat().st_size if part.exists() else 0
+        if not out.exists() and start < size:
+            _receive(Request(url, headers={"User-Agent": "lthdepth", "Range": f"bytes={start}-"}), part, size)
+        came = out if out.exists() else part
+        with open(came, "rb") as file:
+            if hashlib.file_digest(file, "sha256").hexdigest() != sha256:
+                raise UserError(f"{came} is not the official file (by its SHA-256): remove it and try again.")
+        return came.replace(out)
+    except (OSError, http.client.HTTPException, ValueError) as error:  # ValueError: of a proxy's address
+        raise UserError(
+            f"{url} could not be downloaded to {out} ({reason(error)}): try again, it continues where it "
+            f"broke, or get the labeled dataset ({size:,} bytes) by hand from {PAGE} and save it there."
+        ) from None
+
+
+def _receive(request, part, size):
+    """Appends to `part` what is missing of it; a server that knows no ranges sends it all anew."""
+    with urlopen(request, timeout=30) as answer, open(part, "ab" if answer.status == 206 else "wb") as file:
+        missing = size - file.tell()
+        if int(answer.headers.get("Content-Length", missing)) != missing:  # as that of a login page
+            raise OSError(f"the file there has not {size} bytes")
+        with tqdm.wrapattr(answer, "read", total=missing, desc=part.stem) as stream:
+            while piece := stream.read(1 << 20):
+                file.write(piece)
+        if file.tell() != size:
+            raise OSError("the connection broke")

@@ -14,7 +14,7 @@ from tqdm.auto import tqdm
 
 from ..errors import UserError
 from ..files import existing
-from .hdf5 import dataset, open_h5
+from .frames import dataset, open_h5
 
 SIDE = 256  # pixels; of a larger photo the shorter side is resized to it, as for ImageNet
 FORMATS = ("JPEG", "PNG", "WEBP", "BMP")  # for others Pillow may start another program, Ghostscript for one

@@ -19,8 +19,7 @@ from ..model import FCRN, initialise
 from ..runs import record
 from ..runs.run import ROOT
 from ..training.step import prepare
-from .folded import compact, fold
-from .sparse import milliseconds, quicken, ways
+from .sparse import compact, fold, milliseconds, quicken, ways
 
 RECORD = ROOT / "results" / "cost.json"
 TOLERANCE = (

@@ -11,9 +11,9 @@ import numpy as np
 import pandas as pd
 import seaborn
 
-from ..analysis import overlap, stats
+from ..analysis import levels, stats
+from ..analysis.budget import images, scores
 from ..analysis.postmortem import measured, order, relative
-from ..analysis.scores import images, scores
 from ..analysis.verdict import CURVE
 from ..config import ARMS, WHOLE
 from ..runs.record import Record, label
@@ -100,7 +100,7 @@ def overlaps(records, arrays):
 
     records: of one study; arrays: function from a run's key to its arrays (`Store.arrays`).
     """
-    both = overlap.matrix(records, arrays)
+    both = levels.matrix(records, arrays)
     if both is None:
         return None
     shared, chance = both
@@ -185,7 +185,7 @@ def depth_maps(summary, predictions, rows=4):
     """RGB, truth and predictions side by side on one depth scale; None without a network's prediction.
 
     Args:
-        summary: `summary.Summary`.
+        summary: `frames.Summary`.
         predictions: `{column title: (8, h, w) metres}`, in the order of the columns.
         rows: number of frames.
     """
@@ -217,7 +217,7 @@ def error_by_depth(summary, predictions):
     kept.
 
     Args:
-        summary: `summary.Summary`.
+        summary: `frames.Summary`.
         predictions: `{label: (8, h, w) metres}`, drawn in their order, darkest first.
     """
     if ARMS["dense"] not in predictions:

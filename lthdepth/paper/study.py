@@ -4,10 +4,11 @@ from collections import Counter
 from functools import cached_property
 
 from ..analysis import verdict
-from ..analysis.scores import budget, of_budget
+from ..analysis.budget import budget, of_budget
 from ..config import ARMS, PUBLISHED_FLOOR, SMALL
+from ..data import frames as data_sets
 from ..data import nyu as data
-from ..data import summary, weights
+from ..data import weights
 from ..errors import UserError, warn
 from ..runs import run as runs
 from ..runs import studies
@@ -196,16 +197,16 @@ class Paper:
         return data.nyu_table()[1] if nyu else None
 
     def summary(self):
-        """The `summary.Summary` of the data: of the frames at hand, or of the recorded NYU Depth V2."""
+        """The `frames.Summary` of the data: of the frames at hand, or of the recorded NYU Depth V2."""
         return self._summary
 
     @cached_property
     def _summary(self):
         if self.profile == "quick":
-            return summary.summarise(self.frames)
-        recorded = summary.load(self.store.recorded / "nyu_summary.h5")
+            return data_sets.summarise(self.frames)
+        recorded = data_sets.load_summary(self.store.recorded / "nyu_summary.h5")
         same = self.frames is None or self.frames.fingerprint == recorded.description["fingerprint"]
-        return recorded if same else summary.summarise(self.frames)
+        return recorded if same else data_sets.summarise(self.frames)
 
     def predictions(self, records):
         """Depth maps of the gallery by column title `{label: (8, h, w)}`, one a record that has them for

@@ -5,7 +5,7 @@ import functools
 import hashlib
 from dataclasses import dataclass
 
-from .. import mask, ticketfile
+from .. import mask, tickets
 from ..config import SCIENCE_VERSION
 from ..data import photos as photo_files
 from ..data.frames import Frames
@@ -168,7 +168,7 @@ def _make(record, config, inputs, folders, folder, options):
         raise
     record["densities"] = None
     if ticket:
-        ticketfile.save(ticket, folder / "ticket.npz", config.backbone, initial.fingerprint)
+        tickets.save(ticket, folder / "ticket.npz", config.backbone, initial.fingerprint)
         layers = ticket.layers()
         record["ticket"] = {"fingerprint": ticket.fingerprint, "history": ticket.history, "layers": layers}
         record["densities"] = mask.densities(ticket, FCRN(config.backbone), config.height, config.width)

@@ -5,7 +5,7 @@ from typing import NamedTuple
 import numpy as np
 import torch
 
-from .. import ticketfile, tickets
+from .. import tickets
 from ..config import ROUNDS, level, rounds
 from ..data.augment import Views
 from ..errors import UserError
@@ -95,7 +95,7 @@ def start(config, initial, frames=None, folders=None, given=None, device="cpu"):
         trained = read_tensors(folders["trained"] / "weights.pt")
         encoder = {k: trained[f"encoder.{k}"] for k in prunable(state)}
         if config.arm in ROUNDS:
-            before, _ = ticketfile.load(folders["trained"] / "ticket.npz")
+            before, _ = tickets.load(folders["trained"] / "ticket.npz")
             ticket = tickets.iterate(before, encoder, config.density)
         elif config.arm == "fisher":
             squares = squared_gradients(trained, frames, config, device)

@@ -17,7 +17,7 @@ import torch.nn.functional as F
 import torchvision
 from tqdm.auto import tqdm
 
-from .. import ticketfile, tickets
+from .. import tickets
 from ..config import level, rounds
 from ..data import augment, weights
 from ..errors import UserError
@@ -79,7 +79,7 @@ def draw(config, initial, photos, folder, options=Options()):
     for k in range(1, rounds(config.density) + 1):
         path = folder / f"mask-{k}.npz"
         if path.exists():
-            ticket, _ = ticketfile.load(path)
+            ticket, _ = tickets.load(path)
             continue
         if options.deadline is not None and time.monotonic() > options.deadline:
             raise Stopped(f"stopped after round {k - 1}; run it again to continue")
@@ -87,7 +87,7 @@ def draw(config, initial, photos, folder, options=Options()):
         trained = {name: student.get_parameter(name) for name in ticket.masks}
         ticket = tickets.iterate(ticket, trained, level(k), "matching logits")
         ticket.history[-1] |= {"error": error, "photos": photos.name}
-        ticketfile.save(ticket, path, config.backbone, initial.fingerprint)
+        tickets.save(ticket, path, config.backbone, initial.fingerprint)
     return ticket
 
 

@@ -6,7 +6,7 @@ import torch
 from made_up import curve, study
 
 from lthdepth import mask, tickets
-from lthdepth.analysis import overlap
+from lthdepth.analysis import levels
 from lthdepth.config import Config, level
 from lthdepth.data import weights
 from lthdepth.paper import plots
@@ -26,15 +26,15 @@ def test_the_estimate_is_near_the_overlap_of_the_whole_tickets(resnet18_prunable
     )
     n = mask.PLACES * density  # places that count, about
     for a, b in ((one, two), (tickets.magnitude(resnet18_prunable, density), two)):
-        assert overlap.iou(mask.sample(a), mask.sample(b)) == pytest.approx(exact(a, b), abs=4 * 0.5 / n**0.5)
-    assert overlap.iou(mask.sample(one), mask.sample(one)) == 1
-    assert np.isnan(overlap.iou(mask.sample(one) * 0, mask.sample(one) * 0))
+        assert levels.iou(mask.sample(a), mask.sample(b)) == pytest.approx(exact(a, b), abs=4 * 0.5 / n**0.5)
+    assert levels.iou(mask.sample(one), mask.sample(one)) == 1
+    assert np.isnan(levels.iou(mask.sample(one) * 0, mask.sample(one) * 0))
 
 
 def test_random_tickets_share_what_chance_gives_them(resnet18_prunable):
     magnitude = tickets.magnitude(resnet18_prunable, 0.2)
     one, two = tickets.shuffled(magnitude, 0), tickets.shuffled(magnitude, 1)
-    assert overlap.by_chance(one.layers(), two.layers()) == pytest.approx(exact(one, two), rel=0.01)
+    assert levels.by_chance(one.layers(), two.layers()) == pytest.approx(exact(one, two), rel=0.01)
 
 
 def test_the_picture_shows_every_ticket_once_and_needs_two():

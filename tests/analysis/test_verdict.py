@@ -11,7 +11,7 @@ import pytest
 from scipy import stats as scipy_stats
 
 from lthdepth import files, metrics
-from lthdepth.analysis import budget, scores, stats, verdict
+from lthdepth.analysis import budget, stats, verdict
 from lthdepth.config import level
 from lthdepth.paper import plots, tables
 from lthdepth.paper.study import Paper
@@ -310,11 +310,11 @@ def test_a_budget_whose_gate_is_not_passed_has_no_break_even_density():
 def test_images_count_what_the_earlier_rounds_cost():
     base = experiments.study("paper").configs[1].replace(epochs=6, batch=8)
     one = 795 // 8 * 8
-    assert scores.images(base, 795) == 6 * one
+    assert budget.images(base, 795) == 6 * one
     imp = base.replace(arm="imp", density=level(18), stride=3, round_epochs=2)
-    assert scores.images(imp, 795) == (6 + 5 * 2 + 2) * one
-    assert scores.images(base.replace(arm="fisher", density=0.1, round_epochs=2), 795) == 8 * one
-    assert scores.images(base.replace(arm="gradual", density=0.1), 795) == 6 * one
+    assert budget.images(imp, 795) == (6 + 5 * 2 + 2) * one
+    assert budget.images(base.replace(arm="fisher", density=0.1, round_epochs=2), 795) == 8 * one
+    assert budget.images(base.replace(arm="gradual", density=0.1), 795) == 6 * one
 
 
 def test_levels_of_one_budget_alone_and_fewer_seeds_there_leave_the_break_even_density_with_its_interval():

@@ -8,7 +8,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lthdepth import mask, ticketfile, tickets
+from lthdepth import mask, tickets
 from lthdepth.errors import UserError
 from lthdepth.model import FCRN
 
@@ -27,27 +27,27 @@ def named(prefix="", suffix="_mask"):
 
 def test_round_trip_keeps_masks_and_says_what_it_is(tmp_path):
     path = tmp_path / "t.npz"
-    ticketfile.save(TICKET, path, "resnet18", "abc")
-    ticket, meta = ticketfile.load(path)
+    tickets.save(TICKET, path, "resnet18", "abc")
+    ticket, meta = tickets.load(path)
     assert ticket.fingerprint == TICKET.fingerprint and ticket.history == TICKET.history
     assert list(ticket.masks) == list(WEIGHTS)
     assert all(torch.equal(m, TICKET.masks[k]) for k, m in ticket.masks.items())
     assert (meta["backbone"], meta["init"], meta["density"]) == ("resnet18", "abc", TICKET.density)
-    assert ticketfile.read(path, WEIGHTS).history == TICKET.history
-    assert ticketfile.origin(path) == "abc"
+    assert tickets.read(path, WEIGHTS).history == TICKET.history
+    assert tickets.origin(path) == "abc"
     for other, says in (
         ({NAME: FULL}, "masks layer1.0.conv2.weight"),
         (WEIGHTS | {"layer9.weight": FULL}, "has no mask for layer9.weight"),
         (WEIGHTS | {NAME: torch.zeros(1, 1, 1, 1)}, "the weights are"),
     ):
         with pytest.raises(UserError, match=says):
-            ticketfile.read(path, other)
+            tickets.read(path, other)
 
 
 def test_a_resnet50_ticket_takes_at_most_3_mb(tmp_path):
     with torch.device("meta"):
         weights = mask.prunable(FCRN("resnet50").encoder.state_dict())
-    ticketfile.save(tickets.random(weights, 0.5, 0), tmp_path / "t.npz")
+    tickets.save(tickets.random(weights, 0.5, 0), tmp_path / "t.npz")
     assert (tmp_path / "t.npz").stat().st_size <= 3_000_000
 
 
@@ -55,7 +55,7 @@ def test_a_resnet50_ticket_takes_at_most_3_mb(tmp_path):
 def test_a_damaged_file_is_refused_or_says_the_same(data, tmp_path_factory):
     """Cut short or one bit flipped: a sentence, or (where zip does not care for the bit) the same ticket."""
     path = tmp_path_factory.mktemp("damaged") / "t.npz"
-    ticketfile.save(TICKET, path)
+    tickets.save(TICKET, path)
     content = bytearray(path.read_bytes())
     if data.draw(st.booleans()):
         content = content[: data.draw(st.integers(0, len(content) - 1))]
@@ -63,7 +63,7 @@ def test_a_damaged_file_is_refused_or_says_the_same(data, tmp_path_factory):
         content[data.draw(st.integers(0, len(content) - 1))] ^= 1 << data.draw(st.integers(0, 7))
     path.write_bytes(content)
     try:
-        assert ticketfile.load(path)[0].fingerprint == TICKET.fingerprint
+        assert tickets.load(path)[0].fingerprint == TICKET.fingerprint
     except UserError as error:
         assert "\n" not in str(error)
 
@@ -79,12 +79,12 @@ def test_a_damaged_file_is_refused_or_says_the_same(data, tmp_path_factory):
     ],
 )
 def test_a_lying_file_is_refused(tmp_path, changes, words):
-    ticketfile.save(TICKET, tmp_path / "t.npz")
+    tickets.save(TICKET, tmp_path / "t.npz")
     with np.load(tmp_path / "t.npz") as file:
         meta, bits = json.loads(file["meta"].tobytes()) | changes, file["bits"]
     np.savez(tmp_path / "t.npz", meta=np.frombuffer(json.dumps(meta).encode(), np.uint8), bits=bits)
     with pytest.raises(UserError, match=words):
-        ticketfile.load(tmp_path / "t.npz")
+        tickets.load(tmp_path / "t.npz")
 
 
 STATE = {k: v + 0.5 for k, v in WEIGHTS.items()} | {"bn1.weight": torch.ones(64)}
@@ -103,7 +103,7 @@ WRAPPED = {
 @pytest.mark.parametrize("case", WRAPPED)
 def test_masks_as_people_have_them_give_the_same_ticket(tmp_path, capsys, case):
     torch.save(WRAPPED[case], tmp_path / "m.pt")
-    ticket = ticketfile.read(tmp_path / "m.pt", WEIGHTS)
+    ticket = tickets.read(tmp_path / "m.pt", WEIGHTS)
     assert ticket.fingerprint == TICKET.fingerprint and list(ticket.masks) == list(WEIGHTS)
     assert ticket.history == [{"drawn": "file", "file": "m.pt"}]
     said = capsys.readouterr().err.strip()
@@ -117,12 +117,12 @@ def test_npz_files_are_read_back(tmp_path, bits):
         shapes = {f"shape:{k}": np.array(v.shape) for k, v in arrays.items()}
         arrays = {k: np.packbits(v) for k, v in arrays.items()} | shapes
     np.savez(tmp_path / "m.npz", **arrays)
-    assert ticketfile.read(tmp_path / "m.npz", WEIGHTS).fingerprint == TICKET.fingerprint
-    assert ticketfile.origin(tmp_path / "m.npz") == ""
+    assert tickets.read(tmp_path / "m.npz", WEIGHTS).fingerprint == TICKET.fingerprint
+    assert tickets.origin(tmp_path / "m.npz") == ""
     if bits:
         np.savez(tmp_path / "m.npz", **{k: v[:-4] if v.dtype == np.uint8 else v for k, v in arrays.items()})
         with pytest.raises(UserError, match="m.npz"):
-            ticketfile.read(tmp_path / "m.npz", WEIGHTS)
+            tickets.read(tmp_path / "m.npz", WEIGHTS)
 
 
 BAD = {
@@ -142,5 +142,5 @@ BAD = {
 def test_masks_that_do_not_fit_are_refused_in_a_sentence(tmp_path, says):
     torch.save(BAD[says], tmp_path / "m.pt")
     with pytest.raises(UserError, match=f"m.pt.*{says}") as error:
-        ticketfile.read(tmp_path / "m.pt", WEIGHTS)
+        tickets.read(tmp_path / "m.pt", WEIGHTS)
     assert len(str(error.value).splitlines()) == 1

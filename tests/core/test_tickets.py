@@ -6,7 +6,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lthdepth import mask, ticketfile, tickets
+from lthdepth import mask, tickets
 from lthdepth.analysis import levels
 from lthdepth.config import Config, level
 from lthdepth.data import weights
@@ -104,7 +104,7 @@ def test_the_profile_of_published_pruned_networks_is_uniform(shared, sparsity):
     path = shared(f"masks/extended_magnitude_pruning_{sparsity}.npz")
     with torch.device("meta"):
         w = mask.prunable(FCRN("resnet50").encoder.state_dict())
-    published = ticketfile.read(path, w)
+    published = tickets.read(path, w)
     assert published.density == pytest.approx(1 - float(sparsity), abs=2e-3)
     ours = tickets.uniform({k: torch.zeros(v.shape) for k, v in w.items()}, published.density)
     for (_, wanted, _), (_, kept, _) in zip(published.layers(), ours.layers(), strict=True):

@@ -7,8 +7,8 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 import numpy as np
 import pytest
 
-from lthdepth.data import download as module
-from lthdepth.data.download import download
+from lthdepth.data import nyu as module
+from lthdepth.data.nyu import download
 from lthdepth.errors import UserError
 
 CONTENT = np.random.Generator(np.random.Philox(1)).bytes(3_000_000)

@@ -16,7 +16,7 @@ from torchvision.models.resnet import BasicBlock, Bottleneck
 from lthdepth import mask, tickets
 from lthdepth.data.weights import NONE
 from lthdepth.inference import measure, sparse
-from lthdepth.inference.folded import CONVOLUTIONS, compact, fold
+from lthdepth.inference.sparse import CONVOLUTIONS, compact, fold
 from lthdepth.model import FCRN, UpProjection
 
 KINDS = [kind for kind, _ in sparse.ways(torch.device("cpu")).values()]

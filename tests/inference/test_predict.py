@@ -15,7 +15,7 @@ from lthdepth import metrics
 from lthdepth.__main__ import main
 from lthdepth.config import Config
 from lthdepth.data import weights
-from lthdepth.data.summary import summarise
+from lthdepth.data.frames import summarise
 from lthdepth.errors import UserError
 from lthdepth.inference import predict
 from lthdepth.runs import run as runs

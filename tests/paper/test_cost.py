@@ -7,7 +7,7 @@ import matplotlib.pyplot as plt
 import pytest
 import torch
 
-from lthdepth import __main__, config, mask, ticketfile, tickets
+from lthdepth import __main__, config, mask, tickets
 from lthdepth.data.weights import NONE
 from lthdepth.inference import measure
 from lthdepth.model import FCRN
@@ -48,7 +48,7 @@ def test_the_task_measures_and_adds_to_a_file(tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     state = FCRN("resnet18").encoder.state_dict()
     torch.save(state, "w.pth")
-    ticketfile.save(tickets.random(mask.prunable(state), 0.1, 0), "t.npz", "resnet18")
+    tickets.save(tickets.random(mask.prunable(state), 0.1, 0), "t.npz", "resnet18")
     other = {"size": [1, 1], "tickets": [1], "network": 0, "environment": {"device": "x"}}
     (tmp_path / "cost.json").write_text(json.dumps({"measurements": [other]}), encoding="utf-8")
     words = "cost --weights w.pth --size 32 32 --repeats 1 --out cost.json --device cpu".split()

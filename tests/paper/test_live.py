@@ -9,7 +9,7 @@ import pytest
 from made_up import SCENES, curve, study
 from test_paper import RECORDED
 
-from lthdepth.analysis import budget, scores, stats, verdict
+from lthdepth.analysis import budget, stats, verdict
 from lthdepth.config import level
 from lthdepth.metrics import summarise
 from lthdepth.paper import live
@@ -87,7 +87,7 @@ def opened(browser, folder, records, arrays, scenes, **how):
 def expected(setting, records, arrays, scenes, patch):
     """What the analysis itself says of the records of some seeds, under another margin and protocol."""
     margin, protocol, epochs, seeds = setting
-    records = [r for r in scores.of_budget(records, epochs) if r["arm"] == "floor" or r["seed"] in seeds]
+    records = [r for r in budget.of_budget(records, epochs) if r["arm"] == "floor" or r["seed"] in seeds]
     if protocol == 3:
         records = [without_shop(r, arrays, scenes) if r["test"] else r for r in records]
     patch.setattr(budget.scored, "__defaults__", [*budget.PROTOCOLS.values(), ("full", "pooled")][protocol])

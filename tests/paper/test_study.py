@@ -8,7 +8,8 @@ from test_paper import RECORDED, record
 
 from lthdepth.analysis import budget
 from lthdepth.config import TUNED, Config
-from lthdepth.data import nyu, summary
+from lthdepth.data import nyu
+from lthdepth.data.frames import load_summary
 from lthdepth.errors import UserError
 from lthdepth.paper import sentences
 from lthdepth.paper.study import FRONT, Paper
@@ -36,7 +37,7 @@ def test_gate_asks_the_dense_network_to_be_a_fifth_below_the_floor(dense, passed
 def test_a_quick_network_departs_from_about_the_mean_depth():
     """Of what a quick build trains on: the rooms, of which 24 stand for all, and NYU Depth V2 as recorded."""
     frames = nyu.load("rooms:24")
-    splits = summary.load(runs.ROOT / "results" / "nyu_summary.h5").description["splits"]
+    splits = load_summary(runs.ROOT / "results" / "nyu_summary.h5").description["splits"]
     recorded = np.average(np.arange(0.05, 10, 0.1), weights=splits["train"]["histogram"])
     for config in studies.study("quick", "resnet18").configs[1:]:
         assert config.bias == pytest.approx(recorded, abs=0.3)

@@ -8,8 +8,8 @@ import re
 import numpy as np
 from PIL import Image
 
-from lthdepth.data.summary import Summary
-from lthdepth.paper import viewer
+from lthdepth.data.frames import Summary
+from lthdepth.paper import live
 
 
 def metres(layer):
@@ -25,7 +25,7 @@ def test_every_map_is_in_the_page_to_two_centimetres_and_nothing_in_it_ends_its_
     summary = Summary({}, depth[0], np.array([3, 9]), photos, depth, ["a<!--<script>", "c"])
     small = depth[:, ::2, ::4]
     maps = {"mean depth map": small.mean(0)[None], "dense": small + 0.1, "random 1.8 %": small + 1}
-    page = viewer.fragment(summary, maps)
+    page = live.viewer_fragment(summary, maps)
     data = json.loads(re.search(r'class="viewer-data">(.*?)</script>', page, re.DOTALL)[1])
     assert list(data["layers"]) == ["dense", "mean depth map", "random 1.8 %", "truth"]
     for name, layer in data["layers"].items():

@@ -19,7 +19,6 @@ from making import BROKEN, QUIET, settled
 from lthdepth.config import level
 from lthdepth.data import weights
 from lthdepth.files import write_atomic
-from lthdepth.runs import cluster as engines
 from lthdepth.runs import run as runs
 from lthdepth.runs import sweep
 
@@ -38,12 +37,12 @@ def test_a_worker_gets_and_returns_the_files_of_its_run_and_leaves_nothing(
     given, store, tmp_path, monkeypatch, narrow
 ):
     """Runs made file by file are those made in a store; weights travel where needed."""
-    monkeypatch.setattr(engines, "SCRATCH", tmp_path / "scratch")
+    monkeypatch.setattr(sweep, "SCRATCH", tmp_path / "scratch")
     dense = DENSE.replace(epochs=1)
     ticket = dense.replace(arm="imp", density=level(1))
     there, sent = runs.Store(tmp_path / "there", tmp_path / "results"), ({}, "")
     for config, how in ((dense, KEEP), (ticket, QUIET)):
-        sent = engines.made(config, given, how, ("toy", None), sent)
+        sent = sweep.made(config, given, how, ("toy", None), sent)
         assert not list((tmp_path / "scratch").iterdir())
         assert (f"{given.key(config)}/weights.pt" in sent[0]) == how.keep and sent[1] == ""
         for name, content in sent[0].items():
@@ -55,13 +54,13 @@ def test_a_worker_gets_and_returns_the_files_of_its_run_and_leaves_nothing(
 def test_a_worker_makes_nothing_after_the_time_nor_what_follows_from_a_failed_run(
     given, tmp_path, monkeypatch, narrow
 ):
-    monkeypatch.setattr(engines, "SCRATCH", tmp_path / "scratch")
+    monkeypatch.setattr(sweep, "SCRATCH", tmp_path / "scratch")
     bad = DENSE.replace(**BROKEN)
-    assert engines.made(bad, given, KEEP, ("toy", time.time() - 1)) == ({}, None)
-    sent = engines.made(bad, given, KEEP, ("toy", None))
+    assert sweep.made(bad, given, KEEP, ("toy", time.time() - 1)) == ({}, None)
+    sent = sweep.made(bad, given, KEEP, ("toy", None))
     assert list(sent[0]) == [f"{given.key(bad)}/failed.json"] and "diverged" in sent[1]
     follows = bad.replace(arm="imp", density=level(1))
-    files, why = engines.made(follows, given, KEEP, ("toy", None), sent)
+    files, why = sweep.made(follows, given, KEEP, ("toy", None), sent)
     assert files == {} and "an earlier attempt" in why
 
 
@@ -105,9 +104,9 @@ def test_a_cluster_makes_the_same_records_though_a_worker_is_killed(given, tmp_p
     stores = [runs.Store(tmp_path / name, tmp_path / "results") for name in ("here", "there")]
     configs, killed = [DENSE, DENSE.replace(seed=1), TICKET], []
     assert sweep.sweep(configs, given, stores[0], QUIET, "toy") == ([], {})
-    thread = threading.Thread(target=kill_first, args=(engines.SCRATCH, killed))
+    thread = threading.Thread(target=kill_first, args=(sweep.SCRATCH, killed))
     thread.start()
-    assert engines.sweep(configs, given, stores[1], QUIET, "toy") == ([], {})
+    assert sweep.on_cluster(configs, given, stores[1], QUIET, "toy") == ([], {})
     thread.join()
     assert killed
     one, two = (settled(store) for store in stores)

@@ -11,7 +11,7 @@ from datafiles import write_cache
 from making import BROKEN, make
 from PIL import Image
 
-from lthdepth import mask, ticketfile, tickets
+from lthdepth import mask, tickets
 from lthdepth.__main__ import main
 from lthdepth.config import TUNED, level
 from lthdepth.paper.study import Paper
@@ -79,7 +79,7 @@ def files_of(kind, state):
         Image.new("RGB", (40, 40), (90, 30, 60)).save("a.png")
         files["--photos"] = "."
     if kind == "ticket":
-        ticketfile.save(tickets.magnitude(mask.prunable(state), 0.5), "t.npz", "resnet18", "abc")
+        tickets.save(tickets.magnitude(mask.prunable(state), 0.5), "t.npz", "resnet18", "abc")
         files["--ticket"] = "t.npz"
     return files
 
@@ -94,7 +94,7 @@ def test_the_printed_command_fails_again(kind, here, narrow_state, toy, monkeypa
         monkeypatch.setattr(logits, "LR", 1e30)
         config = TINY.replace(arm="logits", density=level(1), round_epochs=2, epochs=1)
     if kind == "ticket":
-        config = BAD.replace(arm="file", density=ticketfile.load("t.npz")[0].density)
+        config = BAD.replace(arm="file", density=tickets.load("t.npz")[0].density)
     words = ["train", *(f"{k}={v}" for k, v in vars(config).items() if v != getattr(TUNED, k))]
     if kind == "quick":  # it takes a part of the frames
         monkeypatch.setattr(studies, "QUICK_FRAMES", (4, 3))

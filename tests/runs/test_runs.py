@@ -12,7 +12,7 @@ import torch
 from conftest import TINY
 from making import make, same, saved
 
-from lthdepth import mask, metrics, ticketfile, tickets
+from lthdepth import mask, metrics, tickets
 from lthdepth.config import SCIENCE_VERSION, Config, level
 from lthdepth.data import weights
 from lthdepth.errors import UserError
@@ -225,7 +225,7 @@ def test_imp_runs_its_rounds_keeps_their_tickets_and_rewinds(frames, narrow_stat
     made = {r["density"]: r for r in store.records().values()}
     assert [made[level(k)]["arm"] for k in range(3)] == ["dense", "imp", "imp"] and len(made) == 3
     folders = [store.local / made[level(k)]["key"] for k in range(3)]
-    masks = [ticketfile.load(folder / "ticket.npz")[0] for folder in folders]
+    masks = [tickets.load(folder / "ticket.npz")[0] for folder in folders]
     for k, (before, after) in enumerate(zip(masks, masks[1:])):
         trained = saved(store, made[level(k)])
         magnitudes = {name: trained[f"encoder.{name}"].abs() for name in after.masks}

@@ -7,7 +7,7 @@ from conftest import TINY, make_frames
 from making import QUIET, dense_of, make, same, saved
 from torch import nn
 
-from lthdepth import mask, ticketfile, tickets
+from lthdepth import mask, tickets
 from lthdepth.config import level
 from lthdepth.data import augment, weights
 from lthdepth.errors import UserError
@@ -99,7 +99,7 @@ def test_gradual_pruning_ends_at_its_density_and_a_killed_run_ends_at_the_same_b
     config = ADAM.replace(arm="gradual", density=0.1)
     whole = make(config, frames, store)
     assert whole["densities"]["prunable"] == pytest.approx(0.1, abs=1e-5)
-    masks = ticketfile.load(store.local / whole.key / "ticket.npz")[0].masks
+    masks = tickets.load(store.local / whole.key / "ticket.npz")[0].masks
     state = saved(store, whole)
     assert all(torch.equal(state[f"encoder.{k}"] != 0, m) for k, m in masks.items() if m.any())
     other = runs.Store(tmp_path / "again", tmp_path / "results")

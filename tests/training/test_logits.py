@@ -10,7 +10,7 @@ import torchvision
 from conftest import TINY, make_frames
 from making import QUIET
 
-from lthdepth import mask, ticketfile, tickets
+from lthdepth import mask, tickets
 from lthdepth.config import Config, level
 from lthdepth.data import photos, weights
 from lthdepth.runs import run as runs
@@ -54,7 +54,7 @@ def draw(initial, some, tmp_path):
 
 def test_rounds_are_nested_exact_kept_and_lead_to_the_same_ticket_again(initial, draw, tmp_path):
     ticket = draw(DRAW)
-    one, two = (ticketfile.load(tmp_path / "a" / f"mask-{k}.npz")[0] for k in (1, 2))
+    one, two = (tickets.load(tmp_path / "a" / f"mask-{k}.npz")[0] for k in (1, 2))
     size = sum(w.numel() for w in mask.prunable(initial.state).values())
     assert (one.kept, two.kept) == (round(0.8 * size), round(0.64 * size))
     assert not any((m & ~one.masks[k]).any() for k, m in two.masks.items())
@@ -116,7 +116,7 @@ def test_a_run_of_the_arm_takes_photos_or_the_training_frames(frames, initial, s
     assert records[0]["key"] != records[1]["key"]
     assert [r["ticket"]["history"][1]["photos"] for r in records] == ["colours", "toy"]
     masks = sorted(store.local.glob("logits-*/mask-1.npz"))
-    assert {ticketfile.load(m)[0].fingerprint for m in masks} == {r["ticket"]["fingerprint"] for r in records}
+    assert {tickets.load(m)[0].fingerprint for m in masks} == {r["ticket"]["fingerprint"] for r in records}
     # No test frame is looked at: other test frames, the same photos.
     rows, other = train.rows_of(frames, config)["fit"], make_frames()
     other.rgb[other.split != "train"] = 0
