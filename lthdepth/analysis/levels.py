@@ -116,13 +116,13 @@ def chosen(records, arrays):
     """`{label: (sample, layers)}` at the smallest density: two seeds of every arm, equal tickets once."""
     pruned = [r for r in records if r and r.get("ticket") and r["density"] < 1]
     smallest = [r for r in pruned if r["density"] == min(p["density"] for p in pruned)]
-    tickets, seen = {}, []
+    drawn, seen = {}, []
     for r in smallest:
         bits, fingerprint = arrays(r["key"]).get("ticket"), r["ticket"]["fingerprint"]
         if bits is not None and fingerprint not in seen and seen.count(r["arm"]) < 2:
-            tickets[f"{ARMS[r['arm']]}, seed {r['seed']}"] = bits, r["ticket"]["layers"]
+            drawn[f"{ARMS[r['arm']]}, seed {r['seed']}"] = bits, r["ticket"]["layers"]
             seen += [fingerprint, r["arm"]]
-    return tickets
+    return drawn
 
 
 def matrix(records, arrays):
@@ -135,10 +135,10 @@ def matrix(records, arrays):
         Two DataFrames of equal shape, tickets but the first by tickets but the last, nan above the diagonal:
         intersection over union, and what random tickets with as many weights in every layer would have.
     """
-    tickets = chosen(records, arrays)
-    if len(tickets) < 2:
+    drawn = chosen(records, arrays)
+    if len(drawn) < 2:
         return None
-    frames = [pd.DataFrame(np.nan, [*tickets][1:], [*tickets][:-1]) for _ in range(2)]
-    for (a, (one, of_one)), (b, (two, of_two)) in combinations(tickets.items(), 2):
+    frames = [pd.DataFrame(np.nan, [*drawn][1:], [*drawn][:-1]) for _ in range(2)]
+    for (a, (one, of_one)), (b, (two, of_two)) in combinations(drawn.items(), 2):
         frames[0].loc[b, a], frames[1].loc[b, a] = iou(one, two), by_chance(of_one, of_two)
     return frames

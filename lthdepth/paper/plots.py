@@ -11,8 +11,9 @@ import numpy as np
 import pandas as pd
 import seaborn
 
-from ..analysis import levels, stats
+from ..analysis import stats
 from ..analysis.budget import images, scores
+from ..analysis.levels import matrix
 from ..analysis.postmortem import measured, order, relative
 from ..analysis.verdict import CURVE
 from ..config import ARMS, WHOLE
@@ -100,7 +101,7 @@ def overlaps(records, arrays):
 
     records: of one study; arrays: function from a run's key to its arrays (`Store.arrays`).
     """
-    both = levels.matrix(records, arrays)
+    both = matrix(records, arrays)
     if both is None:
         return None
     shared, chance = both
