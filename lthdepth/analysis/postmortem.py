@@ -54,12 +54,8 @@ def measured(rows):
         if record and floor:
             split = "test" if record["test"] else "validation"
             scores, level = (r[split]["full"]["pooled"] for r in (record, floor))
-            line = {
-                "row": row,
-                "seed": record["seed"],
-                **{m: scores[m] for m in METRICS},
-                "floor": level["rms"],
-            }
+            line = {"row": row, "seed": record["seed"]} | {m: scores[m] for m in METRICS}
+            line["floor"] = level["rms"]
             lines.append(line | {f"{m}/floor": v for m, v in relative(scores, level).items()})
     return pd.DataFrame(lines)
 

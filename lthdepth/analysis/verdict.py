@@ -109,7 +109,7 @@ def analyse(study, records, arrays=None, scene=None, main=None):
     """
     done = [r for r in records if r]
     counts = Counter(budget(r) for r in done if budget(r))
-    sums = _sums(done, arrays) if arrays and scene is not None else {}
+    sums = error_sums(done, arrays) if arrays and scene is not None else {}
     budgets = {epochs: one_budget(epochs, of_budget(done, epochs), sums, scene) for epochs in sorted(counts)}
     main = main if main in budgets else max(counts, key=counts.get, default=None)
     failed = sum(r.get("status") == "failed" for r in done)
@@ -216,7 +216,7 @@ def _outcome(analysis, row):
     return f"**The ticket suffices; that it is better than every control is not shown.** {test}"
 
 
-def _sums(records, arrays):
+def error_sums(records, arrays):
     """Frame indices and error sums over the full frame of every scored run, by key."""
     loaded = {r["key"]: arrays(r["key"]) for r in records if r.get("test")}
     return {k: (a["test/frames"], a["test/full"]) for k, a in loaded.items() if "test/full" in a}

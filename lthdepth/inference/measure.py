@@ -22,9 +22,7 @@ from ..training.step import prepare
 from .sparse import compact, fold, milliseconds, quicken, ways
 
 RECORD = ROOT / "results" / "cost.json"
-TOLERANCE = (
-    1e-4  # of the largest depth: how far a depth map may be from the dense one (sums in another order)
-)
+TOLERANCE = 1e-4  # of the largest depth: how far a depth map may be from the dense one (order of sums)
 FORMATS = {"NCHW": torch.contiguous_format, "NHWC": torch.channels_last}
 PRUNED = "sparse, decoder pruned too"
 ALL = ("dense", "folded", "compacted", "sparse", PRUNED)

@@ -46,12 +46,6 @@ def say(text):
     display(Markdown(text))
 
 
-def of_runs(text, records):
-    """A number of a paragraph, such as "0.61 m", that the site shows with the runs it comes from."""
-    keys = " ".join(r["key"] for r in records if r)
-    return f'<span data-runs="{keys}">{escape(text)}</span>'
-
-
 def folder(paper):
     """Where the figures of a profile go: the paper's are committed, the others are not."""
     return ROOT / "figures" if paper.profile == "paper" else ROOT / "build" / paper.profile / "figures"

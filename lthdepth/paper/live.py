@@ -18,10 +18,10 @@ import matplotlib
 import numpy as np
 from PIL import Image
 
-from .. import metrics
 from ..analysis import budget as plan
 from ..analysis import stats
 from ..analysis.budget import of_budget
+from ..analysis.verdict import error_sums
 from ..config import ARMS
 from ..runs.record import label
 from . import figures
@@ -62,12 +62,12 @@ def data(verdict, records, arrays, scenes):
     Returns:
         dict; a ticket's `losses`: a list a protocol, in metres by seed, None without a pair.
     """
-    budgets, protocols = {}, []
+    budgets, protocols, sums = {}, [], error_sums(records, arrays) if scenes is not None else {}
     seeds = sorted({r["seed"] for r in records if r["arm"] != "floor"})
     for epochs, analysis in verdict.budgets.items():
         if analysis.gate is None or analysis.tickets.empty:
             continue
-        tables, tickets = _tables(of_budget(records, epochs), arrays, scenes), []
+        tables, tickets = plan.protocols(of_budget(records, epochs), sums, scenes), []
         protocols = list(tables)
         for t in _ordered(analysis).to_dict("records"):
             pairs = [stats.pair(table, t["arm"], t["density"]) for table in tables.values()]
@@ -126,18 +126,6 @@ def conclusion(analysis, margin=stats.MARGIN):
         worse = (analysis.controls.holm < stats.ALPHA).sum() == len(plan.CONTROLS)
         said = "control passes" if passing else "controls worse" if worse else "controls open"
     return SAID[said].format(kept=_percent(t.density), controls=" and ".join(passing)), f"{details}."
-
-
-def _tables(records, arrays, scenes):
-    """Scores of one budget by protocol: those of the plan, and pooled without the scene `budget.SHOP`."""
-    tables = {name: plan.scored(records, *how) for name, how in plan.PROTOCOLS.items()}
-    table = next(iter(tables.values())).copy()
-    for key in set(table.key) if scenes is not None and plan.SHOP in scenes else ():
-        if "test/full" in (run := arrays(key)):
-            kept = run["test/full"][scenes[run["test/frames"]] != plan.SHOP]
-            table.loc[table.key == key, "rms"] = metrics.summarise(kept)["pooled"]["rms"]
-            tables[f"pooled, without {plan.SHOP}"] = table
-    return tables
 
 
 def _ordered(analysis):

@@ -60,13 +60,8 @@ def render(notebooks, out, folder, banner="", footer=""):
         for name, notebook in notebooks.items()
     ]
     chapters[0]["file"] = "index.html"
-    paper = {
-        "title": chapters[0]["title"],
-        "front": chapters[0],
-        "chapters": chapters[1:],
-        "banner": banner,
-        "footer": footer,
-    }
+    paper = {"title": chapters[0]["title"], "front": chapters[0], "chapters": chapters[1:]}
+    paper |= {"banner": banner, "footer": footer}
     paper["cite"] = yaml.safe_load((runs.ROOT / "CITATION.cff").read_text(encoding="utf-8"))
     jinja = Environment(loader=FileSystemLoader(HTML))
     jinja.filters |= {"ansi2html": ansi2html, "highlight_code": Highlight2HTML(pygments_lexer="python")}
@@ -208,12 +203,10 @@ def connect(pages, chapters):
     for page, text in pages.items():
         text = re.sub(r'data-label="([\w-]+)">', number, text)
         text = re.sub(r'<a href="#((?:fig|tab|eq)-[\w-]+)">(.*?)</a>', cross, text, flags=re.S)
-        text = re.sub(
-            r'(<a href="\w+)\.ipynb((?:#[\w-]*)?")', r"\1.html\2", text
-        )  # as JupyterLab follows them
-        pages[page] = re.sub(
-            rf"{UNLINKED}|chapter (?P<chapter>\d+)\b|{cited}", mention, text, flags=re.S | re.I
-        )
+        # JupyterLab follows links from notebook to notebook, a browser from page to page.
+        text = re.sub(r'(<a href="\w+)\.ipynb((?:#[\w-]*)?")', r"\1.html\2", text)
+        named = rf"{UNLINKED}|chapter (?P<chapter>\d+)\b|{cited}"
+        pages[page] = re.sub(named, mention, text, flags=re.S | re.I)
     return pages
 
 

@@ -152,10 +152,6 @@ class Paper:
         main = [r["arm"] for r in self.records() if r and budget(r) == studies.MAIN]
         return "paper" if "dense" in main and len(main) >= FRONT else "pilot"
 
-    def studies(self):
-        """The study in front, alone."""
-        return (self.front,)
-
     @cached_property
     def shown(self):
         """The records of the study in front by arm, density and seed; None, at the end, for a missing one."""
