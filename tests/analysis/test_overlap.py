@@ -52,7 +52,7 @@ def test_the_picture_shows_every_ticket_once_and_needs_two():
     assert plots.overlaps(records, lambda key: {}) is None
 
 
-def test_a_run_records_a_sample_of_its_ticket(frames, store):
+def test_a_run_records_a_sample_of_its_ticket(frames, store, narrow):
     config = Config(backbone="resnet18", height=32, width=32, batch=4, epochs=1, arm="omp", density=0.1)
     record = runs.run(config, runs.Inputs(frames, weights.NONE), store, runs.Options(progress=False))
     store.publish([record["key"]], "toy")

@@ -20,11 +20,11 @@ from lthdepth.errors import UserError
 from lthdepth.inference import predict
 from lthdepth.runs import run as runs
 
-SHAPE = TINY.replace(height=40, width=56, epochs=1)  # that of the frames
+SHAPE = TINY.replace(height=40, width=56, epochs=1, bias=3.5)  # size and mean depth of the frames
 
 
 @pytest.fixture(scope="module")
-def made(tmp_path_factory):
+def made(narrow, tmp_path_factory):
     """A store with a trained run and the floor under the same protocol; the frames."""
     folder = tmp_path_factory.mktemp("store")
     store, frames = runs.Store(folder / "runs", folder / "results"), make_frames(height=40, width=56)
@@ -162,7 +162,7 @@ def test_the_network_nearest_to_a_density_shows_itself(made, tmp_path, monkeypat
         predict.show(paper, 1.8)
 
 
-def test_keep_makes_the_weights_of_a_recorded_run(tmp_path, monkeypatch, capsys):
+def test_keep_makes_the_weights_of_a_recorded_run(tmp_path, monkeypatch, capsys, narrow):
     store = runs.Store(tmp_path / "runs", tmp_path / "results")
     monkeypatch.setattr(runs.Store.__init__, "__defaults__", (store.local, store.recorded))
     words = "train --data rooms:24 --device cpu backbone=resnet18 height=32 width=32 batch=4 epochs=1".split()

@@ -13,7 +13,7 @@ from dataclasses import replace
 import pytest
 import torch
 from conftest import TINY
-from making import BROKEN, QUIET, SWEPT, make, settled
+from making import QUIET, SWEPT, make, settled
 
 from lthdepth import files, mask
 from lthdepth.__main__ import main
@@ -69,18 +69,6 @@ def test_what_a_run_needs_comes_before_it_and_is_made_only_where_it_is_missing(g
     assert list(sweep.missing(study, given, store)) == list(todo)[1:]
     (store.local / given.key(ONE) / "weights.pt").unlink()  # a later round needs them
     assert ONE in sweep.missing(study, given, store) and not sweep.missing([ONE], given, store)
-
-
-def test_a_run_that_diverges_is_told_and_left_with_what_follows_from_it(given, store, capsys):
-    bad = ONE.replace(**BROKEN)
-    study = [bad, ONE.replace(arm="floor"), bad.replace(arm="imp", density=level(1))]
-    for _ in range(2):  # the second time it is not even tried
-        left, failed = sweep.sweep(study, given, store, QUIET, "toy")
-        assert left == [] and failed.keys() == {given.key(study[0]), given.key(study[2])}
-        assert all("diverged" in why for why in failed.values())
-    assert [r["arm"] for r in store.records().values()] == ["floor"]
-    assert store.failed().keys() == {given.key(bad)}
-    assert capsys.readouterr().out.count("failed: ") == 4
 
 
 def test_what_another_process_makes_is_left_to_the_end_and_then_taken(given, store, capsys, monkeypatch):

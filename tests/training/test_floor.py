@@ -17,7 +17,7 @@ def floor_of(nyu_depth, config):
 
 
 def test_the_floor_of_the_official_split(nyu_depth):
-    """Published to three digits for the 795/654 split; every fourth pixel tells the same."""
+    """Published to three digits for the 795/654 split; every 16th pixel tells the same."""
     results, arrays = floor_of(nyu_depth, Config(arm="floor", holdout=False))
     pooled = results["test"]["full"]["pooled"]
     expected = {"rel": 0.408, "rms": 1.202, "delta1": 0.426, "delta2": 0.714, "delta3": 0.873}
