@@ -9,6 +9,7 @@ import pickle
 import platform
 import time
 import uuid
+import warnings
 import zipfile
 from argparse import Namespace
 from collections import Counter
@@ -116,10 +117,12 @@ def read_tensors(path, device="cpu", then=ANEW):
             return safetensors.torch.load(data)
         if zipfile.is_zipfile(io.BytesIO(data)):
             _check_zip(io.BytesIO(data))
-        with torch.serialization.safe_globals(PLAIN):
+        with torch.serialization.safe_globals(PLAIN), warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # of layouts to come, and of a script that is not run
             return torch.load(io.BytesIO(data), map_location=device, weights_only=True)
     except Exception as error:  # every library here has its own idea of a damaged file
-        if isinstance(error, pickle.UnpicklingError) or "TorchScript" in str(error):
+        other = ("TorchScript", "not in a subdirectory")  # the second: a zip of something else, as a .npz
+        if isinstance(error, pickle.UnpicklingError) or any(words in str(error) for words in other):
             advice = "nothing in it was run; save a state dict instead"
             raise UserError(f"{path} is no plain file of tensors: {advice}.") from None
         raise UserError(f"{path} cannot be read ({reason(error)}): {then}.") from None

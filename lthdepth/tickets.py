@@ -245,7 +245,7 @@ def _content(path):
     if path.suffix.lower() == ".npz":
         return read_arrays(path, AGAIN)
     content = read_tensors(path, then=AGAIN)
-    return content if isinstance(content, dict) else {"": content}
+    return content if isinstance(content, dict) else {type(content).__name__: content}
 
 
 def _ticket(path, arrays):

@@ -106,8 +106,8 @@ def build(profile, data=None, weights=None, device="auto", quiet=False, notebook
 
 
 def chapters(folder, suffix=".py"):
-    """The files `NN_*` of a folder in their order; others, such as `Untitled.ipynb`, are nobody's chapter."""
-    return sorted(Path(folder).glob(f"[0-9][0-9]_*{suffix}"))
+    """The files `NN_name` of a folder in their order; `Untitled.ipynb` and copies are nobody's chapter."""
+    return sorted(p for p in Path(folder).glob(f"*{suffix}") if re.fullmatch(r"\d\d_\w+", p.stem))
 
 
 def read(source):

@@ -92,7 +92,14 @@ def test_tags_and_added_cells_count_a_lone_half_is_named_and_outputs_do_not_coun
 
 
 def test_files_that_are_no_chapter_are_left_alone(folder):
-    for name in ("._01_small.py", ".#01_small.py", "Untitled.ipynb", "01_small-checkpoint.txt", "notes.py"):
+    for name in (
+        "._01_small.py",
+        ".#01_small.py",
+        "Untitled.ipynb",
+        "01_small-Copy1.ipynb",
+        "01_small copy.py",
+        "a.py",
+    ):
         (folder / name).write_text("\0 no notebook", encoding="utf-8")
     assert build.differences(folder) == [] and build.write_pairs(folder) == []
     assert [path.name for path in build.chapters(folder)] == ["01_small.py"]
