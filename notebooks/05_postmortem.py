@@ -75,7 +75,14 @@ figures.say(postmortem.index_split())
 # **Crop.** The input is resized to 250 rows and cut to 228×304: 17 % of the frame is neither seen nor scored.
 #
 # **One run each.** The dense and the sparse network were chosen by commenting code out, without seeds. A difference between
-# two single runs has no spread to be held against; here, every row has its seeds.
+# two single runs has no spread to be held against.
+
+# %% [markdown]
+# ## Was it the number of images?
+
+# %%
+planned = paper.analyse("paper", paper.records("paper"))
+figures.say(sentences.training_images(planned, floor))
 
 # %% [markdown]
 # ## One at a time
@@ -83,14 +90,11 @@ figures.say(postmortem.index_split())
 # A sound dense network is trained with each defect alone, and then by the published code with all of them. Protocols
 # differ, so each error is divided by that of the mean depth map on the same pixels: 1 is the floor for all.
 # The way to the floor is $(r - r_0)/(1 - r_0)$ with $r$ that quotient in rms and $r_0$ the sound network's.
-# The sound network is that of the paper: AdamW, 100 epochs on the official training frames, full augmentation.
 
 # %%
 grid = postmortem.grid(paper)
 done, beside = postmortem.used(grid), floor if profile == "paper" else None
-if profile == "paper":
-    figures.say(sentences.progress("postmortem", paper.records("postmortem")))
-else:
+if profile == "quick":
     figures.say(
         "Here, in small: the dense network of this build, and the published code at the same size, trained now; three epochs of batches of 16, about the steps of ten epochs of 50 in a third of the time."
     )
@@ -105,17 +109,13 @@ figures.show(paper, plots.postmortem(grid, beside), "postmortem", caption, sourc
 caption = "Each defect alone and all together: mean ± sample standard deviation over seeds, pooled over the frames that the row's protocol scores."
 figures.show_table(paper, tables.postmortem(grid), "postmortem_table", caption, done)
 
-# %% [markdown]
-# ## In small
-#
-# Before the full grid: some defects alone in a training of two epochs at 60×80 on real frames, scored on the validation scenes.
-# The sound network is the best of the recipe search (mirroring is its only augmentation). One seed a row: a hint, no result.
-
 # %%
 if profile == "paper":
     small = postmortem.grid(paper, "postmortem-small")
     done = postmortem.used(small)
-    figures.say(sentences.progress("postmortem-small", paper.records("postmortem-small")))
+    figures.say(
+        "Some defects alone in a training of two epochs at 60×80 on real frames, scored on the validation scenes. The sound network is the best of the recipe search (mirroring is its only augmentation). One seed a row: a hint, no result."
+    )
     caption = (
         "Each defect alone, 60×80, 2 epochs, one seed, scored on the 85 frames of the validation scenes."
     )

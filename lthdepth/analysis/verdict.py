@@ -61,7 +61,7 @@ class Verdict:
         parts = [] if len(rows) == 1 else [_moved(rows)]
         for r in rows.itertuples():
             n = f"{r.seeds} seeds" if r.seeds > 1 else "one seed"
-            n += f", {r.fewest} at some level" if r.fewest < r.seeds else ""
+            n += f", at some densities {r.fewest}" if r.fewest < r.seeds else ""
             interval = f", 95 % interval {_percent(r.low)} to {_percent(r.high)}" if r.seeds > 1 else ""
             parts.append(f"After {r.epochs} epochs of training it lies {broke(r)} ({n}{interval}).")
         if len(rows) == 1:
@@ -122,9 +122,9 @@ def analyse(study, records, arrays=None, scene=None, main=None):
 def broke(row):
     """The break-even density of a row of `movement` in words."""
     if not row.density:
-        return f"below {100 * row.smallest:.3g} % of the weights, the sparsest level"
+        return f"below {100 * row.smallest:.3g} % of the weights, the sparsest ticket tried"
     if row.density > row.largest:
-        return f"above {100 * row.largest:.3g} % of the weights, the densest level"
+        return f"above {100 * row.largest:.3g} % of the weights, the densest ticket tried"
     return f"at {_percent(row.density)} of the weights"
 
 

@@ -75,7 +75,7 @@ def build(profile, data=None, weights=None, device="auto", quiet=False, notebook
         paper = Paper(profile, data, weights, device)
     missing = _missing(paper)
     place = tables.DATA.get(paper.frames.name, paper.frames.name) if paper.frames else ""
-    plan = f"{len(missing)} runs are trained on {place}" if missing else "every run is recorded"
+    plan = f"{len(missing)} runs are trained on {place}" if missing else "nothing is trained"
     print(
         f"The {profile} paper: {plan}, {len(sources)} notebooks run, then the pages.", file=stream, flush=True
     )

@@ -157,10 +157,10 @@ def viewer(paper, found):
     Args:
         paper: whose gallery it is; found: `{study: records}`, the profile's own study first.
     """
-    for study, records in found.items():
+    for records in found.values():
         maps = paper.predictions(records)
         if ARMS["dense"] in maps:
-            caption = f"Depth viewer ({study} runs): the dense network, a ticket and the truth."
+            caption = "Depth viewer: the dense network, a ticket and the truth."
             return figures.html("viewer", viewer_fragment(paper.summary(), maps), caption)
 
 

@@ -43,7 +43,6 @@ OTHERS = {  # line styles of the published tasks: classification grey
 # Of the post-mortem: metrics relative to the mean depth map's on the same pixels, and rows.
 PANELS = {"rms": "rms", "rel": "rel", "delta1": "1 − δ1"}
 PUBLISHED = ("published, dense", "published, sparse")
-NOT_RUN = "not run yet"
 
 
 def frames(summary, columns=4):
@@ -472,7 +471,7 @@ def postmortem(rows, published_floor=None):
     runs = measured(rows)
     if runs.empty or set(runs.row) <= {SOUND}:
         return None
-    points = {row: runs[runs.row == row] for row in order(rows)}
+    points = {row: runs[runs.row == row] for row in order(rows) if row in set(runs.row)}
     for name, values in published_scores().items() if published_floor else ():
         multiples = relative(values, published_floor["test"]["full"]["pooled"])
         points[name] = pd.DataFrame([{f"{k}/floor": v for k, v in multiples.items()}])
@@ -486,15 +485,11 @@ def postmortem(rows, published_floor=None):
 
 
 def _relative_to_floor(ax, values):
-    """Draw one metric: `{row: multiples of the floor's, or nothing}`."""
+    """Draw one metric: `{row: multiples of the floor's}`."""
     start = values[SOUND].mean()
     ax.axvline(1, color=COLOURS["floor"], ls=":", lw=1.4)
     ax.axvline(start, color=COLOURS["dense"], lw=1)
     for y, (row, multiples) in enumerate(values.items()):
-        if multiples.empty:
-            place = {"transform": ax.get_yaxis_transform(), "ha": "center", "va": "center"}
-            ax.text(0.4, y, NOT_RUN, fontsize=7, color="0.5", **place)
-            continue
         marker, colour = ("D", "#D55E00") if row in PUBLISHED else ("o", "#0072B2")
         ends = [start, multiples.mean()]
         ax.plot(ends, [y, y], color=colour, lw=5, alpha=0.25, solid_capstyle="butt")

@@ -5,9 +5,12 @@ import re
 from ..analysis import budget as plan
 from ..analysis import stats
 from ..analysis.postmortem import relative
+from ..analysis.verdict import CURVE
 from ..config import ARMS
 from ..runs.studies import study
 from . import plots, tables
+
+UNDER_TEST = "https://hajekel.github.io/CV_LTH_pre-training_depth-estimation"
 
 
 def abstract(paper):
@@ -20,14 +23,14 @@ def abstract(paper):
         )
     keys = " ".join(r["key"] for r in paper.shown if r)
     return (
-        f'<span data-runs="{keys}">{paper.verdict.break_even()}</span> {_smallest(paper)}{_early(paper)} '
+        f'<span data-runs="{keys}">{paper.verdict.break_even()}</span> '
         "Networks that estimate depth from one photo start from an encoder trained to classify ImageNet. We "
         "keep only part of its weights (a *ticket*), train what is left on NYU Depth V2, and compare it with "
         "the dense network of the same seed and the same training. A ticket *breaks even* at the density at "
-        f"which it loses {stats.MARGIN:.3f} m of test rms, a margin fixed beforehand. A study before us "
-        "asked the question at 1.8 % and called its result inconclusive: neither of its networks was clearly "
-        "better than predicting the mean depth map, and at that floor nothing can be seen of pruning "
-        "(chapter 5)."
+        f"which it loses {stats.MARGIN:.3f} m of test rms, a margin fixed beforehand. {_smallest(paper)} A "
+        f"[study before us]({UNDER_TEST}), here under test, asked the question at 1.8 % and called its "
+        "result inconclusive: neither of its networks was clearly better than predicting the mean depth map, "
+        f"and at that floor nothing can be seen of pruning (chapter 5).{_early(paper)}"
     )
 
 
@@ -39,9 +42,11 @@ def _smallest(paper):
         return ""
     name = "iterative magnitude pruning (IMP)" if row.arm == "imp" else ARMS[row.arm]
     pairs = plan.difference(row).partition(" m from dense")[2]
-    said = f"A ticket of {100 * plan.LEVEL:.2f} %, by {name}, loses {row.difference:.3f} m{pairs}"
-    below = f"{100 * (1 - analysis.dense / analysis.floor):.0f} % below the mean depth map"
-    return f"{said} The dense network is at {analysis.dense:.3f} m, {below}."
+    said = f"A ticket of {100 * plan.LEVEL:.2f} %, by {name}, loses {row.difference:.3f} m of rms{pairs}"
+    below = (
+        f"{100 * (1 - analysis.dense / analysis.floor):.0f} % below the mean depth map, which sees no photo"
+    )
+    return f"{said} The dense network's rms is {analysis.dense:.3f} m, {below}."
 
 
 def _early(paper):
@@ -50,8 +55,9 @@ def _early(paper):
         return ""
     records = paper.records("paper")
     return (
-        f" These are small runs from before the analysis plan; of the plan's {len(records)} runs "
-        f"{sum(map(bool, records))} are recorded, and they take this place as soon as they show a curve."
+        " How sure: not yet. These are a few small runs from before the analysis plan; of the plan's "
+        f"{len(records)} runs {sum(map(bool, records))} are recorded, and they take this place as soon as "
+        "they show a curve."
     )
 
 
@@ -102,8 +108,6 @@ def progress(name, records, lost=0):
     said = f"**{planned.title}**: {done} of {len(records)} runs recorded."
     if lost:
         said += f" {lost} diverged or follow from one that did, and have no result."
-    if done + lost < len(records):
-        said += " The others are not run yet."
     short = next((c for c in planned.configs if c.arm == "imp" and c.round_epochs), None)
     if short and any(r and r["arm"] == "imp" for r in records):
         early = "1 epoch" if short.round_epochs == 1 else f"{short.round_epochs} epochs"
@@ -144,18 +148,20 @@ def left(paper):
     """What of the plan is not recorded, in one sentence; nothing where all is."""
     if paper.profile == "quick":
         return "The runs of this build are too few and too small for any conclusion."
-    records = paper.records("paper")
-    missing = sum(r is None for r in records)
-    text = f"Of the plan's {len(records)} runs {missing} are not recorded yet. " if missing else ""
+    parts = []
+    for name, words in (("paper", "the plan's"), ("postmortem", "the post-mortem's")):
+        records = paper.records(name)
+        if missing := sum(r is None for r in records):
+            parts.append(f"{missing} of {words} {len(records)} runs are not recorded yet")
     if not any(r and r["arm"] == "dense" for r in paper.records("full")):
-        text += "The same grid at the published size (228×304, 100 epochs) needs a GPU and has not been run."
-    return text
+        parts.append("the grid at the published size (228×304, 100 epochs) needs a GPU and has not been run")
+    return f"{'; '.join(parts)}." if parts else ""
 
 
 def against_floor(floor):
     """What the published rows say against their floor, `Paper.published_floor`."""
     if not floor:
-        return "*The floor of the published rows is not run yet.*"
+        return ""
     texts = []
     for name, scores in plots.published_scores().items():
         changes = relative(scores, floor["test"]["full"]["pooled"])
@@ -165,6 +171,45 @@ def against_floor(floor):
         f"Against the mean depth map, pooled over the same pixels, {'; '.join(texts)}. Negative is better "
         "than a prediction that never looks at the picture."
     )
+
+
+def training_images(verdict, floor, frames=795):
+    """What the study under test could and could not have seen with its training images, beside ours.
+
+    Args:
+        verdict: the `Verdict` of a study with several budgets; floor: `Paper.published_floor`, or None;
+            frames: training frames of that study.
+    """
+    theirs, level = 10 * 24 * 50, f"{100 * plan.LEVEL:.2f} %"
+    text = f"**What {theirs:,} images can show.** So many they trained on: ten epochs of 24 batches of 50."
+    analyses = [a for a in verdict.budgets.values() if a.passed]
+    known = [(frames * a.epochs, a, row) for a in analyses if (row := a.row(CURVE, plan.LEVEL))]
+    if known:
+        text += " Ours, at another input size and on the official test frames:\n"
+    for images, a, row in known:
+        pairs = "one pair" if row.n == 1 else f"mean of {row.n} pairs"
+        text += (
+            f"\n- {images:,} images, {a.epochs} epochs of {frames} frames: dense rms {a.dense:.3f} m, "
+            f"{100 * (1 - a.dense / a.floor):.0f} % below the mean depth map's {a.floor:.3f} m; the one-shot "
+            f"ticket of {level} loses {row.difference:.3f} m ({pairs})."
+        )
+    least = min((min(row.seeds) for images, _, row in known if images < theirs), default=0)
+    if least > stats.MARGIN:
+        text += (
+            "\n\nSo fewer images than theirs, in a sound training, take a network well below the floor, and "
+            f"there the loss shows in a single pair: the smallest, {least:.3f} m, is "
+            f"{least / stats.MARGIN:.0f} times the margin of {stats.MARGIN:.3f} m."
+        )
+    if floor:
+        dense, sparse = (scores["rms"] for scores in plots.published_scores().values())
+        mean = floor["test"]["full"]["pooled"]["rms"]
+        text += (
+            f"\n\nTheir pair could not show it, whatever the ticket. Their dense network, {dense:.3f} m, had "
+            f"at most {max(0, mean - dense):.3f} m to lose before the mean depth map, {mean:.3f} m, does as "
+            f"well; the {sparse - dense:.3f} m that they print between dense and sparse lie beyond it, in "
+            "one run each on 50 frames. That says how two trainings ended, not what a ticket is worth."
+        )
+    return text
 
 
 def readme(paper):

@@ -24,7 +24,7 @@ HEADINGS = {"rel": "rel", "rms": "rms (m)", "delta1": "δ1", "delta2": "δ2", "d
 MARKS = "ᵃᵇᶜᵈᵉᶠᵍʰ"  # of footnotes
 LONG = 16  # rows, beyond which a page folds a table
 WIDE = 48  # letters of the longest words of all columns, beyond which a phone shows a row as a list
-NUMBER = re.compile(r"(\*\*)?(< ?)?[+−-]?\d|[–-]$|nan$|not run yet$")
+NUMBER = re.compile(r"(\*\*)?(< ?)?[+−-]?\d|[–-]$|nan$")
 
 # What LaTeX takes for a command, and what pdfLaTeX's fonts do not have.
 LATEX = {letter: rf"\{letter}" for letter in "&%$#_{}"} | {"–": "--", "’": "'", "“": "``", "”": "''"}
@@ -264,19 +264,19 @@ def against_floor(floor):
 def postmortem(rows):
     """A line a row of the grid: mean ± sd over seeds, and how far it is from the sound network to the floor.
 
-    rows: of `analysis.postmortem.grid`.
+    rows: of `analysis.postmortem.grid`; those without runs are left out.
     """
     runs, lines = measured(rows), []
     names = ("rms (m)", "rel", "δ1", "floor's rms (m)", "rms / floor's", "way to the floor")
     for row in order(rows):
         part = runs[runs.row == row] if len(runs) else runs
-        texts = [plots.NOT_RUN, *["–"] * 5]
-        if len(part):
-            sound = runs[runs.row == SOUND]["rms/floor"].mean()
-            way = (part["rms/floor"].mean() - sound) / (1 - sound)
-            texts = [spread(part[m]) for m in ("rms", "rel", "delta1")]
-            texts += [f"{part.floor.mean():.3f}", f"{part['rms/floor'].mean():.3f}"]
-            texts += ["–" if pd.isna(way) else f"{100 * way:.0f} %"]
+        if part.empty:
+            continue
+        sound = runs[runs.row == SOUND]["rms/floor"].mean()
+        way = (part["rms/floor"].mean() - sound) / (1 - sound)
+        texts = [spread(part[m]) for m in ("rms", "rel", "delta1")]
+        texts += [f"{part.floor.mean():.3f}", f"{part['rms/floor'].mean():.3f}"]
+        texts += ["–" if pd.isna(way) else f"{100 * way:.0f} %"]
         lines.append({"defect": row, **dict(zip(names, texts, strict=True)), "runs": len(part)})
     return pd.DataFrame(lines)
 
@@ -345,7 +345,8 @@ def as_html(table):
             rows.append(f'<tr class="group"><th colspan="{len(columns)}">{escape(heading)}</th></tr>')
         cells = ""
         for (name, side), text in zip(columns, texts, strict=True):
-            text = re.sub(r" ± ([\d.]+)", r" <small>± \1</small>", escape(text))
+            text = re.sub(r"(\d) %", r"\1&nbsp;%", escape(text))
+            text = re.sub(r" ± ([\d.]+)", r" <small>± \1</small>", text)
             text = re.sub(r"\*\*(.+?)\*\*", r"<strong>\1</strong>", text)
             cells += f'<td class="{side}" data-column="{escape(name)}">{text}</td>'
         rows.append(f"<tr>{cells}</tr>")

@@ -287,8 +287,10 @@ def test_the_other_ways_the_break_even_density_can_go_are_said_as_the_plan_has_t
     nowhere = budgets(2, {2: 3.0, 6: 4.0})  # 3 m at 1.80 % is 0.002 m at 51.2 %, 0.037 m at 26.2 %
     assert all(level(6) < d < level(3) for d in nowhere.movement.density)
     lost = budgets(2, {2: 40.0, 6: 50.0})
-    assert "above 51.2 % of the weights, the densest level" in lost.break_even()
-    assert "below 1.8 % of the weights, the sparsest level" in budgets(2, {2: 0.0, 6: 0.0}).break_even()
+    assert "above 51.2 % of the weights, the densest ticket tried" in lost.break_even()
+    assert (
+        "below 1.8 % of the weights, the sparsest ticket tried" in budgets(2, {2: 0.0, 6: 0.0}).break_even()
+    )
 
 
 def test_a_budget_whose_gate_is_not_passed_has_no_break_even_density():
@@ -317,4 +319,4 @@ def test_levels_of_one_budget_alone_and_fewer_seeds_there_leave_the_break_even_d
     assert 0 < row.low < row.high < 1
     one_less = [r for r in records if r["density"] != level(18) or r["seed"] < 2]
     said = verdict.analyse("paper", one_less, arrays).break_even()
-    assert "3 seeds, 2 at some level, 95 % interval" in said
+    assert "3 seeds, at some densities 2, 95 % interval" in said

@@ -156,6 +156,7 @@ def test_previews_by_keyboard_mouse_and_touch(browser, pages):
     assert browser.run(PREVIEW)
     browser.mouse((1200, 800))
     shown(browser, False)
+    page = page_with(pages, "#fig-break_even")
     browser.open(page, 390, 800)
     link = browser.place("main a[href*='#fig-'], main a[href*='#tab-'], main a[href*='#ref-']")
     browser.tap(*link)
