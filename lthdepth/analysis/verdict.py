@@ -62,10 +62,15 @@ class Verdict:
         for r in rows.itertuples():
             n = f"{r.seeds} seeds" if r.seeds > 1 else "one seed"
             n += f", at some densities {r.fewest}" if r.fewest < r.seeds else ""
-            interval = f", 95 % interval {_percent(r.low)} to {_percent(r.high)}" if r.seeds > 1 else ""
-            parts.append(f"After {r.epochs} epochs of training it lies {broke(r)} ({n}{interval}).")
+            known = r.seeds > 1 and (r.low or r.high < 1)  # else it is all there is, and says nothing
+            interval = f", 95 % interval {_percent(r.low)} to {_percent(r.high)}" if known else ""
+            it = "it" if parts[1:] else "the break-even density"
+            parts.append(f"After {r.epochs} epochs of training {it} lies {broke(r)} ({n}{interval}).")
         if len(rows) == 1:
-            return f"**{parts[0].replace(' it lies ', ' a ticket breaks even with the dense network ')}**"
+            said = parts[0].replace(
+                "the break-even density lies", "a ticket breaks even with the dense network"
+            )
+            return f"**{said}**"
         return " ".join(parts)
 
     def endpoint(self):
@@ -139,7 +144,10 @@ def _moved(rows):
     moves = [np.sign(last.by_seed[s] - first.by_seed[s]) for s in both]  # 0 is below the smallest level
     span = f"from {first.epochs} to {last.epochs} epochs"
     seeds = "both seeds" if len(both) == 2 else f"all {len(both)} seeds"
-    if len(both) < 2:
+    if len(both) < 2 and (rows.density > rows.largest).all():
+        lost = f"even the densest one tried loses more than {stats.MARGIN:.3f} m of rms {span}"
+        text = f"So far no ticket matches its dense network: {lost} (one seed, so no trend yet)."
+    elif len(both) < 2:
         text = f"So far one seed has budgets {span}, which shows no trend yet."
     elif all(m > 0 for m in moves):
         text = f"Pruning looks free where training is weak: the break-even density rises {span}, in {seeds}."

@@ -263,7 +263,7 @@ def budgets(verdict):
         ax.plot(100 * np.exp(fine), line, "-", color=colour, lw=1.8, label=f"{r.epochs} epochs")
         for density, d in zip(table.density, table.seeds, strict=True):
             ax.plot([100 * density] * len(d), d, "o", ms=4, color=colour)
-        if r.density:
+        if 0 < r.density <= r.largest:  # above, nothing was tried
             ax.plot(100 * r.density, stats.MARGIN, "D", ms=8, mfc="white", mew=1.6, color=colour, zorder=5)
     ax.axhline(stats.MARGIN, color="crimson", lw=1.2, ls="--")
     ax.axhline(0, color="black", lw=0.8)
@@ -280,24 +280,30 @@ def budgets(verdict):
 
 def _against_budget(ax, rows):
     """Break-even density against the budget: seeds as dots that lines join, the mean as a diamond with its
-    interval.
+    interval; a dotted line up from the densest level tried where it lies above.
     """
+    beside = {"textcoords": "offset points", "fontsize": 9}
     for seed in sorted(set().union(*rows.by_seed)):
-        same = [r for r in rows.itertuples() if seed in r.by_seed]
+        same = [r for r in rows.itertuples() if r.by_seed.get(seed, np.inf) <= r.largest]
         y = [100 * (r.by_seed[seed] or r.smallest) for r in same]
         ax.plot([r.epochs for r in same], y, "o-", color="0.6", ms=4, lw=0.8)
     for r in rows.itertuples():
         colour, value = BUDGETS.get(r.epochs, "black"), 100 * (r.density or r.smallest)
+        if r.density > r.largest:
+            value = 100 * r.largest
+            ax.plot([r.epochs] * 2, [value, 100], ":", color=colour, lw=2)
+            ax.annotate(f"above {value:.3g} %", (r.epochs, value), (9, 2), **beside)
+            continue
         if r.seeds > 1:
             ax.plot([r.epochs] * 2, [100 * (r.low or r.smallest), 100 * r.high], color=colour, lw=2)
         ax.plot(r.epochs, value, "D" if r.density else "v", ms=9, mfc="white", mew=1.8, color=colour)
-        ax.annotate(f"{value:.2g} %", (r.epochs, value), (9, 4), textcoords="offset points", fontsize=9)
+        ax.annotate(f"{value:.2g} %", (r.epochs, value), (9, 4), **beside)
     ax.set(xscale="log", yscale="log")
     ax.set_xticks(rows.epochs, [str(e) for e in rows.epochs])
     _ticks(ax.yaxis, (2, 5, 10, 20, 50, 100), (50 * rows.smallest.min(), 100))
     ax.minorticks_off()
     ax.set(xlabel="training budget (epochs)", ylabel="break-even density (%)")
-    ax.margins(x=0.25, y=0.15)
+    ax.margins(x=0.4, y=0.15)
 
 
 def transfer(records, analysis=None):

@@ -64,7 +64,10 @@ def _early(paper):
 def headline(paper):
     """The caption of the headline figure."""
     both = len(paper.verdict.movement) > 1
-    moves = "Right: that break-even density against the training budget; grey lines are single seeds. "
+    moves = (
+        "Right: that break-even density against the training budget; grey lines are single seeds, dotted ones "
+        "reach up from the densest ticket tried where it lies above. "
+    )
     return (
         f"{'Left: ' if both else ''}Test rms of the one-shot magnitude ticket minus that of the dense "
         "network of the same seed and budget, in metres, against the weights kept: dots are seeds, lines "

@@ -317,7 +317,7 @@ def density(row, value):
 
 def density_interval(row):
     """The interval of a break-even density; a dash where a level has one seed."""
-    if row.seeds < 2:
+    if row.seeds < 2 or (row.low == 0 and row.high == 1):  # the whole axis is no interval
         return "–"
     low, high = density(row, row.low), density(row, row.high)
     return low if low == high else f"{low} to {high}"
