@@ -186,8 +186,9 @@ def describe(drawn, backbone):
 def picture(drawn, path):
     """Draw a ticket's layer-wise densities into a file."""
     from .files import replacing
-    from .paper import plots
+    from .paper import figures, plots
 
+    figures.style()
     figure = plots.layers([{"arm": "file", "density": drawn.density, "ticket": {"layers": drawn.layers()}}])
     with replacing(path) as part:
         try:

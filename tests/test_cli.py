@@ -6,6 +6,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import matplotlib
 import numpy as np
 import pytest
 import torch
@@ -118,7 +119,8 @@ def test_a_converted_mask_claims_no_weights_and_a_ticket_keeps_its_own(capsys):
     masks_file(**{"layer4.0.downsample.0.weight": 0})
     assert main("ticket convert m.pt --weights r18.pth --out a.npz".split()) == 0
     assert "from weights unknown\n" in capsys.readouterr().out
-    assert main("ticket show a.npz --picture a.png".split()) == 0
+    with matplotlib.rc_context({"text.usetex": True}):  # a person's own style
+        assert main("ticket show a.npz --picture a.png".split()) == 0
     empty = [line.split()[0] for line in capsys.readouterr().out.splitlines() if "(empty)" in line]
     assert empty == ["layer4.0.downsample.0.weight"] and Image.open("a.png").size > (500, 200)
     tickets.save(tickets.load("a.npz")[0], "own.npz", "resnet18", "feedfeedfeedfeed")
