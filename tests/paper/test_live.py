@@ -68,7 +68,7 @@ STUDIES = {  # and what one of them must say
     "controls pass": (lambda: made(6, at_control=0.0), "so does"),
     "controls worse": (lambda: (*study(3, losses(0.0, 0.1), spread=0.002), SCENES), "which weights are kept"),
     "not good enough": (lambda: (*study(3, losses(), dense=1.1), SCENES), "Gate not passed"),
-    "recorded": (recorded, "IMP"),
+    "recorded": (recorded, "m from dense"),
 }
 
 
