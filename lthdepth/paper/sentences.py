@@ -65,8 +65,8 @@ def headline(paper):
     """The caption of the headline figure."""
     both = len(paper.verdict.movement) > 1
     moves = (
-        "Right: that break-even density against the training budget; grey lines are single seeds, dotted ones "
-        "reach up from the densest ticket tried where it lies above. "
+        "Right: that break-even density against the training budget; grey lines are single seeds, dotted "
+        "ones reach up from the densest ticket tried where it lies above. "
     )
     return (
         f"{'Left: ' if both else ''}Test rms of the one-shot magnitude ticket minus that of the dense "
