@@ -15,6 +15,7 @@ import pytest
 import torch
 from conftest import TINY
 from making import BROKEN, QUIET, settled
+from narrow import narrow as narrow_networks
 
 from lthdepth.config import level
 from lthdepth.data import weights
@@ -26,6 +27,12 @@ DENSE = TINY.replace(holdout=False, test=False, epochs=4)
 TICKET = DENSE.replace(arm="imp", density=level(1), epochs=1, round_epochs=4)  # from the dense weights
 KEEP = runs.Options(progress=False, keep=True)
 PORTS = ("metrics_agent_port", "metrics_export_port", "dashboard_agent_listen_port", "runtime_env_agent_port")
+
+
+@pytest.fixture
+def narrow(monkeypatch):
+    """For one test only: the workers of the cluster know nothing of narrow networks."""
+    narrow_networks(monkeypatch.setattr)
 
 
 @pytest.fixture
