@@ -105,7 +105,7 @@ figures.show(paper, plots.depth_maps(summary, maps), "depth_across", caption, sh
 caption = "Error against true depth (first seed), over the eight test frames whose depth maps are kept, in bins of 1 m."
 alt = "Lines of rms error over true depth, one a network."
 figures.show(paper, plots.error_by_depth(summary, maps), "error_by_depth", caption, shown, alt=alt)
-live.viewer(paper, {paper.front: main})
+live.viewer(paper, {paper.study.name: main})
 
 # %% [markdown] tags=["remove-cell"]
 # ### Try it yourself

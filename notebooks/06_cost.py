@@ -75,7 +75,7 @@ figures.show(paper, cost.speedup(measured), "cost_speedup", caption, files, alt=
 
 # %%
 caption = f"Every ticket measured, sparse against folded: {cost.setting(measured, False)}."
-figures.show_table(paper, cost.levels(measured), f"cost_levels_table_{paper.front}", caption, files)
+figures.show_table(paper, cost.levels(measured), f"cost_levels_table_{paper.study.name}", caption, files)
 
 # %% [markdown]
 # ## Bytes
@@ -95,10 +95,10 @@ figures.show(paper, cost.on_disk(measured), "cost_bytes", caption, files, alt=al
 
 # %%
 runs = cost.timed(paper.shown, measured)
-caption = f"Test rms against time, {paper.front} runs: {cost.setting(measured, False)}."
+caption = f"Test rms against time, {paper.study.name} runs: {cost.setting(measured, False)}."
 alt = "A dot a run: sparser tickets are quicker and err more."
 sources = [record for record, _ in runs] + files
-figures.show(paper, cost.tradeoff(runs), f"cost_accuracy_{paper.front}", caption, sources, alt=alt)
+figures.show(paper, cost.tradeoff(runs), f"cost_accuracy_{paper.study.name}", caption, sources, alt=alt)
 
 # %% [markdown]
 # ## What does not pay

@@ -8,7 +8,6 @@ from matplotlib.patches import Patch
 from ..config import ARMS
 from ..errors import UserError
 from ..inference.measure import PRUNED, RECORD, load, pruned, study
-from ..runs import studies
 from ..runs.record import label
 from .plots import COLOURS
 
@@ -27,22 +26,21 @@ ABOVE = {"frameon": False, "fontsize": 8, "bbox_to_anchor": (1, 1), "loc": "lowe
 
 
 def measured(paper):
-    """The last recorded measurement at the input size of the study in front, or else of another size.
+    """The last recorded measurement at the input size of the paper's study, or else of another size.
 
     The quick profile measures one-shot tickets of its initial weights here, which takes seconds.
 
     Raises:
         UserError: nothing is recorded.
     """
-    configs = studies.study(paper.front).configs if paper.profile == "paper" else paper.study.configs
-    config = next(c for c in configs if c.arm == "dense")
+    config = next(c for c in paper.study.configs if c.arm == "dense")
     size = config.height, config.width
     if paper.profile == "paper":
         if not (recorded := load()):
             raise UserError(f"{RECORD} has no measurement; `python -m lthdepth cost --out FILE` makes one.")
         return next((m for m in reversed(recorded) if m["size"] == [*size]), recorded[-1])
     network = {"backbone": config.backbone, "weights": paper.initial.name}
-    densities = sorted({c.density for c in configs if c.arm == "omp"})
+    densities = sorted({c.density for c in paper.study.configs if c.arm == "omp"})
     drawn = (("omp", *pruned(paper.initial, "omp", d, paper.device, config.backbone)) for d in densities)
     return study(drawn, network, size, paper.device, 3)
 

@@ -58,7 +58,7 @@ def drop_older(paper, since):
             path.unlink()
 
 
-def show(paper, figure, name, caption, sources=(), alt="", **more):
+def show(paper, figure, name, caption, sources=(), alt=""):
     """Save a figure as PNG and PDF with its sidecar, and display it with its caption.
 
     Args:
@@ -68,7 +68,6 @@ def show(paper, figure, name, caption, sources=(), alt="", **more):
         caption: plain text.
         sources: records that were drawn, and paths of files of the repository that numbers came from.
         alt: the picture in words, for those who cannot see it.
-        more: `files`, paths beside `sources`.
     """
     if figure is None:
         return
@@ -83,7 +82,7 @@ def show(paper, figure, name, caption, sources=(), alt="", **more):
     width, height = (96 * figure.get_size_inches()).round().astype(int)
     plt.close(figure)
     forms = {"png": png.getvalue(), "pdf": pdf.getvalue()}
-    sidecar = _keep(paper, name, caption, [*sources, *(more.get("files") or ())], forms | {"csv": csv})
+    sidecar = _keep(paper, name, caption, sources, forms | {"csv": csv})
     words = escape(alt or f"Figure: {name.replace('_', ' ')}", quote=True)
     source = f"data:image/png;base64,{base64.b64encode(forms['png']).decode()}"
     address = f"data:text/csv;base64,{base64.b64encode(csv.encode()).decode()}"
@@ -93,12 +92,12 @@ def show(paper, figure, name, caption, sources=(), alt="", **more):
     display(HTML(f'<figure id="fig-{name}">{picture}{text}</figure>'))
 
 
-def show_table(paper, table, name, caption, sources=(), **more):
+def show_table(paper, table, name, caption, sources=()):
     """Save a table as CSV and LaTeX with its sidecar, and display it with its caption.
 
     Args:
         table: pandas DataFrame of texts, as `tables.as_html`; one without rows shows nothing.
-        paper, name, caption, sources, more: as `show`; `[…](#tab-NAME)` refers to it.
+        paper, name, caption, sources: as `show`; `[…](#tab-NAME)` refers to it.
     """
     if table.empty:
         return
@@ -107,7 +106,7 @@ def show_table(paper, table, name, caption, sources=(), **more):
     if paper.profile == "quick" and (not marks or paper.frames.fingerprint in marks):
         caption = f"Quick run on {paper.frames.name}, not a result. {caption}"
     forms = {"csv": tables.as_csv(table), "tex": tables.as_latex(table, caption, name)}
-    sidecar = _keep(paper, name, caption, [*sources, *(more.get("files") or ())], forms)
+    sidecar = _keep(paper, name, caption, sources, forms)
     text = f"{_caption('tab', name, caption)}</figcaption>{tables.as_html(table)}{_source(sidecar)}"
     display(HTML(f'<figure id="tab-{name}">{text}</figure>'))
 

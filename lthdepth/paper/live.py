@@ -45,7 +45,7 @@ SAID = {  # by outcome
 def show(paper, caption):
     """Display the live verdict of the study in front; nothing without dense, floor and a ticket."""
     done, main = [r for r in paper.shown if r], paper.verdict.main
-    records = done + [r for r in paper.lost(paper.front) if r["key"] not in {d["key"] for d in done}]
+    records = done + [r for r in paper.lost(paper.study.name) if r["key"] not in {d["key"] for d in done}]
     quick = f"Quick run on {paper.frames.name}, not a result. " if paper.profile == "quick" else ""
     if main.gate and len(main.tickets):
         embedded = data(paper.verdict, records, paper.store.arrays, paper.scenes(done))

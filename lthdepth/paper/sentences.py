@@ -30,7 +30,7 @@ def abstract(paper):
         f"which it loses {stats.MARGIN:.3f} m of test rms, a margin fixed beforehand. {_smallest(paper)} A "
         f"[study before us]({UNDER_TEST}), here under test, asked the question at 1.8 % and called its "
         "result inconclusive: neither of its networks was clearly better than predicting the mean depth map, "
-        f"and at that floor nothing can be seen of pruning (chapter 5).{_early(paper)}"
+        f"and at that floor nothing can be seen of pruning (chapter 5)."
     )
 
 
@@ -47,18 +47,6 @@ def _smallest(paper):
         f"{100 * (1 - analysis.dense / analysis.floor):.0f} % below the mean depth map, which sees no photo"
     )
     return f"{said} The dense network's rms is {analysis.dense:.3f} m, {below}."
-
-
-def _early(paper):
-    """That the runs shown are not the plan's, where they are not."""
-    if paper.front == "paper":
-        return ""
-    records = paper.records("paper")
-    return (
-        " How sure: not yet. These are a few small runs from before the analysis plan; of the plan's "
-        f"{len(records)} runs {sum(map(bool, records))} are recorded, and they take this place as soon as "
-        "they show a curve."
-    )
 
 
 def headline(paper):
@@ -87,8 +75,8 @@ def sizes(paper):
 def made(paper):
     """How it was made, in three sentences."""
     how = "belong to a plan that was fixed before them (`PLAN.md`)"
-    if paper.front != "paper":
-        how = "came before the plan (`PLAN.md`), so that they describe and decide nothing"
+    if paper.profile == "quick":
+        how = "were trained here just now and decide nothing"
     return (
         f"The {sum(map(bool, paper.shown))} runs shown {how}; settings were chosen on validation scenes, "
         "nothing on test frames. Runs of one seed share the decoder's start, the order of the frames and the "
@@ -100,9 +88,9 @@ def made(paper):
 
 def verdict(paper):
     """Both answers, a paragraph each, and what they rest on."""
-    records, lost = paper.shown, len(paper.lost(paper.front))
+    study, records = paper.study.name, paper.shown
     answers = paper.verdict.sentence() if paper.profile == "paper" else abstract(paper)
-    return f"{answers}\n\n{progress(paper.front, records, lost)} {basis(paper, paper.front, records)}"
+    return f"{answers}\n\n{progress(study, records, len(paper.lost(study)))} {basis(paper, study, records)}"
 
 
 def progress(name, records, lost=0):
@@ -219,8 +207,8 @@ def readme(paper):
     """The README's texts by their marks: the finding with its figure, and the front page's table."""
     table = tables.front(paper, paper.published_floor)
     return {
-        "finding": f"{paper.verdict.break_even()} {_smallest(paper)}{_early(paper)}",
-        "results": f"{progress(paper.front, paper.shown)}\n\n{tables.markdown(table)}",
+        "finding": f"{paper.verdict.break_even()} {_smallest(paper)}",
+        "results": f"{progress(paper.study.name, paper.shown)}\n\n{tables.markdown(table)}",
     }
 
 

@@ -4,7 +4,7 @@ from collections import Counter
 from functools import cached_property
 
 from ..analysis import verdict
-from ..analysis.budget import budget, of_budget
+from ..analysis.budget import of_budget
 from ..config import ARMS, PUBLISHED_FLOOR, SMALL
 from ..data import frames as data_sets
 from ..data import nyu as data
@@ -17,7 +17,6 @@ from ..training.fit import Diverged, pick_device
 from . import figures
 
 PROFILES = ("quick", "paper")
-FRONT = 4  # runs of the main budget from which the paper's study stands in front
 SOURCED = ("logits", *SMALL)  # arms that need sources of their own, which only `sweep` takes
 CHECKPOINT = 60.0  # least seconds between two checkpoints: shorter epochs are quicker trained than written
 
@@ -145,17 +144,9 @@ class Paper:
         return self.store.failed()
 
     @cached_property
-    def front(self):
-        """Name of the one study that is shown: the pilot until the paper's has a curve at its main budget."""
-        if self.live:
-            return self.study.name
-        main = [r["arm"] for r in self.records() if r and budget(r) == studies.MAIN]
-        return "paper" if "dense" in main and len(main) >= FRONT else "pilot"
-
-    @cached_property
     def shown(self):
-        """The records of the study in front by arm, density and seed; None, at the end, for a missing one."""
-        records = self.records(self.front)
+        """The records of the paper's study by arm, density and seed; None, at the end, for a missing one."""
+        records = self.records()
         done = sorted(
             filter(None, records), key=lambda r: (list(ARMS).index(r["arm"]), -r["density"], r["seed"])
         )
@@ -163,12 +154,12 @@ class Paper:
 
     @cached_property
     def verdict(self):
-        """The `verdict.Verdict` of the study in front."""
-        return self.analyse(self.front, self.shown)
+        """The `verdict.Verdict` of the paper's study."""
+        return self.analyse(self.study.name, self.shown)
 
     @property
     def main(self):
-        """The records of the study in front at its main budget, the floor's first."""
+        """The records of the paper's study at its main budget, the floor's first."""
         return of_budget(self.shown, self.verdict.main.epochs)
 
     def analyse(self, name, records):

@@ -12,7 +12,7 @@ from lthdepth.data import nyu
 from lthdepth.data.frames import load_summary
 from lthdepth.errors import UserError
 from lthdepth.paper import sentences
-from lthdepth.paper.study import FRONT, Paper
+from lthdepth.paper.study import Paper
 from lthdepth.runs import run as runs
 from lthdepth.runs import studies
 from lthdepth.runs.record import command, sealed
@@ -103,11 +103,8 @@ def test_runs_on_other_data_show_once_they_are_the_most(tmp_path):
     assert paper.records("paper")[0]["data"]["fingerprint"] == "mine"
 
 
-def test_the_papers_study_stands_in_front_once_it_has_a_curve_at_its_main_budget(tmp_path):
-    main = [c for c in studies.study("paper").configs if c.epochs == studies.MAIN and c.arm != "floor"]
+def test_records_are_shown_from_dense_to_sparse_and_the_missing_last(tmp_path):
+    main = [c for c in studies.study("paper").configs if c.epochs == studies.MAIN and c.arm != "floor"][:4]
     assert Paper("paper", store=runs.Store(tmp_path / "x", tmp_path / "x")).records("pilot") == [None] * 16
-    assert published(tmp_path, "paper", main[: FRONT - 1], "d").front == "pilot"
-    paper = published(tmp_path, "paper", main[FRONT - 1 : FRONT], "d")
-    assert paper.front == "paper" and [r and r["density"] for r in paper.shown[: FRONT + 1]] == sorted(
-        [c.density for c in main[:FRONT]], reverse=True
-    ) + [None]
+    shown = published(tmp_path, "paper", main, "d").shown
+    assert [r and r["density"] for r in shown[:5]] == sorted([c.density for c in main], reverse=True) + [None]
