@@ -12,6 +12,7 @@ from lthdepth.data.weights import NONE
 from lthdepth.inference import measure
 from lthdepth.model import FCRN
 from lthdepth.paper import cost
+from lthdepth.runs import studies
 
 
 def ticket(encoder, network, density=0.018):
@@ -82,6 +83,6 @@ def test_the_quick_profile_measures_its_one_shot_tickets(monkeypatch):
     assert about == {"backbone": "resnet18", "weights": "none"} and size == (60, 80)
 
 
-@pytest.mark.parametrize(("front", "size"), [("pilot", [114, 152]), ("full", [228, 304])])
-def test_the_paper_shows_what_was_measured_at_its_input_size(front, size):
-    assert cost.measured(SimpleNamespace(profile="paper", front=front))["size"] == size
+@pytest.mark.parametrize(("study", "size"), [("pilot", [114, 152]), ("full", [228, 304])])
+def test_the_paper_shows_what_was_measured_at_its_input_size(study, size):
+    assert cost.measured(SimpleNamespace(profile="paper", study=studies.study(study)))["size"] == size
