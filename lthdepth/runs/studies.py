@@ -81,7 +81,7 @@ def paper(base):
     """The paper's study: at every budget one-shot tickets beside dense; at the main one all arms."""
     base = base.replace(**SIZE, epochs=MAIN)
     short, long = base.replace(epochs=BUDGETS[0]), base.replace(epochs=BUDGETS[2])
-    curve, rest, last = [level(k) for k in (3, 6, 12, 18)], [level(k) for k in (9, 15)], [level(18)]
+    curve, rest, last = [level(k) for k in (1, 3, 6, 12, 18)], [level(k) for k in (9, 15)], [level(18)]
     rounds = {"stride": 3, "round_epochs": BUDGETS[0]}
 
     def in_rounds(arm, density, seed=0):
