@@ -23,7 +23,7 @@ from .budget import CONTROLS, LEVEL, PRIMARY, SEEDS, Analysis, budget, differenc
 from .budget import analyse as one_budget
 
 CURVE = "omp"  # the arm whose break-even density is followed from budget to budget (question 1)
-LEVELS = [level(k) for k in (3, 6, 12, 18)]  # where: those that every budget has, so that no grid moves it
+LEVELS = [level(k) for k in (1, 3, 6, 12, 18)]  # where: those that every budget has, so that no grid moves it
 
 
 @dataclass(frozen=True, eq=False)
