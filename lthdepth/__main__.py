@@ -458,7 +458,7 @@ TASKS = {
     data: [
         ("source", FRAMES, {"nargs": "?"}),
         ("--out", "where the half-resolution cache of a .mat goes", FILE),
-        ("--splits", "splits .mat or .json, for a .mat of other than 1449 frames", FILE),
+        ("--splits", "a .json of train and test, for a .mat of other than 1449 frames", FILE),
         ("--record", "write what the paper shows of it to results/nyu_summary.h5", FLAG),
         ("--download", "fetch nyu_depth_v2_labeled.mat (2.8 GB) into data/", FLAG),
     ],

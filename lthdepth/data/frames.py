@@ -119,32 +119,30 @@ def describe(frames):
     Returns:
         dict: `name`, `fingerprint`, `height` and `width` in pixels, and `splits`: for each of train,
         validation and test `frames`, `scenes`, `scene_sizes` (frames in each scene, sorted), `depth_mean` and
-        `depth_std` in metres over valid pixels (None without any), `valid` (the fraction of pixels), and
-        `histogram`: 100 counts of valid pixels in bins of 0.1 m from 0 to 10 m, deeper ones in the last.
+        `depth_std` in metres over valid pixels, `valid` (the fraction of pixels), and `histogram`: 100 counts
+        of valid pixels in bins of 0.1 m from 0 to 10 m, deeper ones in the last.
     """
-    splits = {}
+    splits, (_, height, width) = {}, frames.depth.shape
     for split in SPLITS:
         rows = np.flatnonzero(frames.split == split)
-        histogram, total, squares = np.zeros(100, np.int64), 0.0, 0.0
+        histogram, sums = np.zeros(100, np.int64), np.zeros(2)
         for i in rows:  # a frame at a time: a float64 copy of the whole would take gigabytes
             depth = frames.depth[i][frames.depth[i] > 0].astype(np.float64)
             histogram += np.bincount(np.minimum(depth * 10, 99).astype(int), minlength=100)
-            total, squares = total + float(depth.sum()), squares + float(np.square(depth).sum())
-        n = int(histogram.sum())
-        mean = total / n if n else None
-        sizes = np.unique(frames.scene[rows], return_counts=True)[1].tolist()
+            sums += depth.sum(), np.square(depth).sum()
+        n, sizes = int(histogram.sum()), np.unique(frames.scene[rows], return_counts=True)[1].tolist()
+        mean, square = (sums / max(n, 1)).tolist()
         splits[split] = {
             "frames": len(rows),
             "scenes": len(sizes),
             "scene_sizes": sorted(sizes),
             "depth_mean": mean,
-            "depth_std": max(squares / n - mean**2, 0) ** 0.5 if n else None,
-            "valid": n / (len(rows) * frames.depth[0].size) if len(rows) else None,
+            "depth_std": max(square - mean**2, 0) ** 0.5,
+            "valid": n / max(len(rows) * height * width, 1),
             "histogram": histogram.tolist(),
         }
-    _, height, width = frames.depth.shape
-    whole = {"name": frames.name, "fingerprint": frames.fingerprint, "height": height, "width": width}
-    return whole | {"splits": splits}
+    about = {"name": frames.name, "fingerprint": frames.fingerprint, "height": height, "width": width}
+    return about | {"splits": splits}
 
 
 @dataclass(frozen=True, eq=False)
@@ -191,14 +189,10 @@ def save_summary(summary, path):
 
 def load_summary(path):
     """Read what `save_summary` wrote. Raises UserError where it is absent or damaged."""
-    try:
-        with open_h5(path) as file:
-            description, scene = (json.loads(file.attrs[name]) for name in ("description", "scene"))
-            mean, depth = (file[name][()].astype(np.float32) for name in ("mean", "depth"))
-            return Summary(description, mean, file["index"][()], file["rgb"][()], depth, scene)
-    except (UserError, KeyError, ValueError, TypeError, AttributeError):
-        advice = "`python -m lthdepth data FILE --record` writes it"
-        raise UserError(f"{path} is no summary of NYU Depth V2 that can be read; {advice}.") from None
+    with open_h5(path) as file:
+        description, scene = (json.loads(file.attrs[name]) for name in ("description", "scene"))
+        mean, depth = (file[name][()].astype(np.float32) for name in ("mean", "depth"))
+        return Summary(description, mean, file["index"][()], file["rgb"][()], depth, scene)
 
 
 @contextmanager
@@ -211,24 +205,20 @@ def open_h5(source):
     """
     path = existing(source)
     try:
-        with open(path, "rb") as file:
-            head = file.read(1024)
-        kind = "" if h5py.is_hdf5(path) else "not an HDF5 file"
-        if head.startswith(b"MATLAB 5.0"):
-            kind = "a MATLAB 5 file"
-        if looks_like_html(head):
-            kind = "a web page (HTML), perhaps to log in"
-        if kind or not head:
-            raise UserError(
-                f"{path} is {kind if head else 'empty'}: fetch the .mat (MATLAB 7.3) or cache .h5 again."
-            )
+        if not h5py.is_hdf5(path):
+            with open(path, "rb") as file:
+                head = file.read(1024)
+            kind = "not an HDF5 file" if head else "empty"
+            if looks_like_html(head):
+                kind = "a web page (HTML), perhaps to log in"
+            raise UserError(f"{path} is {kind}: fetch the .mat (MATLAB 7.3) or cache .h5 again.")
         with h5py.File(path, "r", locking=False) as file:  # many network file systems have no locks
             yield file
     except (OSError, RuntimeError) as error:  # h5py raises the latter for damage in what links the parts
         if getattr(error, "errno", None):
             raise UserError(f"{path} cannot be read ({reason(error)}): give a readable file.") from None
-        what, size = "cut short" if "truncated" in str(error) else "damaged", path.stat().st_size
-        raise UserError(f"{path} is {what} (it has {size:,} bytes): copy or download it again.") from None
+        size = f"it has {path.stat().st_size:,} bytes"
+        raise UserError(f"{path} is damaged or cut short ({size}): copy or download it again.") from None
 
 
 @contextmanager
@@ -250,17 +240,15 @@ def dataset(file, name, shape, *dtypes):
     Args:
         file: open `h5py.File`; name: of the dataset.
         shape: the shape it must have; None stands for any length of at least 1.
-        dtypes: names of the dtypes allowed (`"object"` for strings, references and variable lengths).
+        dtypes: how the names of the dtypes allowed begin; "object": strings, references, variable lengths.
 
     Raises:
         UserError: it is missing, or of another shape or dtype.
     """
     part = file.get(name)
+    have, dtype = getattr(part, "shape", None) or (), str(getattr(part, "dtype", "nothing"))
+    if len(have) == len(shape) and all(n >= 1 if m is None else n == m for n, m in zip(have, shape)):
+        if dtype.startswith(dtypes):
+            return part
     wanted = f"{' or '.join(dtypes)} of {' x '.join('N' if n is None else str(n) for n in shape)}"
-    if not isinstance(part, h5py.Dataset):
-        raise UserError(f"{file.filename} has no dataset {name} ({wanted}); {LAYOUTS}.")
-    have, dtype = part.shape or (), str(part.dtype)
-    fits = len(have) == len(shape) and all(n >= 1 if m is None else n == m for n, m in zip(have, shape))
-    if not fits or dtype not in dtypes:
-        raise UserError(f"{file.filename} holds {name} as {dtype} {have}, not as {wanted}; {LAYOUTS}.")
-    return part
+    raise UserError(f"{file.filename} holds {name} as {dtype} {have}, not as {wanted}; {LAYOUTS}.")

@@ -5,8 +5,8 @@ The `.mat` is MATLAB 7.3, under h5py: images (N, 3, W, H) uint8, depths (N, W, H
 
 A cache is HDF5: `images_png` or `images_jpeg`, (N,) variable-length uint8, one upright RGB image file a
 frame; `depths` (N, W, H) uint8 or uint16, metres = (code + offset) * scale with attributes `scale` and
-`offset`; with offset 0, code 0 is a hole; `trainNdxs`, `testNdxs`, 0-based; optional `scenes` (N,) str. A
-cache of 1449 frames in the official split needs no scene names; elsewhere a frame without one is a scene.
+`offset` (0 where code 0 is a hole); `trainNdxs`, `testNdxs`, 0-based; optional `scenes` (N,) str. A cache of
+1449 frames in the official split needs no scene names; elsewhere a frame without one is a scene.
 """
 
 import csv
@@ -14,16 +14,15 @@ import hashlib
 import http.client
 import io
 import json
+import operator
 import os
 import re
-from collections import Counter
 from contextlib import suppress
 from pathlib import Path
 from urllib.request import Request, urlopen
 
 import h5py
 import numpy as np
-import scipy.io
 from PIL import Image
 from tqdm.auto import tqdm
 
@@ -69,9 +68,9 @@ def load(source):
     if not official:
         return read_cache(path)
     cache = cache_of(path)
-    if not _made_from(cache, path):
+    if not cache.exists():
         with locked(cache):  # two processes need it at once: the second waits
-            if not _made_from(cache, path):
+            if not cache.exists():
                 convert(path, cache)
     return read_cache(cache)
 
@@ -106,22 +105,11 @@ def nyu_table():
 
 
 def cache_of(mat):
-    """Where the cache of a `.mat` lies: named after the file and its folder, for names repeat."""
-    mat = Path(mat).resolve()
-    return DATA_DIR / f"{mat.stem}_{hashlib.sha256(os.fsencode(mat)).hexdigest()[:8]}_half.h5"
-
-
-def _made_from(cache, mat):
-    """Whether the cache was converted from this state of the `.mat`."""
-    with suppress(UserError), open_h5(cache) as file:
-        return file.attrs.get("source") == _stamp(mat)
-    return False
-
-
-def _stamp(path):
-    """Text that tells one state of a file from another: its size in bytes and time of change."""
+    """Where the cache of a `.mat` lies: named after its place and state, as names repeat and files change."""
+    path = existing(mat).resolve()
     stat = path.stat()
-    return f"{stat.st_size} {stat.st_mtime_ns}"
+    mark = hashlib.sha256(f"{os.fsencode(path)} {stat.st_size} {stat.st_mtime_ns}".encode()).hexdigest()[:8]
+    return DATA_DIR / f"{path.stem}_{mark}_half.h5"
 
 
 def read_cache(path):
@@ -130,8 +118,7 @@ def read_cache(path):
         codes = dataset(file, "depths", (None, None, None), "uint8", "uint16")
         n, width, height = codes.shape
         images = dataset(file, "images_png" if "images_png" in file else "images_jpeg", (n,), "object")
-        indices = "uint8", "int16", "uint16", "int32", "uint32", "int64", "uint64"
-        train, test = (dataset(file, name, (None,), *indices)[:] for name in ("trainNdxs", "testNdxs"))
+        train, test = (dataset(file, name, (None,), "int", "uint")[:] for name in ("trainNdxs", "testNdxs"))
         name, split, scene = _split(file, n, train_mask(train, test, n, path))
         metres = _metres(codes)
         rgb, depth = np.empty((n, 3, height, width), np.uint8), np.empty((n, height, width), np.float32)
@@ -140,13 +127,7 @@ def read_cache(path):
             if picture.shape[:2] != (height, width):
                 size = " x ".join(str(side) for side in picture.shape[1::-1])
                 raise UserError(f"Frame {i} of {path} is {size} pixels, its depth {width} x {height}.")
-            rgb[i] = picture.transpose(2, 0, 1)
-            depth[i] = metres[codes[i].T]
-            if np.isnan(depth[i]).any():
-                raise UserError(
-                    f"{path} has code 0 in the depths of frame {i} and no attribute offset: "
-                    "set offset to 0 where code 0 is a hole, to 0.5 where it is a depth."
-                )
+            rgb[i], depth[i] = picture.transpose(2, 0, 1), metres[codes[i].T]
     for part in np.unique(split):
         if not depth[split == part].any():
             raise UserError(f"{path} has no valid depth in its {part} frames: nothing can be scored.")
@@ -154,24 +135,19 @@ def read_cache(path):
 
 
 def _metres(codes):
-    """float32 (256,) or (65536,): the depth in metres that each code stands for.
-
-    The offset is 0.5 where none is given, the middle of what was rounded down; code 0, which may then be a
-    hole or a depth, is NaN.
-    """
-    given = {"offset": 0.5} | dict(codes.attrs)
+    """float32 (256,) or (65536,): the depth in metres that each code stands for."""
+    given = [codes.attrs.get(name) for name in ("scale", "offset")]
     try:
-        scale, offset = (float(np.asarray(given[name]).item()) for name in ("scale", "offset"))
-        metres = (np.arange(np.iinfo(codes.dtype).max + 1) + offset) * scale
-        if not (scale > 0 and offset >= 0 and metres[-1] <= LARGEST_DEPTH):
-            raise ValueError
-    except (KeyError, TypeError, ValueError):
+        scale, offset = (float(np.asarray(value).item()) for value in given)
+        good = scale > 0 and offset >= 0 and (np.iinfo(codes.dtype).max + offset) * scale <= LARGEST_DEPTH
+    except (TypeError, ValueError):
+        good = False
+    if not good:
         raise UserError(
-            f"{codes.file.filename} gives its depths scale {given.get('scale')}, offset {given['offset']}: "
-            "metres = (code + offset) * scale, with one number above 0 as scale, one of at least 0 as offset."
-        ) from None
-    metres[0] = metres[0] if "offset" in codes.attrs else np.nan
-    return metres.astype(np.float32)
+            f"{codes.file.filename} gives its depths scale {given[0]}, offset {given[1]}: metres = (code + "
+            "offset) * scale, with one number above 0 as scale and one as offset, 0 where code 0 is a hole."
+        )
+    return ((np.arange(np.iinfo(codes.dtype).max + 1) + offset) * scale).astype(np.float32)
 
 
 def _split(file, n, train):
@@ -200,14 +176,14 @@ def convert(mat, cache, splits=None):
 
     Args:
         mat, cache: the `.mat` and the `.h5` to write.
-        splits: for a file that is not the 1449 frames of NYU: a MATLAB 5 `splits.mat` with 1-based trainNdxs
-            and testNdxs, or a `.json` with 0-based lists `train` and `test`. NYU's is in `nyu_frames.csv`.
+        splits: for a file that is not the 1449 frames of NYU: a `.json` with 0-based lists `train` and
+            `test`. NYU's is in `nyu_frames.csv`.
 
     Raises:
         UserError: `mat` or `splits` is missing, damaged or of another layout, or `cache` cannot be written.
     """
     with open_h5(mat) as file:
-        depths = dataset(file, "depths", (None, None, None), "float32", "float64")
+        depths = dataset(file, "depths", (None, None, None), "float")
         n, width, height = depths.shape
         images = dataset(file, "images", (n, 3, width, height), "uint8")
         if width % 2 or height % 2:
@@ -218,7 +194,6 @@ def convert(mat, cache, splits=None):
             out["trainNdxs"] = np.flatnonzero(train).astype(np.int32)
             out["testNdxs"] = np.flatnonzero(~train).astype(np.int32)
             out.create_dataset("scenes", data=scenes, dtype=h5py.string_dtype())
-            out.attrs["source"] = _stamp(existing(mat))
             _write_frames(out, images, depths)
 
 
@@ -273,7 +248,7 @@ def _official_split(mat, scenes):
     if scenes != names.tolist():
         raise UserError(
             f"{mat} does not hold the {NYU_FRAMES} frames of the official file, so the official split does "
-            "not fit: give another (a splits.mat, or a .json with 0-based lists train and test)."
+            "not fit: give another, a .json with 0-based lists train and test."
         )
     return split != "test"
 
@@ -281,20 +256,11 @@ def _official_split(mat, scenes):
 def _read_splits(source, n):
     path = existing(source, "split file")
     try:
-        if path.suffix.lower() == ".json":
-            lists = json.loads(path.read_text(encoding="utf-8-sig"))  # some editors begin it with a mark
-            train, test = (np.array(lists[name] or np.empty(0, int)) for name in ("train", "test"))
-        else:
-            lists = scipy.io.loadmat(path)
-            # int64 before the subtraction: the file's uint16 would make -1 of a wrong 0 into 65535
-            train, test = (lists[name].ravel().astype(np.int64) - 1 for name in ("trainNdxs", "testNdxs"))
-        if any(index.ndim != 1 or index.dtype.kind not in "iu" for index in (train, test)):
-            raise ValueError
-    except Exception:  # the parsers' many ways to fail on a bad file
-        raise UserError(
-            f"{path} is not a split: give a MATLAB 5 file with trainNdxs and testNdxs, or a "
-            ".json with 0-based lists train and test of whole numbers."
-        ) from None
+        lists = json.loads(path.read_text(encoding="utf-8-sig"))  # some editors begin it with a mark
+        train, test = ([operator.index(i) for i in lists[name]] for name in ("train", "test"))
+    except (ValueError, TypeError, KeyError, OSError, RecursionError):
+        wanted = "a .json with 0-based lists train and test of whole numbers"
+        raise UserError(f"{path} is not a split: give {wanted}.") from None
     return train_mask(train, test, n, path)
 
 
@@ -302,15 +268,12 @@ def train_mask(train, test, n, where):
     """(n,) bool, the train frames, from 0-based indices of the two parts; `where` names the file.
 
     Raises:
-        UserError: a part is empty, an index is not from 0 to n - 1, a frame not exactly once in the two.
+        UserError: a part is empty, or not each of the frames 0 to n - 1 is exactly once in the two.
     """
-    listed = Counter(train.tolist() + test.tolist())
-    wrong = [i for i in Counter(range(n)) | listed if listed[i] != (0 <= i < n)]
-    if wrong or not len(train) or not len(test):
-        frame = f", and frame {wrong[-1]} is not" if wrong else ""
+    if not (len(train) and len(test)) or sorted([*train, *test]) != list(range(n)):
         raise UserError(
             f"The split in {where} has {len(train)} train and {len(test)} test frames: it needs both, and "
-            f"each of the frames 0 to {n - 1} exactly once{frame}."
+            f"each of the frames 0 to {n - 1} exactly once."
         )
     return np.isin(np.arange(n), train)
 

@@ -2,13 +2,14 @@
 
 import fcntl
 import io
+import json
 import os
+import shutil
 from pathlib import Path
 
 import h5py
 import numpy as np
 import pytest
-import scipy.io
 from datafiles import HEIGHT, SHAPE, WIDTH, N, picture, write_cache, write_mat
 from PIL import Image
 
@@ -32,7 +33,7 @@ def cached(**change):
 
 def converted():
     """Frames of a small `.mat`, of which the fourth is for testing, and the parts of it."""
-    Path("split.json").write_text('{"train": [0, 1, 2], "test": [3]}', encoding="utf-8")
+    Path("split.json").write_text('{"train": [0, 1, 2], "test": [3]}', encoding="utf-8-sig")  # with a mark
     parts = write_mat("small.mat", 4)
     convert("small.mat", "half.h5", "split.json")
     return read_cache("half.h5"), parts
@@ -52,18 +53,12 @@ def test_cache_is_read_as_written():
     assert frames.scene[5] == "room_2"
 
 
-@pytest.mark.parametrize("scale", [0.1, np.array([0.1]), np.array([[0.1]], np.float32)])
-def test_offset_is_half_a_code_where_it_is_not_given(scale):
-    frames = cached(depths=np.full(SHAPE, 3, np.uint8), scale=scale, offset=None)
-    assert frames.depth == pytest.approx(np.full((N, HEIGHT, WIDTH), 0.35))
-
-
 def test_millimetres_with_holes_need_an_offset():
     codes = np.full(SHAPE, 1500, np.uint16)
     codes[2, 3, 4] = 0
-    with pytest.raises(UserError, match="code 0 in the depths of frame 2 and no attribute offset"):
+    with pytest.raises(UserError, match="offset None.* 0 where code 0 is a hole"):
         cached(depths=codes, scale=0.001, offset=None)
-    depth = cached(depths=codes, scale=0.001, offset=0).depth
+    depth = cached(depths=codes, scale=np.array([[0.001]]), offset=0).depth
     assert depth[2, 4, 3] == 0 and np.sum(depth == 0) == 1 and depth.max() == pytest.approx(1.5)
 
 
@@ -145,29 +140,16 @@ def test_mat_is_converted_once_for_each_state_of_it(monkeypatch):
     assert frames.name == "nyu" and np.array_equal(frames.split, split)
     assert np.array_equal(frames.scene, scenes)
     assert frames.depth[:, 0, 0] == pytest.approx(depths[:, 0, 0], abs=0.000101)
-    calls = []
-    monkeypatch.setattr(nyu, "convert", lambda mat, cache: calls.append((mat, cache)))
+    calls, kept = [], nyu.cache_of("nyu.mat")
+    monkeypatch.setattr(nyu, "convert", lambda mat, cache: calls.append(cache))
     load("nyu.mat")
     assert calls == []
     os.utime("nyu.mat", (1, 1))
-    load("nyu.mat")
-    assert calls == [(Path("nyu.mat"), nyu.cache_of("nyu.mat"))]
-
-
-def test_files_of_one_name_have_two_caches(tmp_path):
-    assert nyu.cache_of(tmp_path / "a" / "x.mat") != nyu.cache_of(tmp_path / "x.mat")
-    assert nyu.cache_of("x.mat") == nyu.cache_of(tmp_path / "x.mat")
-
-
-def test_splits_as_they_come():
-    """With a byte-order mark; and one for MATLAB, whose frames have to start from 1."""
-    write_mat("small.mat", 4)
-    Path("split.json").write_text('{"train": [1, 2], "test": [0, 3]}', encoding="utf-8-sig")
-    convert("small.mat", "out.h5", "split.json")
-    assert np.flatnonzero(read_cache("out.h5").split == "test").tolist() == [0, 3]
-    scipy.io.savemat("splits.mat", {"trainNdxs": np.uint16([[0, 1]]), "testNdxs": np.uint16([[2, 3]])})
-    with pytest.raises(UserError, match="frame -1"):
-        convert("small.mat", "out.h5", "splits.mat")
+    with pytest.raises(UserError, match="no file"):  # for nothing is converted here
+        load("nyu.mat")
+    Path("other").mkdir()
+    shutil.copy2("nyu.mat", "other")  # of one name and time, elsewhere
+    assert calls == [nyu.cache_of("nyu.mat")] and len({kept, *calls, nyu.cache_of("other/nyu.mat")}) == 3
 
 
 def test_damage_inside_the_mat_is_told_and_leaves_nothing():
@@ -187,14 +169,17 @@ def test_damage_inside_the_mat_is_told_and_leaves_nothing():
 
 def test_sample_converts_upright_and_agrees_with_the_half_cache(shared):
     sample = shared("nyu/nyu_sample.mat")
-    convert(sample, "sample.h5", shared("nyu/nyu_sample_splits.mat"))
-    ours = read_cache("sample.h5")
+    split, scene = nyu_table()
     with h5py.File(sample) as file, h5py.File(shared("nyu/nyu_v2_labeled_half.h5")) as half:
         index = file.attrs["original_index_0based"]
         images = [Image.open(io.BytesIO(half["images_jpeg"][i].tobytes())) for i in index]
         rgb = [np.asarray(image).transpose(2, 0, 1) for image in images]
         depth = [(half["depths"][i].T + 0.5) * half["depths"].attrs["scale"] for i in index]
-    split, scene = nyu_table()
+    official = {"train": split[index] != "test", "test": split[index] == "test"}
+    parts = {name: np.flatnonzero(rows).tolist() for name, rows in official.items()}
+    Path("split.json").write_text(json.dumps(parts), encoding="utf-8")
+    convert(sample, "sample.h5", "split.json")
+    ours = read_cache("sample.h5")
     assert ours.scene.tolist() == scene[index].tolist()
     assert np.array_equal(ours.split == "test", split[index] == "test")
     for i in range(16):
