@@ -14,7 +14,7 @@ from . import __version__
 from .config import ARMS, FIELDS, SETTINGS, Config, level
 from .errors import UserError, reason
 
-DRAWN = ("omp", "random", "shuffled", "uniform", "erk", "lamp", "logits")  # tickets that need no run
+DRAWN = ("omp", "random", "shuffled", "uniform", "erk", "lamp")  # tickets that need no run
 
 
 def data(args):
@@ -54,7 +54,7 @@ def train(args):
           width=152 epochs=4
     """
     from . import tickets
-    from .data import nyu, photos, weights
+    from .data import nyu, weights
     from .runs.record import line
     from .runs.run import Inputs, Options, Store, run
     from .training.fit import pick_device
@@ -68,16 +68,13 @@ def train(args):
         ticket = tickets.read(args.ticket, prunable(config.backbone))
         if "arm" not in named:
             config = config.replace(arm="file", density=ticket.density)
-    if args.photos and config.arm != "logits":
-        raise UserError("--photos are for the arm logits alone; leave them out.")
-    unlabelled = photos.load(args.photos) if args.photos else None
     frames = nyu.load(args.data)
     if args.frames:
         if frames.name == "rooms":
             raise UserError("--frames takes a part of a file; of the rooms ask for rooms:N.")
         frames = frames.subset(*args.frames)
     store = Store()
-    record = run(config, Inputs(frames, initial, unlabelled, ticket), store, options, "own")
+    record = run(config, Inputs(frames, initial, ticket), store, options, "own")
     print(f"{line(record)}\nrecord: {store.local / record.key / 'record.json'}")
 
 
@@ -146,25 +143,14 @@ def is_free(path):
 
 
 def draw(initial, backbone, args):
-    """A new ticket; rounds of the arm logits are kept among the runs, and a stopped one continues."""
-    from .data import photos
-    from .runs.store import Store
-    from .training import arms, logits
-    from .training.fit import Options, pick_device
+    """A new ticket of the weights alone."""
+    from .training import arms
 
     if args.arm not in DRAWN:
         words = "is not drawn from weights alone; `sweep` or `train` makes it"
         raise UserError(f"a ticket of the arm {args.arm} {words}.")
-    config = Config(args.arm, args.density, seed=args.seed, backbone=backbone, precision=args.precision)
-    if config.arm != "logits":
-        return arms.start(config, initial).ticket
-    if not args.photos:
-        raise UserError("the arm logits needs --photos: a folder or an .h5 of unlabelled photos.")
-    config = config.replace(round_epochs=args.round_epochs)
-    options, unlabelled = Options(pick_device(args.device)), photos.load(args.photos)
-    folder = Store().local / logits.chain(config, initial, unlabelled)
-    print(f"{len(unlabelled.rgb):,} photos; the ticket of every round is kept in {folder}", flush=True)
-    return logits.draw(config, initial, unlabelled, folder, options)
+    config = Config(args.arm, args.density, seed=args.seed, backbone=backbone)
+    return arms.start(config, initial).ticket
 
 
 def describe(drawn, backbone):
@@ -231,12 +217,13 @@ def sweep(args):
     inputs, study = study_inputs(args)
     store = Store(args.out or Store().local, Store().recorded)
     wished = [c for c in study.configs if c.arm == "floor" or c.seed in (args.seeds or [c.seed])]
-    configs = [c for c in wished if not inputs.lacks(c)]
+    configs = [c for c in wished if inputs.weights(c)]
     if args.worker:  # one of several, which the first has started
         return sweeps.sweep(configs, inputs, store, options, study.name)
     for c in wished:
-        if lacks := inputs.lacks(c):
-            print(f"{'left out':16}  {c.arm:9} seed {c.seed}  needs {lacks}: give --weights once more")
+        if not inputs.weights(c):
+            needs = f"needs weights of a {c.backbone}: give --weights once more"
+            print(f"{'left out':16}  {c.arm:9} seed {c.seed}  {needs}")
     known = store.records()
     done, missing = sum(inputs.key(c) in known for c in configs), len(sweeps.missing(configs, inputs, store))
     print(f"{study.title}: {len(wished)} runs, {done} finished; ", end="")
@@ -261,7 +248,7 @@ def sweep(args):
 
 def study_inputs(args):
     """`(Inputs, Study)` of the sweep that was asked for. Raises UserError for what cannot be read."""
-    from .data import nyu, photos, weights
+    from .data import nyu, weights
     from .runs import studies
     from .runs.run import Inputs
 
@@ -274,7 +261,7 @@ def study_inputs(args):
     if main.backbone is None and len(sources) == 1:
         others = ()
     more = [w for backbone in sorted(others) if (w := weights.fitting(sources, backbone))]
-    return Inputs(frames, (main, *more), photos.load(args.photos) if args.photos else None), study
+    return Inputs(frames, (main, *more)), study
 
 
 def merge(args):
@@ -452,7 +439,6 @@ DATA = ("--data", FRAMES, SOURCE)
 ENCODER = "none, IMAGENET1K_V1 ..., or a file .pth/.pth.xz/.safetensors"
 WEIGHTS = ("--weights", ENCODER, SOURCE)
 DEVICE = ("--device", "auto (default), cpu, cuda, cuda:N", {"default": "auto"})
-PHOTOS = ("--photos", "of the arm logits: a folder or .h5 (default: the training frames)", SOURCE)
 # Of each task its options: name, help, and how argparse takes it.
 TASKS = {
     data: [
@@ -468,7 +454,6 @@ TASKS = {
         DEVICE,
         ("--ticket", "train under this ticket or mask file (arm=file)", FILE),
         ("--frames", "only so many of a file, evenly spaced", INTS | PAIR | {"metavar": ("TRAIN", "TEST")}),
-        PHOTOS,
         ("--setting", "where to start (default: tuned)", {"choices": tuple(SETTINGS), "default": "tuned"}),
         ("--keep", "train again where only the record is here, not the trained weights", FLAG),
         ("settings", "settings changed from there; listed below", {"nargs": "*", "metavar": "name=value"}),
@@ -480,11 +465,7 @@ TASKS = {
         ("--weights", "encoder weights; convert: of the mask's network (default: random resnet50)", SOURCE),
         ("--arm", f"draw: {', '.join(DRAWN)} (default: omp)", {"default": "omp"}),
         ("--density", "draw: kept fraction (default 0.8^18)", NUMBER | {"default": level(18)}),
-        ("--seed", "draw: of the random arms, and of the crops of logits", {"type": int, "default": 0}),
-        ("--photos", "draw, arm logits: a folder or .h5 of unlabelled photos", SOURCE),
-        ("--round-epochs", "draw, arm logits: passes a round (default 10)", {"type": int, "default": 0}),
-        ("--precision", "draw, arm logits: float32 (default) or bfloat16", {"default": "float32"}),
-        DEVICE,
+        ("--seed", "draw: of the random arms", {"type": int, "default": 0}),
         ("--picture", "show: also draw the layer-wise densities", FILE),
     ],
     sweep: [
@@ -492,7 +473,6 @@ TASKS = {
         ("--data", FRAMES, SOURCE | {"required": True}),
         ("--weights", f"{ENCODER}; once for each backbone", SOURCE | {"action": "append"}),
         DEVICE,
-        PHOTOS,
         ("--jobs", "workers that share the cores or GPUs (default 1)", {"type": int, "default": 1}),
         ("--seeds", "only these, a share for one machine of several", INTS),
         ("--budget", "seconds: stop cleanly before this time is up", NUMBER),

@@ -24,7 +24,6 @@ ARMS = {
     "erk": "ERK",  # the same at Erdős–Rényi-kernel densities (Evci et al. 2020)
     "reinit": "re-initialised",  # the one-shot magnitude ticket over a random encoder
     "permuted": "permuted values",  # the one-shot magnitude ticket, its values in another order
-    "logits": "IMP on logits",  # IMP on the pre-training function: match the dense network's logits
     "finetuned": "pruned after fine-tuning",  # the largest weights of the dense run, trained on
     "frozen": "frozen encoder",  # neither its weights nor its batch-norm statistics are trained
     "resnet18": "small dense ResNet-18",  # a smaller network, whole, with pre-trained weights of its own
@@ -35,7 +34,7 @@ ARMS = {
 WHOLE = ("floor", "dense", "frozen", "resnet18", "resnet34")  # the arms that prune nothing
 SMALL = ("resnet18", "resnet34")  # the arms that are named after their backbone
 ROUNDS = ("imp", "lrr")  # the arms that prune in rounds, each a run of its own
-EARLIER = (*ROUNDS, "fisher", "distilled", "logits")  # the arms that follow from earlier training
+EARLIER = (*ROUNDS, "fisher", "distilled")  # the arms that follow from earlier training
 
 # Raised by hand when the numbers of a given Config change on purpose; old records are then no longer found.
 SCIENCE_VERSION = 1
@@ -79,7 +78,7 @@ class Config:
     # The ticket
     arm: str = _of("dense", " | ".join(ARMS), "how the ticket is drawn")
     density: float = _in(1.0, "(0, 1]", "kept fraction of the prunable encoder weights")
-    round_epochs: int = _in(0, "[0, inf)", "of earlier runs (0: as this one); of a round of logits (0: 10)")
+    round_epochs: int = _in(0, "[0, inf)", "of the earlier runs it follows from; 0: as this one")
     rewind: int = _in(0, "[0, inf)", "imp starts from its dense run after this epoch; 0: pre-trained weights")
     stride: int = _in(1, "[1, inf)", "levels of 0.8 that one round of imp or lrr prunes at once")
     distil: float = _in(0.5, "[0, 1]", "distilled: share of the loss that is the distance from the dense run")

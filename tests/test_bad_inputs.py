@@ -260,7 +260,6 @@ TRAIN arm=omp density=1e-12 | keeps none
 TRAIN arm=imp density=0.5 | 0.8^k
 TRAIN batch=100 | batch
 TRAIN arm=file | mask file
-TRAIN --photos some | arm logits
 TRAIN --frames 4 4 | rooms:N
 TRAIN lr_encoder=1e30 lr_decoder=1e30 | diverged
 data page.h5 | web page

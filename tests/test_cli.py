@@ -7,7 +7,6 @@ import sys
 from pathlib import Path
 
 import matplotlib
-import numpy as np
 import pytest
 import torch
 import torchvision
@@ -126,25 +125,6 @@ def test_a_converted_mask_claims_no_weights_and_a_ticket_keeps_its_own(capsys):
     tickets.save(tickets.load("a.npz")[0], "own.npz", "resnet18", "feedfeedfeedfeed")
     assert main("ticket convert own.npz --weights r18.pth --out b.npz".split()) == 0
     assert "from weights feedfeedfeedfeed\n" in capsys.readouterr().out
-
-
-def test_a_ticket_on_logits_is_drawn_from_photos(elsewhere, capsys):
-    state = torch.load("r18.pth")
-    torch.save({k: v for k, v in state.items() if not k.startswith("fc.")}, "headless.pth")
-    (elsewhere / "photos").mkdir()
-    for i in range(2):
-        Image.fromarray(np.full((40, 60, 3), 90 * i + 50, np.uint8)).save(f"photos/{i}.png")
-    logits = "ticket draw t.npz --arm logits --density 0.8 --round-epochs 1 --device cpu --weights".split()
-    for words in (
-        [*logits, "headless.pth", "--photos", "photos"],
-        [*logits, "r18.pth"],
-        [*logits, "r18.pth", "--photos", "absent"],
-        [*logits, "r18.pth", "--photos", "photos", "--density", "0.5"],
-    ):
-        assert main(words) == 2 and not (elsewhere / "t.npz").exists()
-    assert main([*logits, "r18.pth", "--photos", "photos"]) == 0
-    assert "magnitude after matching logits" in capsys.readouterr().out
-    assert list(elsewhere.glob("runs/logits-*/mask-1.npz"))
 
 
 # How it ends

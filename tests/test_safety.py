@@ -90,7 +90,6 @@ ENTRANCES = [
     ("runs/k/arrays.npz", arrays, lambda path: Store(path.parents[1], path.parents[2]).arrays("k")),
     ("runs/k/record.json", pickle.dumps, lambda path: Store(path.parents[1], path.parents[2]).records()),
     ("photo.jpg", pickle.dumps, photos.read),
-    ("photos.h5", pickle.dumps, photos.load),
 ]
 
 
@@ -104,7 +103,7 @@ def test_a_pickle_that_would_run_a_command_does_not(name, write, read, tmp_path)
     assert not flag.exists()
 
 
-@pytest.mark.parametrize("read", [predict.photo, photos.read, lambda path: photos.load(path.parent, 9)])
+@pytest.mark.parametrize("read", [predict.photo, photos.read])
 def test_a_picture_starts_no_other_program(read, tmp_path, monkeypatch):
     """Pillow hands PostScript, whatever its file is called, to Ghostscript."""
     (tmp_path / "p.jpg").write_bytes(

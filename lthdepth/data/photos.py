@@ -1,45 +1,15 @@
-"""Pictures as people see them, and sets of unlabelled photos, on which logits are matched."""
+"""The one reader of pictures: as people see them."""
 
-import hashlib
 import io
-import os
 import warnings
-from dataclasses import dataclass
-from functools import cached_property
-from pathlib import Path
 
 import numpy as np
 from PIL import Image, ImageOps
-from tqdm.auto import tqdm
 
 from ..errors import UserError
 from ..files import existing
-from .frames import dataset, open_h5
 
-SIDE = 256  # pixels; of a larger photo the shorter side is resized to it, as for ImageNet
 FORMATS = ("JPEG", "PNG", "WEBP", "BMP")  # for others Pillow may start another program, Ghostscript for one
-MOST = 20_000  # photos held in memory: 4 GB at 256 pixels
-
-
-@dataclass(frozen=True, eq=False)
-class Photos:
-    """Square photos in memory.
-
-    Attributes:
-        rgb: uint8 (N, 3, S, S).
-        name: short name of where they come from.
-    """
-
-    rgb: np.ndarray
-    name: str
-
-    @cached_property
-    def fingerprint(self):
-        """The first 16 hex digits of a SHA-256 over the pixels."""
-        digest = hashlib.sha256(str(self.rgb.shape).encode())
-        for photo in self.rgb:
-            digest.update(np.ascontiguousarray(photo))
-        return digest.hexdigest()[:16]
 
 
 def read(path):
@@ -75,49 +45,3 @@ def decode(file, name):
     except (OSError, ValueError, SyntaxError, Image.DecompressionBombError):
         wanted = "give a whole .jpg or .png of less than 178 million pixels"
         raise UserError(f"{name} cannot be decoded as a photo: {wanted}.") from None
-
-
-def load(source, side=SIDE):
-    """Read photos; their central squares, resized.
-
-    Args:
-        source: a folder, searched with its subfolders for .jpg, .jpeg and .png, or an HDF5 file with one
-            image file a row in `images_jpeg` or `images_png`. Of more than `MOST`, evenly spaced ones.
-        side: of the squares, pixels.
-
-    Raises:
-        UserError: no photo there, one that does not decode, or a data set with test frames.
-    """
-    path = Path(os.path.expanduser(source))
-    if path.is_dir():
-        files = [p for p in path.rglob("[!.]*") if p.suffix.lower() in (".jpg", ".jpeg", ".png")]
-        return _squares(sorted(files), lambda file: decode(file, file), side, path.name)
-    with open_h5(path) as file:
-        if "testNdxs" in file:
-            raise UserError(
-                f"{path} is a data set with test frames; without photos, logits takes its training frames."
-            )
-        images = dataset(file, "images_png" if "images_png" in file else "images_jpeg", (None,), "object")
-        rows = range(len(images))
-        return _squares(rows, lambda i: decode(images[i].tobytes(), f"photo {i} of {path}"), side, path.stem)
-
-
-def of_frames(frames, rows):
-    """The central squares of some frames of a data set (`frames.Frames`), at their own size."""
-    height, width = frames.rgb.shape[2:]
-    side = min(height, width)
-    top, left = (height - side) // 2, (width - side) // 2
-    return Photos(frames.rgb[rows, :, top : top + side, left : left + side], frames.name)
-
-
-def _squares(files, read, side, name):
-    """`Photos` of what `read` makes of the files, at most `MOST` of them, evenly spaced."""
-    n = min(len(files), MOST)
-    if not n:
-        raise UserError(f"there is no photo (.jpg, .jpeg, .png) in {name}.")
-    rgb = np.empty((n, 3, side, side), np.uint8)
-    for i in tqdm(range(n), desc=f"reading {name}", unit="photo", leave=False):
-        photo = Image.fromarray(read(files[i * len(files) // n]))
-        fitted = ImageOps.fit(photo, (side, side), Image.Resampling.BICUBIC)
-        rgb[i] = np.asarray(fitted).transpose(2, 0, 1)
-    return Photos(rgb, name)

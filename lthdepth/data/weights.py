@@ -44,7 +44,6 @@ class Initial:
     """Initial weights of an encoder.
 
     state: torchvision state dict without `fc`, float32, or None: a random encoder, drawn from the seed.
-    classifier: `{"fc.weight", "fc.bias"}` of the same network, or None where the source has none.
     name, description: what they are.
     fingerprint: hash of names, shapes and values of `state`, independent of the file format.
     """
@@ -54,7 +53,6 @@ class Initial:
     description: str
     fingerprint: str
     backbone: str | None  # the architecture they fit; None: any
-    classifier: dict | None = None
 
     def summary(self):
         """The part that goes into a record."""
@@ -145,11 +143,8 @@ def _initial(state, backbone, name, description):
     """`Initial` of the tensors of a ResNet: float32, counters 0, in torchvision's order, on which ties of a
     ticket depend."""
     encoder = {k: torch.tensor(0) if k.endswith(COUNTER) else state[k].float() for k in _shapes(backbone)}
-    classifier = {k: state[k].float() for k in ("fc.weight", "fc.bias") if k in state}
-    if len(classifier) < 2 or not all(torch.isfinite(v).all() for v in classifier.values()):
-        classifier = None
     mark = fingerprint(encoder)
-    return Initial(encoder, *KNOWN.get(mark, (name, description)), mark, backbone, classifier)
+    return Initial(encoder, *KNOWN.get(mark, (name, description)), mark, backbone)
 
 
 def _torchvision(name, backbone):

@@ -25,7 +25,7 @@ COLOURS = dict(
     for pair in (
         "floor=0.45 dense=black omp=#0072B2 lrr=#66A61E gradual=#E6AB02 fisher=#7570B3 lamp=#A6761D "
         "distilled=#882255 random=#D55E00 imp=#009E73 shuffled=#CC79A7 uniform=#56B4E9 erk=#8C6BB1 "
-        "reinit=#E69F00 permuted=#7F5B2E file=#B2182B logits=#17BECF finetuned=#B15928 frozen=#666699 "
+        "reinit=#E69F00 permuted=#7F5B2E file=#B2182B finetuned=#B15928 frozen=#666699 "
         "resnet18=#F781BF resnet34=#984EA3"
     ).split()
 )
@@ -410,22 +410,21 @@ def beside_published(records):
     is worse, of the published metrics (accuracy, AP, mIoU) a fall. None without a ticket of ours.
     """
     table = scores(records)
-    if table.empty or not set(table.arm) & {"omp", "logits", "imp"}:
+    if table.empty or not set(table.arm) & {"omp", "imp"}:
         return None
     figure, axes = plt.subplots(1, 2, figsize=(9.6, 4), sharex=True, sharey=True)
     dense = table[table.arm == "dense"].rms.mean()
-    left = ("m_Img", ("omp", "logits"), "ticket from the pre-training")
-    right = ("m_task", ("imp",), "ticket found on the task")
-    for ax, (source, arms, title) in zip(axes, (left, right), strict=True):
+    left = ("m_Img", "omp", "ticket from the pre-training")
+    right = ("m_task", "imp", "ticket found on the task")
+    for ax, (source, arm, title) in zip(axes, (left, right), strict=True):
         for task, rows in published().query("source == @source").groupby("task", sort=False):
             worse = 100 * (1 - rows.value / rows.value.iloc[0])
             ax.plot(rows.remaining_percent, worse, **OTHERS[task], lw=1.3, label=task)
-        for arm in arms:
-            mean = table[table.arm == arm].groupby("density").rms.mean()
-            if len(mean):
-                change = 100 * (np.r_[mean, dense] / dense - 1)  # like the others it starts at dense
-                style = {"color": COLOURS[arm], "lw": 2.2, "ms": 4, "label": f"depth, {ARMS[arm]}"}
-                ax.plot(100 * np.r_[mean.index, 1], change, "o-" if len(mean) > 1 else "o:", **style)
+        mean = table[table.arm == arm].groupby("density").rms.mean()
+        if len(mean):
+            change = 100 * (np.r_[mean, dense] / dense - 1)  # like the others it starts at dense
+            style = {"color": COLOURS[arm], "lw": 2.2, "ms": 4, "label": f"depth, {ARMS[arm]}"}
+            ax.plot(100 * np.r_[mean.index, 1], change, "o-" if len(mean) > 1 else "o:", **style)
         for r in others().query("plotted == 'yes'").itertuples() if source == "m_task" else ():
             worse = 100 * (1 - r.sparse / r.dense) * (1 if r.better == "higher" else -1)
             mark = {"IMP": "^", "LTH": "v", "LTH-T": "s", "random": "x"}[r.how]

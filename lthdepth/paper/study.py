@@ -17,12 +17,7 @@ from ..training.fit import Diverged, pick_device
 from . import figures
 
 PROFILES = ("quick", "paper")
-SOURCED = ("logits", *SMALL)  # arms that need sources of their own, which only `sweep` takes
 CHECKPOINT = 60.0  # least seconds between two checkpoints: shorter epochs are quicker trained than written
-
-# `pretraining.fingerprint` of the recorded runs of the arm "logits": pqf's classifier and one ImageNet photo
-# of each class.
-LOGITS = "db099977a78df6ab"
 
 
 class Paper:
@@ -64,9 +59,9 @@ class Paper:
     def record(self, config):
         """The record of a configuration; None where it is missing and cannot be trained here, or diverged.
 
-        Arms that need sources of their own are looked up.
+        Small networks need weights of their own, which only `sweep` takes; they are looked up.
         """
-        if not self.live or config.arm in SOURCED:
+        if not self.live or config.arm in SMALL:
             return self.find(config)
         inputs = runs.Inputs(self.frames, self.initial)
         options = runs.Options(device=self.device, every=CHECKPOINT)
@@ -92,8 +87,7 @@ class Paper:
         if config.arm in SMALL:
             same = (r for r in self._finished.values() if r["arm"] == config.arm and r.config == config)
             return next((r for r in same if _made_of(r, data_mark, init_mark)), None)
-        photos = LOGITS if config.arm == "logits" else ""
-        return data_mark and self._finished.get(runs.key(config, data_mark, init_mark, photos))
+        return data_mark and self._finished.get(runs.key(config, data_mark, init_mark))
 
     @cached_property
     def published_floor(self):

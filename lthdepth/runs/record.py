@@ -110,7 +110,7 @@ def sealed(record):
 def command(record):
     """The command that makes a run again.
 
-    FILE stands for data, weights, photos or ticket of the fingerprints in its record.
+    FILE stands for data, weights or ticket of the fingerprints in its record.
     """
     config, data, init = record["config"], record["data"], record["init"]
     number = f":{data['frames']}" if "frames" in data else ""  # the committed records do not say it
@@ -121,8 +121,6 @@ def command(record):
     if init["fingerprint"] != "none":
         _, torchvision_s, name = init["name"].rpartition("torchvision-")
         words += ["--weights", name if torchvision_s else "FILE"]
-    if record.get("photos", data)["name"] != data["name"]:  # otherwise the training frames
-        words += ["--photos", "FILE"]
     if record["arm"] == "file":
         words += ["--ticket", "FILE"]
     words += [f"{k}={v}" for k, v in config.items() if v != getattr(TUNED, k, v)]

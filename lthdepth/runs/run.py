@@ -1,20 +1,17 @@
 """Runs by name: a configuration is asked for; its record is found in the store, or the run is made."""
 
 import dataclasses
-import functools
 import hashlib
 from dataclasses import dataclass
 
 from .. import mask, tickets
 from ..config import SCIENCE_VERSION
-from ..data import photos as photo_files
 from ..data.frames import Frames
-from ..data.photos import Photos
 from ..data.weights import Initial
 from ..errors import UserError
 from ..files import locked, write_atomic
 from ..model import FCRN
-from ..training import arms, logits
+from ..training import arms
 from ..training import fit as training
 from ..training.evaluate import rows_of
 from ..training.fit import Options
@@ -29,7 +26,7 @@ def key(config, data, init, ticket=""):
 
     Args:
         config: `Config`; data, init: fingerprints of the frames and of the initial weights.
-        ticket: fingerprint of what a ticket follows from beside these: the file's, or `logits.fingerprint`.
+        ticket: fingerprint of the ticket of the arm file.
     """
     if config.arm == "floor":  # it knows neither network nor optimiser: only the protocol and the data count
         config, init = config.floor(), "none"
@@ -41,13 +38,12 @@ def key(config, data, init, ticket=""):
 class Inputs:
     """What one run, or all runs of a study, are made from.
 
-    initial: `weights.Initial`, or several where a study has networks of several backbones; photos: of the
-    arm logits (None: the training frames); ticket: of the arm file.
+    initial: `weights.Initial`, or several where a study has networks of several backbones; ticket: of the arm
+    file.
     """
 
     frames: Frames
     initial: Initial | tuple[Initial, ...]
-    photos: Photos | None = None
     ticket: mask.Ticket | None = None
 
     def weights(self, config):
@@ -57,46 +53,26 @@ class Inputs:
             return several[0]
         return next((w for w in several if w.backbone in (None, config.backbone)), None)
 
-    def unlabelled(self, config):
-        """The `photos.Photos` of the arm logits."""
-        rows = rows_of(self.frames, config)["fit"]
-        return self.photos or _photos_of(self.frames, tuple(rows.tolist()))
-
-    def lacks(self, config):
-        """What a configuration needs and was not given, in words; "" where all is there."""
-        initial = self.weights(config)
-        if initial is None:
-            return f"weights of a {config.backbone}"
-        if config.arm == "logits" and initial.classifier is None:
-            return "ImageNet weights with their classifier (fc)"
-        return ""
-
     def key(self, config):
         """The name of a configuration's run.
 
         Raises:
             UserError: what it needs is not here; the arm file without a ticket, or another arm with one.
         """
-        if lacks := self.lacks(config):
-            raise UserError(f"the arm {config.arm} needs {lacks}; give them with --weights.")
+        initial, ticket = self.weights(config), self.ticket.fingerprint if self.ticket else ""
+        if initial is None:
+            needs = f"needs weights of a {config.backbone}"
+            raise UserError(f"the arm {config.arm} {needs}; give them with --weights.")
         if (config.arm == "file") != (self.ticket is not None):
             raise UserError("the arm file needs a mask file, and only that arm takes one.")
-        initial, ticket = self.weights(config), self.ticket.fingerprint if self.ticket else ""
-        if config.arm == "logits":
-            ticket = logits.fingerprint(initial, self.unlabelled(config))
         return key(config, self.frames.fingerprint, initial.fingerprint, ticket)
-
-
-@functools.lru_cache(2)
-def _photos_of(frames, rows):
-    return photo_files.of_frames(frames, list(rows))
 
 
 def run(config, inputs, store, options=Options(), study=""):
     """The `Record` of a configuration: found in the store, or made now, continuing a run that was stopped.
 
     Runs that it follows from (`arms.parents`) are runs of their own: those whose weights are missing here are
-    made first. The rounds of the arm logits are no runs; their tickets lie in `logits-*` of the store.
+    made first.
 
     Args:
         config: `Config`; inputs: `Inputs`; store: `Store`; options: `training.fit.Options`.
@@ -152,12 +128,6 @@ def _make(record, config, inputs, folders, folder, options):
     initial, frames, ticket = inputs.weights(config), inputs.frames, inputs.ticket
     record |= {"config": dataclasses.asdict(config), "data": frames.summary(), "init": initial.summary()}
     try:
-        if config.arm == "logits":
-            photos = inputs.unlabelled(config)
-            record["photos"] = {"name": photos.name, "fingerprint": photos.fingerprint}
-            rounds = folder.parent / logits.chain(config, initial, photos)
-            with locked(rounds, options.wait, options.deadline):
-                ticket = logits.draw(config, initial, photos, rounds, options)
         start = None
         if config.arm != "floor":
             start = arms.start(config, initial, frames, folders, ticket, options.device)

@@ -124,7 +124,7 @@ def pilot(base):
 def full(base):
     """The same question at the size of the published network, for a GPU."""
     base = base.replace(**FULL)
-    names, last = ["omp", "shuffled", "random", "imp", "logits"], [level(18)]
+    names, last = ["omp", "shuffled", "random", "imp"], [level(18)]
     yield Config(arm="floor", holdout=base.holdout)
     for epochs in FULL_BUDGETS:
         yield from arms(base.replace(epochs=epochs), [level(k) for k in (3, 6, 12, 18)], ["omp"], [0])

@@ -25,7 +25,7 @@ from ..errors import UserError, warn
 from ..files import Busy, locked, write_atomic
 from ..mask import positions
 from ..model import FCRN
-from ..training import arms, logits
+from ..training import arms
 from ..training.evaluate import rows_of
 from ..training.fit import Diverged, Options, Stopped, clear
 from . import run as runs
@@ -117,15 +117,10 @@ def on_cluster(configs, inputs, store, options, study, gpus=0.0):
     options = replace(options, device="cuda" if gpus else "cpu", progress=False, deadline=None)
     for config, needed in todo.items():
         folders = [inputs.key(parent) for parent in arms.parents(config).values()]
-        if config.arm == "logits":  # the first of a chain draws its rounds for the others
-            folders.append(logits.chain(config, inputs.weights(config), inputs.unlabelled(config)))
         here = contents(store.local / name for name in folders if name not in tasks)
         there = [tasks[name] for name in folders if name in tasks]
         how = replace(options, keep=needed.keep, snapshot=needed.snapshot)
-        task = make.remote(config, given, how, (study, end), (here, ""), *there)
-        tasks[inputs.key(config)] = task
-        if config.arm == "logits":
-            tasks.setdefault(folders[-1], task)
+        tasks[inputs.key(config)] = make.remote(config, given, how, (study, end), (here, ""), *there)
     return collect(ray, {tasks[inputs.key(config)]: config for config in todo}, inputs, store)
 
 
@@ -268,7 +263,7 @@ def macs(backbone, height, width):
 def flops(config, frames):
     """Floating-point operations of a run: two a multiply-accumulate; a backward pass costs two forward ones.
 
-    Masked weights are multiplied like all others. The rounds of the arm logits are not counted.
+    Masked weights are multiplied like all others.
     """
     if config.arm == "floor":
         return 0

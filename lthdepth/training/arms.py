@@ -77,7 +77,7 @@ def start(config, initial, frames=None, folders=None, given=None, device="cpu"):
     Args:
         config: `Config` of any arm but the floor; initial: `weights.Initial`; frames: of the arm fisher.
         folders: `{role: folder}` of the finished runs that `parents` names.
-        given: ticket of the arms "file" and "logits".
+        given: ticket of the arm "file".
         device: where the gradients of the arm fisher are computed.
 
     Raises:

@@ -1,18 +1,14 @@
-"""Pictures as people see them, and sets of unlabelled photos."""
+"""Pictures as people see them."""
 
 import io
 import struct
 import zlib
 
-import h5py
 import numpy as np
 import pytest
 from PIL import Image
 
 from lthdepth.data import photos
-from lthdepth.errors import UserError
-from lthdepth.paper.study import LOGITS
-from lthdepth.training import logits
 
 
 def encoded(image, kind="PNG", **options):
@@ -39,10 +35,8 @@ def test_a_picture_is_turned_as_its_orientation_says(orientation):
 def test_grey_of_16_bits_keeps_its_shades(tmp_path):
     codes = np.arange(0, 65536, 1024, dtype=np.uint16).reshape(8, 8)
     (tmp_path / "a.png").write_bytes(encoded(codes))
-    (tmp_path / "._a.png").write_bytes(b"what another system leaves")
     wanted = np.repeat((codes >> 8).astype(np.uint8)[..., None], 3, axis=2)
     assert (photos.read(tmp_path / "a.png") == wanted).all()
-    assert (photos.load(tmp_path, 8).rgb[0] == wanted.transpose(2, 0, 1)).all()
 
 
 @pytest.mark.parametrize("mode", ["L", "P", "RGBA", "CMYK", "1"])
@@ -78,45 +72,3 @@ def test_colours_of_16_bits_and_of_print_are_those_that_were_saved():
     assert (photos.decode(png, "p") == rgb).all()
     cmyk = encoded(Image.fromarray(rgb).convert("CMYK"), "JPEG", quality=95)
     assert np.abs(photos.decode(cmyk, "p").astype(int) - rgb).max() < 8
-
-
-def test_photos_of_a_folder_and_of_a_file_are_central_squares(tmp_path):
-    wide = np.zeros((50, 90, 3), np.uint8)
-    wide[:, 20:70] = 200  # the central square
-    (tmp_path / "deep").mkdir()
-    for name in ("b.png", "deep/a.PNG"):
-        (tmp_path / name).write_bytes(encoded(wide))
-    (tmp_path / "notes.txt").write_text("no photo", encoding="utf-8")
-    with h5py.File(tmp_path / "p.h5", "w") as file:
-        rows = file.create_dataset("images_png", 2, h5py.vlen_dtype(np.uint8))
-        rows[0] = rows[1] = np.frombuffer(encoded(wide), np.uint8)
-    for source in (tmp_path, tmp_path / "p.h5"):
-        rgb = photos.load(source, 50).rgb
-        assert rgb.shape == (2, 3, 50, 50) and rgb.dtype == np.uint8 and (rgb == 200).all()
-    one, two = (photos.load(source, 32) for source in (tmp_path, tmp_path / "p.h5"))
-    assert one.rgb[:, :, 8:24, 8:24].min() == 200 and one.fingerprint == two.fingerprint
-
-
-def test_bad_photos_are_refused_in_a_sentence(tmp_path):
-    (tmp_path / "empty").mkdir()
-    (tmp_path / "bad").mkdir()
-    (tmp_path / "bad" / "a.jpg").write_bytes(b"<html>")
-    with h5py.File(tmp_path / "nyu.h5", "w") as file:
-        file["images_jpeg"], file["testNdxs"] = np.zeros(3), np.zeros(3)
-    told = {"empty": "no photo", "bad": "a.jpg", "nyu.h5": "test frames", "absent": "no file"}
-    for name, says in told.items():
-        with pytest.raises(UserError, match=says) as error:
-            photos.load(tmp_path / name)
-        assert len(str(error.value).splitlines()) == 1
-
-
-def test_of_many_photos_evenly_spaced_ones_are_taken(tmp_path, monkeypatch):
-    monkeypatch.setattr(photos, "MOST", 4)
-    for i in range(10):
-        (tmp_path / f"{i}.png").write_bytes(encoded(np.full((4, 4, 3), i, np.uint8)))
-    assert photos.load(tmp_path, 4).rgb[:, 0, 0, 0].tolist() == [0, 2, 5, 7]
-
-
-def test_the_photos_and_the_recipe_behind_the_arm_logits_are_those_of_the_paper(shared, pqf):
-    sample = photos.load(shared("imagenet/imagenet_sample_256.h5"))
-    assert logits.fingerprint(pqf, sample) == LOGITS

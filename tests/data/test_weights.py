@@ -43,7 +43,6 @@ def test_every_container_gives_the_same_weights(narrow_state, tmp_path):
     for name in ("a.pth", "B.PTH.XZ", "c.pt", "D.SAFETENSORS"):
         initial = weights.load(tmp_path / name)
         same(initial, narrow_state)
-        assert torch.equal(initial.classifier["fc.weight"], CLASSIFIER["fc.weight"])
 
 
 def test_fingerprint_changes_with_one_value_and_with_a_name(narrow_state):
@@ -156,7 +155,6 @@ def test_weights_as_people_have_them_are_the_same_weights(case, narrow_state, tm
     torch.save(AS_PEOPLE_HAVE_THEM[case](narrow_state), path)
     initial = weights.load(path)
     same(initial, narrow_state)
-    assert (initial.classifier is not None) == (case == "Hugging Face")
     said = capsys.readouterr().err.strip().splitlines()
     assert len(said) == (case not in ("without counters", "after some batches", "sparse"))
 

@@ -5,11 +5,9 @@ import shutil
 
 import pytest
 import safetensors.torch
-import torch
 from conftest import TINY
 from datafiles import write_cache
 from making import BROKEN, make
-from PIL import Image
 
 from lthdepth import mask, tickets
 from lthdepth.__main__ import main
@@ -19,7 +17,6 @@ from lthdepth.runs import run as runs
 from lthdepth.runs import studies
 from lthdepth.runs.record import command as command_of
 from lthdepth.runs.record import sealed
-from lthdepth.training import logits
 from lthdepth.training.fit import Diverged
 
 pytestmark = pytest.mark.usefixtures("narrow")
@@ -70,29 +67,21 @@ def files_of(kind, state):
         return {"--data": "rooms:28"}
     files = {"--data": "rooms.h5" if kind == "namesake" else "kitchen.h5"}
     write_cache(files["--data"])
-    if kind in ("weights", "logits", "photos"):
-        classifier = {"fc.weight": torch.ones(5, 64), "fc.bias": torch.zeros(5)} if kind != "weights" else {}
-        content = {k: v.contiguous() for k, v in (state | classifier).items()}
-        safetensors.torch.save_file(content, "w.safetensors")
+    if kind == "weights":
+        safetensors.torch.save_file({k: v.contiguous() for k, v in state.items()}, "w.safetensors")
         files["--weights"] = "w.safetensors"
-    if kind == "photos":
-        Image.new("RGB", (40, 40), (90, 30, 60)).save("a.png")
-        files["--photos"] = "."
     if kind == "ticket":
         tickets.save(tickets.magnitude(mask.prunable(state), 0.5), "t.npz", "resnet18", "abc")
         files["--ticket"] = "t.npz"
     return files
 
 
-KINDS = ["rooms", "cache", "namesake", "weights", "ticket", "logits", "photos", "quick"]
+KINDS = ["rooms", "cache", "namesake", "weights", "ticket", "quick"]
 
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_the_printed_command_fails_again(kind, here, narrow_state, toy, monkeypatch):
     files, config = files_of(kind, narrow_state), BAD
-    if kind in ("logits", "photos"):
-        monkeypatch.setattr(logits, "LR", 1e30)
-        config = TINY.replace(arm="logits", density=level(1), round_epochs=2, epochs=1)
     if kind == "ticket":
         config = BAD.replace(arm="file", density=tickets.load("t.npz")[0].density)
     words = ["train", *(f"{k}={v}" for k, v in vars(config).items() if v != getattr(TUNED, k))]

@@ -198,7 +198,6 @@ def test_inputs_that_do_not_suffice_are_refused(frames, store, narrow_state):
     ticket = tickets.dense(mask.prunable(narrow_state))
     for config, inputs, words in (
         (Config(), runs.Inputs(frames, initial), "needs weights of a resnet50"),
-        (TINY.replace(arm="logits"), runs.Inputs(frames, initial), "needs ImageNet weights with their class"),
         (TINY.replace(arm="file"), runs.Inputs(frames, initial), "arm file needs a mask file"),
         (TINY, runs.Inputs(frames, initial, ticket=ticket), "only that arm"),
     ):
