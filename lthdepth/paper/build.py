@@ -26,11 +26,12 @@ import papermill
 import psutil
 from jupytext.compare import NotebookDifference, compare_notebooks
 
+from ..config import SMALL
 from ..errors import UserError
 from ..runs import run as runs
 from ..training.arms import lineage
 from . import figures, site, tables
-from .study import SOURCED, Paper
+from .study import Paper
 
 # Constant, so that no machine's Python version or kernel name gets into a commit; without a kernel name
 # JupyterLab would stop to ask for one.
@@ -192,7 +193,7 @@ def _missing(paper):
     marks, known, found = (paper.frames.fingerprint, paper.initial.fingerprint), paper.store.records(), {}
     for config in (c for planned in paper.study.configs for c in lineage(planned)):
         key = runs.key(config, *marks)
-        if config.arm not in (*SOURCED, "floor") and key not in known:
+        if config.arm not in (*SMALL, "floor") and key not in known:
             found[paper.store.local / key / "record.json"] = config.epochs
     return found
 
