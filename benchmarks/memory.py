@@ -1,16 +1,15 @@
-"""Peak memory of reading the official file and of the quick build: `python benchmarks/memory.py mat build`.
+"""Peak memory of reading the official file and of the quick build: `python benchmarks/memory.py`.
 
-Writes benchmarks/memory.csv; what is not named keeps its row there. The file is a stand-in of the official
-layout and size in memory (1449 frames of 640x480), its frames all alike, so that it takes no space on disk.
-Memory is that of a command and all its descendants together, five times a second; pages that they share count
-once (PSS). Linux only.
+Writes benchmarks/memory.csv. The file is a stand-in of the official layout and size in memory (1449 frames of
+640x480), its frames all alike, so that it takes no space on disk. Memory is that of a command and all its
+descendants together, five times a second; pages that they share count once (PSS). Linux only.
 """
 
-import argparse
 import subprocess
 import sys
 import tempfile
 import time
+from contextlib import suppress
 from pathlib import Path
 
 import h5py
@@ -21,10 +20,6 @@ import psutil
 from lthdepth.data.nyu import nyu_table
 
 ROOT = Path(__file__).resolve().parents[1]
-TARGETS = {  # GB
-    "mat": ("reading the official .mat, converting it", 1.5),
-    "build": ("./build.sh --profile quick", 4.0),
-}
 
 
 def stand_in(path):
@@ -42,43 +37,23 @@ def stand_in(path):
 
 
 def peak(command):
-    """Bytes that a command takes at most; raises CalledProcessError where it fails."""
-    most = 0
-    with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as process:
-        top = psutil.Process(process.pid)
-        while process.poll() is None:
-            used = 0
-            for one in (top, *top.children(recursive=True)):
-                try:
-                    used += one.memory_full_info().pss
-                except psutil.Error:  # it has ended
-                    continue
-            most = max(most, used)
-            time.sleep(0.2)
-    if process.returncode:
-        raise subprocess.CalledProcessError(process.returncode, command)
-    return most
+    """GB that a command takes at most."""
+    most, process = 0, psutil.Popen(command, cwd=ROOT, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    while process.poll() is None:
+        with suppress(psutil.Error):  # one has ended
+            everyone = [process, *process.children(recursive=True)]
+            most = max(most, sum(one.memory_full_info().pss for one in everyone))
+        time.sleep(0.2)
+    assert process.returncode == 0, command
+    return most / 1e9
 
 
-def main():
-    kind = argparse.RawDescriptionHelpFormatter
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=kind)
-    parser.add_argument("what", nargs="+", choices=TARGETS)
-    path = ROOT / "benchmarks" / "memory.csv"
-    table = pd.read_csv(path, dtype=str).set_index("measure")
-    for what in parser.parse_args().what:
-        title, target = TARGETS[what]
-        with tempfile.TemporaryDirectory() as folder:
-            command = ["./build.sh", "--profile", "quick"]
-            if what == "mat":
-                mat, half = f"{folder}/all.mat", f"{folder}/half.h5"
-                stand_in(mat)
-                command = [sys.executable, "-m", "lthdepth", "data", mat, "--out", half]
-            used = peak(command) / 1e9
-        table.loc[title] = [f"{used:.2f}", str(target), "yes" if used <= target else "no"]
-        print(title, *table.loc[title], sep="  ", flush=True)
-    table.to_csv(path)
-
-
-if __name__ == "__main__":
-    main()
+with tempfile.TemporaryDirectory() as folder:
+    stand_in(f"{folder}/all.mat")
+    convert = [sys.executable, "-m", "lthdepth", "data", f"{folder}/all.mat", "--out", f"{folder}/half.h5"]
+    rows = [("reading the official .mat, converting it", peak(convert), 1.5)]
+    rows += [("./build.sh --profile quick", peak(["./build.sh", "--profile", "quick"]), 4.0)]
+table = pd.DataFrame(rows, columns=["measure", "peak, GB", "target, GB"]).round(2)
+table["met"] = np.where(table["peak, GB"] <= table["target, GB"], "yes", "no")
+table.to_csv(ROOT / "benchmarks" / "memory.csv", index=False)
+print(table)

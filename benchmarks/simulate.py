@@ -1,12 +1,9 @@
 """How far the plan's statistics can be trusted: coverage of the intervals, size and power of the tests.
 
-Studies with a known truth are simulated and analysed by `lthdepth.analysis.stats`, many times:
-
-    python benchmarks/simulate.py                     # prints the table and writes benchmarks/statistics.csv
-    python benchmarks/simulate.py --studies 200       # quicker and coarser
-
-It takes about 4 minutes on one core. Paired differences are drawn in metres of rms: normal with the standard
-deviation SD, or skewed (an exponential of the same mean and deviation) as when a run now and then ends badly.
+Studies with a known truth are simulated and analysed by `lthdepth.analysis.stats`, many times, in about 4
+minutes on one core: `python benchmarks/simulate.py` writes benchmarks/statistics.csv. Paired differences are
+in metres of rms: normal with the standard deviation SD, or skewed (an exponential of the same mean and
+deviation) as when a run now and then ends badly.
 """
 
 import argparse
@@ -98,8 +95,7 @@ def scenes(rng, studies):
 
 
 def main():
-    raw = argparse.RawDescriptionHelpFormatter
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=raw)
+    parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--studies", type=int, default=2000, help="for every line (default 2000)")
     parser.add_argument("--out", type=Path, default=Path(__file__).with_name("statistics.csv"))
     args = parser.parse_args()
@@ -109,7 +105,6 @@ def main():
             n, value = len(hits), np.mean(hits)
             error = (max(value * (1 - value), 1 / n) / n) ** 0.5
             rows.append((name, draw.__name__, seeds, nominal, round(value, 4), round(error, 4), n))
-            print(f"{name:62} {draw.__name__:7} {seeds:3} seeds  {value:.3f} ± {error:.3f}", flush=True)
     columns = ["quantity", "differences", "seeds", "nominal", "found", "standard error", "studies"]
     pd.DataFrame(rows, columns=columns).to_csv(args.out, index=False)
 
