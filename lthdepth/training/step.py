@@ -1,16 +1,15 @@
-"""One training step: cut the batch, predict, compare, mask, move. On a GPU it is recorded and replayed."""
+"""One training step: cut the batch, predict, compare, mask, move."""
 
 import ctypes
 import math
 import sys
-import warnings
 from contextlib import nullcontext
 
 import torch
+from torch import nn
 
+from ..errors import reason, warn
 from ..loss import LOSSES
-
-WARM = 3  # steps before the recording: the optimiser makes its state in them, cuDNN chooses its algorithms
 
 
 def prepare(device):
@@ -23,6 +22,7 @@ def prepare(device):
         for option, value in ((-1, -1), (-4, 0), (-2, 1 << 28)):
             ctypes.CDLL(None).mallopt(option, value)  # trim: never; mmap: nothing; grow by 256 MiB
     if device.type == "cuda":
+        torch.cuda.set_device(device.index or 0)  # whose streams a recording is made on
         torch.backends.cudnn.benchmark = True
         torch.backends.cudnn.allow_tf32 = False
 
@@ -35,33 +35,26 @@ def place(model, device):
 
 def autocast(config, device):
     """The context in which the network computes: float32, or bfloat16 products over float32 weights."""
-    return torch.autocast(device.type, torch.bfloat16) if config.precision == "bfloat16" else nullcontext()
+    if config.precision == "float32":
+        return nullcontext()
+    return torch.autocast(device.type, torch.bfloat16, cache_enabled=False)  # a cache cannot be recorded
 
 
 def optimiser(config, model):
-    """SGD, AdamW or Adam over two groups, encoder and decoder, each with its own peak learning rate.
-
-    Fused: one pass over the weights. On a GPU the rate is in a tensor, where a recorded step reads it.
-    """
-    encoder = list(model.encoder.parameters())
-    gpu = encoder[0].device.type == "cuda"
+    """SGD, AdamW or Adam over two groups, encoder and decoder, each with its own peak learning rate."""
     groups = [
-        {"params": encoder, "peak": config.lr_encoder},
+        {"params": list(model.encoder.parameters()), "peak": config.lr_encoder},
         {"params": model.decoder_parameters(), "peak": config.lr_decoder},
     ]
-    for group in groups:
-        group["lr"] = torch.tensor(0.0, device=encoder[0].device) if gpu else 0.1
-    shared = {"weight_decay": config.weight_decay, "fused": True}
+    shared = {"weight_decay": config.weight_decay, "fused": True}  # fused: one pass over the weights
     if config.optimiser == "sgd":
         return torch.optim.SGD(groups, momentum=config.momentum, **shared)
     kind = {"adamw": torch.optim.AdamW, "adam": torch.optim.Adam}[config.optimiser]
-    return kind(groups, betas=(config.momentum, 0.999), capturable=gpu, **shared)
+    return kind(groups, betas=(config.momentum, 0.999), **shared)
 
 
 def restore(opt, saved):
-    """Load an optimiser's state that was saved on any device; how it is executed remains this device's."""
-    for kept, group in zip(saved["param_groups"], opt.param_groups, strict=True):
-        kept |= {k: v for k, v in group.items() if k != "params"}
+    """Load an optimiser's state that was saved on any device, in the memory order of this one."""
     opt.load_state_dict(saved)
     for p, state in opt.state.items():
         for name, v in state.items():
@@ -78,50 +71,47 @@ def rate(config, step, steps):
     return {"constant": 1.0, "linear": 1 - t, "cosine": (1 + math.cos(math.pi * t)) / 2}[config.schedule]
 
 
+def recorded(model, x, config):
+    """A network whose passes, forward and back, are recorded as CUDA graphs for batches like x and replayed.
+
+    That saves the host the launching of some thousand kernels a step. Where it fails the network itself is
+    returned, with a warning. The network's own `forward`, and its values, are left as they were.
+    """
+    before = [b.clone() for b in model.buffers()]  # statistics of batch norm, which the trial passes move
+    try:
+        with autocast(config, x.device):
+            return torch.cuda.make_graphed_callables(nn.Sequential(model), (x,))
+    except RuntimeError as error:
+        warn(f"the network is not recorded as a CUDA graph and launched anew each time: {reason(error)}.")
+        return model
+    finally:
+        for buffer, value in zip(model.buffers(), before):
+            buffer.copy_(value)
+
+
 class Step:
     """Takes steps with a model, its mask and its optimiser, on batches of `augment.Views`.
 
-    Nothing in it waits for the device: the losses are summed there, in `total`. On a GPU the step is recorded
-    as a CUDA graph and replayed, which saves the host the launching of some thousand kernels; where that
-    fails, or with `recorded=False`, they are launched. `teacher`: a trained FCRN in evaluation mode whose
-    predictions are distilled (`Config.distil`), or None.
+    Nothing in it waits for the device: the losses are summed there, in `total`. On a GPU the network is
+    `recorded`. `teacher`: a trained FCRN in evaluation mode whose predictions are distilled
+    (`Config.distil`), or None.
     """
 
-    def __init__(self, config, model, masking, opt, views, recorded=True):
+    def __init__(self, config, model, masking, opt, views):
         self.config, self.model, self.masking, self.opt, self.views = config, model, masking, opt, views
-        self.device, self.teacher = views.rgb.device, None
+        self.device, self.teacher, self.network = views.rgb.device, None, None
         self.total = torch.zeros((), device=self.device)
-        self.recorded = recorded and self.device.type == "cuda"
-        self.side = torch.cuda.Stream(self.device) if self.recorded else None
-        self.graph = self.inputs = self.masks = None  # the recording, its batch, the masks in it
 
     def __call__(self, batch, factor):
         """One step on tensors as `Views.train` takes them, at `factor` of the peak learning rates."""
         for group in self.opt.param_groups:
-            if torch.is_tensor(group["lr"]):
-                group["lr"].fill_(group["peak"] * factor)
-            else:
-                group["lr"] = group["peak"] * factor
-        if self.masks is not self.masking.masks:  # a first step, or the first with another ticket
-            self.graph, self.masks, self.taken = None, self.masking.masks, 0
-        if self.recorded and self.taken == WARM:
-            self._record(batch)
-        if self.graph:
-            torch._foreach_copy_(self.inputs, list(batch))
-            self.graph.replay()
-        elif self.recorded:  # what is to be recorded must have run on a stream of its own before
-            self.side.wait_stream(torch.cuda.current_stream(self.device))
-            with torch.cuda.stream(self.side):
-                self._take(*batch)
-            torch.cuda.current_stream(self.device).wait_stream(self.side)
-        else:
-            self._take(*batch)
-        self.taken += 1
-
-    def _take(self, *batch):
+            group["lr"] = group["peak"] * factor
         x, y = self.views.train(*batch)
+        if self.network is None:
+            gpu = self.device.type == "cuda"
+            self.network = recorded(self.model, x, self.config) if gpu else self.model
         with autocast(self.config, self.device):
-            prediction = self.model(x)
+            prediction = self.network(x)
         loss = LOSSES[self.config.loss](prediction[:, 0].float(), y)
         if self.teacher is not None:
             with torch.no_grad(), autocast(self.config, self.device):
@@ -133,18 +123,3 @@ class Step:
         self.masking.gradients()
         self.opt.step()
         self.total += loss.detach()
-
-    def _record(self, batch):
-        self.inputs = [t.clone() for t in batch]
-        self.opt.zero_grad(set_to_none=True)
-        graph = torch.cuda.CUDAGraph()
-        try:
-            with torch.cuda.graph(graph):
-                self._take(*self.inputs)
-            self.graph = graph
-        except RuntimeError as error:
-            torch.cuda.synchronize(self.device)
-            self.opt.zero_grad(set_to_none=True)
-            self.recorded = False
-            told = "the step could not be recorded as a CUDA graph and is launched anew each time"
-            warnings.warn(f"{told}: {error}", stacklevel=2)

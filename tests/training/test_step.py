@@ -1,4 +1,4 @@
-"""The training step against one written plainly, and recorded on a GPU against the one that is launched."""
+"""The training step against one written plainly, on a GPU and on a CPU."""
 
 import copy
 import math
@@ -26,7 +26,7 @@ KINDS = {
 }
 
 
-def taken(config, frames, device="cpu", steps=5, saved=None, **options):
+def taken(config, frames, device="cpu", steps=5, saved=None):
     """Model, optimiser and mean loss after a few steps; `saved`: an optimiser's state to start from."""
     device = torch.device(device)
     ticket, start, _ = arms.start(config, weights.NONE)
@@ -35,7 +35,7 @@ def taken(config, frames, device="cpu", steps=5, saved=None, **options):
     masking, opt = mask.Masking(ticket, model.encoder), step.optimiser(config, model)
     if saved:
         step.restore(opt, copy.deepcopy(saved))
-    take = step.Step(config, model, masking, opt, views, **options)
+    take = step.Step(config, model, masking, opt, views)
     for i in range(steps):
         index = np.arange(4) + i
         take(views.plan(index, augment.draws(0, i, 20)[index], config), 0.5)
@@ -113,12 +113,27 @@ gpu = pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
 @gpu
 @pytest.mark.parametrize("precision", ["float32", "bfloat16"])
 @pytest.mark.parametrize("kind", KINDS)
-def test_a_recorded_step_equals_one_that_is_launched(kind, precision, frames):
+def test_steps_on_a_gpu_are_those_on_a_cpu(kind, precision, frames, capsys):
     config, close = KINDS[kind].replace(precision=precision), 1e-3 if precision == "float32" else 0.05
-    recorded = taken(config, frames, "cuda", steps=8)[2]
-    assert recorded == pytest.approx(taken(config, frames, "cuda", steps=8, recorded=False)[2], rel=close)
-    if precision == "float32":  # and one on the CPU
-        assert recorded == pytest.approx(taken(config, frames, steps=8)[2], rel=close)
+    model, _, loss = taken(config, frames, "cuda", steps=8)
+    plain, _, wanted = taken(config, frames, steps=8)
+    assert loss == pytest.approx(wanted, rel=close) and not capsys.readouterr().err
+    mean, other = model.encoder.bn1.running_mean.cpu(), plain.encoder.bn1.running_mean
+    torch.testing.assert_close(mean, other, rtol=10 * close, atol=10 * close)
+
+
+def test_what_cannot_be_recorded_is_launched_and_the_trial_passes_leave_no_trace(monkeypatch, capsys):
+    def fails(network, inputs):
+        network(*inputs)
+        raise RuntimeError("no graphs\nhere")
+
+    monkeypatch.setattr(torch.cuda, "make_graphed_callables", fails)
+    model = initialise(FCRN("resnet18"), 0).train()
+    before = {k: v.clone() for k, v in model.state_dict().items()}
+    assert step.recorded(model, torch.rand(2, 3, 32, 32), TINY) is model
+    assert all(torch.equal(v, before[k]) for k, v in model.state_dict().items())
+    said = capsys.readouterr().err
+    assert said.count("\n") == 1 and said.endswith("launched anew each time: no graphs.\n")
 
 
 @gpu
