@@ -14,7 +14,7 @@ from . import __version__
 from .config import ARMS, FIELDS, SETTINGS, Config, level
 from .errors import UserError, reason
 
-DRAWN = ("omp", "random", "shuffled", "uniform", "erk", "lamp")  # tickets that need no run
+DRAWN = ("omp", "random", "shuffled", "uniform", "lamp")  # tickets that need no run
 
 
 def data(args):

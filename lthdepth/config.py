@@ -21,7 +21,6 @@ ARMS = {
     "distilled": "one-shot, distilled",  # learning from the dense run of the same seed too
     "shuffled": "layer-shuffled",  # as many a layer as one-shot magnitude, at random places
     "uniform": "uniform",  # the largest of each layer, at one density (as Gale et al. 2019)
-    "erk": "ERK",  # the same at Erdős–Rényi-kernel densities (Evci et al. 2020)
     "reinit": "re-initialised",  # the one-shot magnitude ticket over a random encoder
     "permuted": "permuted values",  # the one-shot magnitude ticket, its values in another order
     "finetuned": "pruned after fine-tuning",  # the largest weights of the dense run, trained on

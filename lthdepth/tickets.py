@@ -76,14 +76,14 @@ def uniform(weights, density):
     ImageNet: the published masks keep the same share of each of the 52 layers, to a weight or two in a
     thousand.
     """
-    return _layerwise(weights, [1.0] * len(weights), density, "uniform")
-
-
-def erk(weights, density):
-    """Erdős–Rényi-kernel densities (Evci et al. 2020): proportional to (inputs + outputs + kernel sides) /
-    (their product), so that small layers stay denser; the largest magnitudes of each layer.
-    """
-    return _layerwise(weights, [sum(v.shape) / v.numel() for v in weights.values()], density, "ERK")
+    sizes = np.array([v.numel() for v in weights.values()])
+    total = count(density, sizes.sum())
+    exact = total / sizes.sum() * sizes
+    counts = np.floor(exact).astype(int)
+    remainders = np.argsort(counts - exact, kind="stable")
+    counts[remainders[: total - counts.sum()]] += 1  # the largest remainders first
+    keep = [_largest(_magnitudes(v), n) for v, n in zip(weights.values(), counts.tolist(), strict=True)]
+    return _split(np.concatenate(keep), weights, [{"drawn": "uniform", "density": density}])
 
 
 def lamp(weights, density):
@@ -122,26 +122,6 @@ def gradual(density, step, steps):
     if step > last or step * stages // last == (step - 1) * stages // last or not step:
         return None
     return density + (1 - density) * (1 - step / last) ** 3
-
-
-def _layerwise(weights, shares, density, name):
-    """The largest magnitudes of each layer, in numbers proportional to `shares`, none above the layer's size,
-    with the exact total of `density`.
-    """
-    sizes, shares = np.array([v.numel() for v in weights.values()]), np.array(shares)
-    total, full = count(density, sizes.sum()), np.zeros(len(sizes), bool)
-    while True:  # a layer that would get more than it has is full; the others share what is left
-        rest = (shares * sizes)[~full].sum() or 1
-        exact = np.where(full, sizes, (total - sizes[full].sum()) / rest * shares * sizes)
-        over = ~full & (exact > sizes)
-        if not over.any():
-            break
-        full |= over
-    counts = np.floor(exact).astype(int)
-    remainders = np.argsort(np.where(counts < sizes, counts - exact, np.inf), kind="stable")
-    counts[remainders[: total - counts.sum()]] += 1  # the largest remainders first
-    keep = [_largest(_magnitudes(v), n) for v, n in zip(weights.values(), counts.tolist(), strict=True)]
-    return _split(np.concatenate(keep), weights, [{"drawn": name, "density": density}])
 
 
 def _best(scores, weights, density, name):

@@ -24,7 +24,7 @@ COLOURS = dict(
     pair.split("=")
     for pair in (
         "floor=0.45 dense=black omp=#0072B2 lrr=#66A61E gradual=#E6AB02 fisher=#7570B3 lamp=#A6761D "
-        "distilled=#882255 random=#D55E00 imp=#009E73 shuffled=#CC79A7 uniform=#56B4E9 erk=#8C6BB1 "
+        "distilled=#882255 random=#D55E00 imp=#009E73 shuffled=#CC79A7 uniform=#56B4E9 "
         "reinit=#E69F00 permuted=#7F5B2E file=#B2182B finetuned=#B15928 frozen=#666699 "
         "resnet18=#F781BF resnet34=#984EA3"
     ).split()

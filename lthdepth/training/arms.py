@@ -123,8 +123,6 @@ def draw(config, weights):
             return tickets.shuffled(tickets.magnitude(weights, config.density), config.seed)
         case "uniform":
             return tickets.uniform(weights, config.density)
-        case "erk":
-            return tickets.erk(weights, config.density)
         case "lamp":
             return tickets.lamp(weights, config.density)
     return tickets.dense(weights)
