@@ -335,7 +335,7 @@ def predict(args):
     rgb = predicting.photo(args.photo)
     record, model = predicting.network(args.name, device=device)
     metres = predicting.depth(rgb, record, model, device)
-    words = predicting.about(record, rgb)
+    words = predicting.about(record)
     files = predicting.save(args.photo, rgb, metres, record, args.out or args.photo.parent, words)
     low, middle, high = np.percentile(metres, [1, 50, 99])
     size = f"{rgb.shape[1]}×{rgb.shape[0]} pixels"

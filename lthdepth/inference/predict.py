@@ -26,7 +26,6 @@ from ..training import evaluate
 from ..training.step import place, prepare
 
 LONGEST = 3  # times as wide as high, or the reverse: of a panorama the network makes nothing
-SAME = 0.02  # relative difference of width/height below which a photo has the shape of the training frames
 VIEW = round(math.degrees(2 * math.atan(0.5 / rooms.FOCAL)))  # degrees across, of the rooms and NYU's camera
 
 # What the data sets of the paper are, by name: what a prediction is worth depends on it.
@@ -44,11 +43,7 @@ TRAINED_ON = {
 
 
 def photo(path):
-    """A photo as people see it: uint8 (H, W, 3).
-
-    Raises:
-        UserError: as `photos.read`; or it is too long for the network.
-    """
+    """A photo as people see it, uint8 (H, W, 3). Raises UserError as `photos.read`, or for a panorama."""
     rgb = photos.read(path)
     height, width = rgb.shape[:2]
     if max(height, width) > LONGEST * min(height, width):
@@ -68,48 +63,25 @@ def network(name, store=None, device="cpu"):
         `(record, FCRN in evaluation mode)`.
 
     Raises:
-        UserError: no such run, a run without a network, or one of which only the record is here.
+        UserError: no such run, one without a network, or one of which only the record is here.
     """
     store, device = store or Store(), torch.device(device)
     record = store.get(name)
-    if record is None:
-        raise UserError(f"no run {name}; `python -m lthdepth show` lists them.")
-    run = f"the run {record['key']}"
-    if record["arm"] == "floor":
-        raise UserError(f"{run} is the mean depth map: it looks at no photo; name the run of a network.")
+    if record is None or record["arm"] == "floor":
+        raise UserError(f"no run {name} has a network; `python -m lthdepth show` lists the runs.")
     path = store.local / record["key"] / "weights.pt"
     if not path.exists():
-        near = ", ".join(sorted(p.parent.name for p in store.local.glob("*/weights.pt"))) or "none"
         time = f"{record['seconds'] / 60:.0f} min on {record['device']}"
         again = f"`{command(record)} --keep` trains it again ({time})"
-        raise UserError(f"{run} is recorded, its weights are not here; {again}. With weights: {near}.")
+        raise UserError(f"the run {record['key']} is recorded, its weights are not here; {again}.")
     prepare(device)
     model = FCRN(record["config"]["backbone"])
-    try:
-        model.load_state_dict(read_tensors(path))
-    except (RuntimeError, AttributeError, TypeError):
-        remedy = "remove the folder, and the run is made again"
-        raise UserError(f"{path} does not fit the network of its run; {remedy}.") from None
+    model.load_state_dict(read_tensors(path))
     return record, place(model, device).eval()
 
 
-def nearest(store, density):
-    """Key of the run whose weights are here and whose density is nearest to one; None where there is none.
-
-    Of equals the one that was not trained on rooms, then the one with the smallest test rms.
-    """
-
-    def order(r):
-        rms = r["test"]["full"]["pooled"]["rms"] if r["test"] else math.inf
-        return abs(math.log(r["density"] / density)), r["data"]["name"] == "rooms", rms
-
-    here = [r for name, r in store.records().items() if (store.local / name / "weights.pt").exists()]
-    return min(here, key=order)["key"] if here else None
-
-
 def show(paper, density=1.0, path=None, cut=1.0):
-    """Display the depth of a photo by the network here that is nearest to a density. For trying out, in
-    JupyterLab.
+    """Display, in JupyterLab, the depth of a photo by the network here whose density is nearest to one.
 
     Args:
         paper: `study.Paper`; density: kept fraction of the network's weights.
@@ -120,35 +92,28 @@ def show(paper, density=1.0, path=None, cut=1.0):
     Raises:
         UserError: as `photo`; a density outside (0, 1].
     """
-    for value in (density, cut):
-        if not 0 < value <= 1:
-            raise UserError(f"a density is in (0, 1], a fraction of the weights; got {value}.")
-    name = nearest(paper.store, density)
-    if name is None:
+    if not 0 < density <= 1:
+        raise UserError(f"a density is in (0, 1], a fraction of the weights; got {density}.")
+    store = paper.store
+    here = [r for key, r in store.records().items() if (store.local / key / "weights.pt").exists()]
+    if not here:
         none = "*No trained network is here yet.* `./build.sh --profile quick` trains some in minutes."
         return display(Markdown(none))
-    record, model = network(name, paper.store, paper.device)
+    nearest = min(here, key=lambda r: (abs(math.log(r["density"] / density)), r["data"]["name"] == "rooms"))
+    record, model = network(nearest["key"], store, paper.device)
     rgb = photo(path) if path else paper.summary().rgb[0]
     note = ""
     if cut < 1:
         mask.Masking(tickets.magnitude(mask.prunable(model.encoder.state_dict()), cut), model.encoder)
         note = f" Cut to {100 * cut:.3g} % of its prunable weights, and not trained since."
     figure = picture(rgb, depth(rgb, record, model, paper.device), record, note)
-    display(Markdown(about(record, rgb, paper.store) + note), figure)
+    display(Markdown(about(record, store) + note), figure)
 
 
 def seen(rgb, config):
-    """Height and width at which the network sees a photo.
-
-    That of training for a photo of the training frames' shape. Another is neither stretched nor cut: it is
-    seen at its own shape, with about as many pixels.
-
-    Args:
-        rgb: (H, W, 3); config: `Config`.
-    """
+    """Height and width at which the network sees a photo (H, W, 3): its own shape, neither stretched nor cut,
+    with about as many pixels as the training frames had."""
     aspect = rgb.shape[1] / rgb.shape[0]
-    if abs(aspect * config.height / config.width - 1) < SAME:
-        return config.height, config.width
     height = math.sqrt(config.height * config.width / aspect)
     return max(32, round(height)), max(32, round(height * aspect))
 
@@ -183,31 +148,24 @@ def source(record):
     return frames.format(n=record["fit_frames"]), worth
 
 
-def about(record, rgb=None, store=None):
+def about(record, store=None):
     """What a network was trained on, how well it does there, and what follows for a photo: a few sentences.
 
     Args:
-        record: of `network`; rgb: the photo (H, W, 3).
-        store: `runs.Store`, for the mean depth map under the same protocol.
+        record: of `network`; store: `runs.Store`, for the mean depth map under the same protocol.
     """
     config, (frames, worth) = Config(**record["config"]), source(record)
-    steps = record["epochs_run"] * (record["fit_frames"] // config.batch)
     text = f"The network ({label(record)}, {config.backbone}) was trained on {frames} at "
-    text += f"{config.width}×{config.height} pixels for {steps:,} steps."
+    text += f"{config.width}×{config.height} pixels."
     if split := next((s for s in ("test", "validation") if record[s]), None):
-        s = record[split]["full"]["pooled"]
-        text += f" On {record[split]['frames']} {split} frames of that kind its rms is {s['rms']:.2f} m, "
-        text += f"rel {s['rel']:.2f}, δ1 {s['delta1']:.2f}"
+        rms = record[split]["full"]["pooled"]["rms"]
+        text += f" On {record[split]['frames']} {split} frames of that kind its rms is {rms:.2f} m"
         floor = (store or Store()).get(key(config.floor(), record["data"]["fingerprint"], ""))
         if floor and floor[split]:
             rms = floor[split]["full"]["pooled"]["rms"]
             text += f"; the mean depth map, which looks at no picture, has rms {rms:.2f} m"
         text += "."
-    text += f" {worth}"
-    if rgb is not None and (size := seen(rgb, config)) != (config.height, config.width):
-        text += " The photo has another shape than the training frames; it was seen whole and unstretched, "
-        text += f"at {size[1]}×{size[0]} pixels."
-    return text
+    return f"{text} {worth}"
 
 
 def picture(rgb, metres, record, note=""):
@@ -239,10 +197,7 @@ def save(path, rgb, metres, record, folder, text=""):
         text: put inside both files, as `about`.
 
     Returns:
-        The two paths.
-
-    Raises:
-        UserError: it cannot be written.
+        The two paths. Raises UserError where they cannot be written.
     """
     stem = "_".join(Path(path).stem.split()) + "-" + hashlib.sha256(rgb.tobytes()).hexdigest()[:6]
     files = [Path(folder) / f"{stem}_{kind}_{record['key'][:8]}.png" for kind in ("depth", "picture")]
@@ -252,8 +207,7 @@ def save(path, rgb, metres, record, folder, text=""):
     info.add_itxt("Description", text)
     with replacing(files[0]) as part:
         Image.fromarray(millimetres).save(part, "PNG", pnginfo=info)
-    with plt.style.context("default", after_reset=True):  # not a person's own style, which may want LaTeX
+    with plt.style.context("default", after_reset=True), replacing(files[1]) as part:  # not a person's own
         figure = picture(rgb, metres, record)
-        with replacing(files[1]) as part:
-            figure.savefig(part, format="png", dpi=160, metadata={"Description": text})
+        figure.savefig(part, format="png", dpi=160, metadata={"Description": text})
     return files
