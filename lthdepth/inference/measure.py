@@ -6,6 +6,7 @@ import importlib.metadata
 import json
 import lzma
 import platform
+import re
 import statistics
 from pathlib import Path
 
@@ -19,7 +20,7 @@ from ..model import FCRN, initialise
 from ..runs import record
 from ..runs.run import ROOT
 from ..training.step import prepare
-from .sparse import compact, fold, milliseconds, quicken, ways
+from .sparse import compact, fold, milliseconds, quicken
 
 RECORD = ROOT / "results" / "cost.json"
 TOLERANCE = 1e-4  # of the largest depth: how far a depth map may be from the dense one (order of sums)
@@ -53,36 +54,34 @@ def measure(model, ticket, height, width, repeats=7, names=ALL):
     device = next(model.parameters()).device
     prepare(device)
     x = torch.randn(1, 3, height, width, generator=torch.Generator().manual_seed(0)).to(device)
-    model, folded = copy.deepcopy(model).eval(), fold(model)
-    compacted = copy.deepcopy(folded)
-    removed = compact(compacted)
-    networks, orders = {"dense": model, "folded": folded, "compacted": compacted}, {}
+    networks, orders = {"dense": copy.deepcopy(model).eval(), "folded": fold(model)}, {}
+    networks["compacted"] = copy.deepcopy(networks["folded"])
+    removed = compact(networks["compacted"])
+    truth = model.eval()(x)
     for name in networks.keys() & {*names}:
         orders[name] = _quickest_order(networks[name], x)
         networks[name].to(memory_format=FORMATS[orders[name]])
-    networks["sparse"] = _in_order(copy.deepcopy(compacted), FORMATS[orders["folded"]])
+    networks["sparse"] = _in_order(copy.deepcopy(networks["compacted"]), FORMATS[orders["folded"]])
     layers = quicken(networks["sparse"], "encoder.", x, min(repeats, 5))
     if PRUNED in names:
         networks[PRUNED] = _in_order(fold(decoder_pruned(model, ticket.density)), torch.contiguous_format)
         compact(networks[PRUNED])
         quicken(networks[PRUNED], "", x, min(repeats, 5))
 
-    truth, differences = model(x), {}
-    for name in {*names} - {PRUNED}:
-        differences[name] = float((networks[name](x) - truth).abs().max() / truth.abs().max())
-        if not differences[name] <= TOLERANCE:
-            text = f"depth differs from the dense network's by {differences[name]:.1e} of the largest depth"
-            raise RuntimeError(f"{name}: {text}")
     times = {(name, part): [] for name in names for part in ("encoder", "network")}
     for _ in range(repeats):
         for (name, part), measured in times.items():
             network = networks[name]
             measured.append(milliseconds(network if part == "network" else network.encode, x))
-    rows = [
-        {"name": name, "order": orders.get(name, ""), "difference": differences.get(name)}
-        | {part: statistics.median(times[name, part]) for part in ("encoder", "network")}
-        for name in names
-    ]
+    rows = []
+    for name in names:
+        difference = float((networks[name](x) - truth).abs().max() / truth.abs().max())
+        if name != PRUNED and not difference <= TOLERANCE:
+            raise RuntimeError(f"{name}: depth differs from the dense network's by {difference:.1e} of it")
+        row = {"name": name, "order": orders.get(name, "")}
+        row["difference"] = None if name == PRUNED else difference
+        row |= {part: statistics.median(times[name, part]) for part in ("encoder", "network")}
+        rows.append(row)
     about = {"density": ticket.density, "fingerprint": ticket.fingerprint, "removed": removed}
     return about | {"densities": mask.densities(ticket, model, height, width), "rows": rows, "layers": layers}
 
@@ -111,11 +110,11 @@ def study(networks, about, size, device, repeats=7, out=None):
         A measurement, a dict for JSON: `environment`, `network`, `size`, `repeats`, `tickets` as `measure`
         with `arm` and `bytes`.
     """
-    head = {"environment": environment(device), "network": about, "size": list(size), "repeats": repeats}
-    measurement = head | {"tickets": []}
+    measurement = {"environment": environment(device), "network": about, "size": list(size)}
+    measurement |= {"repeats": repeats, "tickets": (rows := [])}
     for arm, model, ticket in networks:
-        row = measure(model, ticket, *size, repeats, BRIEF if measurement["tickets"] else ALL)
-        measurement["tickets"].append({"arm": arm, **row, "bytes": sizes(model, ticket)})
+        row = measure(model, ticket, *size, repeats, BRIEF if rows else ALL)
+        rows.append({"arm": arm, **row, "bytes": sizes(model, ticket)})
         if out:
             add(measurement, out)
     return measurement
@@ -175,23 +174,21 @@ def ticket_of(model):
 
 def environment(device):
     """As `record.environment`, with the processor and the libraries that matter here."""
-    about, processor = record.environment(device), platform.processor() or platform.machine()
+    about, info = record.environment(device), Path("/proc/cpuinfo")
     if device.type == "cpu":
-        if (file := Path("/proc/cpuinfo")).exists():
-            lines = (line.partition(":") for line in file.read_text(encoding="utf-8").splitlines())
-            processor = next((value.strip() for key, _, value in lines if "model name" in key), processor)
+        names = re.findall("model name.*: (.+)", info.read_text(encoding="utf-8")) if info.exists() else []
+        processor = (names or [platform.processor() or platform.machine()])[0]
         about["device"] = f"{processor}, {torch.get_num_threads()} threads"
     about["versions"]["numba"] = importlib.metadata.version("numba")
-    return about | {"executions": ["dense", *ways(device)]}
+    return about
 
 
 def load(path=RECORD):
     """Recorded measurements, a list; empty where there are none. Raises UserError for a file of others."""
-    if not Path(path).exists():
-        return []
     try:
-        measurements = json.loads(Path(path).read_text(encoding="utf-8"))["measurements"]
-        return [m for m in measurements if m["size"] and m["tickets"] and m["environment"]["device"]]
+        return json.loads(Path(path).read_text(encoding="utf-8"))["measurements"]
+    except FileNotFoundError:
+        return []
     except (ValueError, KeyError, TypeError, OSError, RecursionError):
         raise UserError(f"{path} is no file of measurements; remove it or name another.") from None
 
@@ -203,8 +200,7 @@ def add(measurement, path=RECORD):
     def of(m):
         return m["environment"]["device"], m["size"], m["network"]
 
-    lines = []
-    for m in [*(m for m in load(path) if of(m) != of(measurement)), measurement]:
-        short = json.loads(json.dumps(m), parse_float=lambda digits: float(f"{float(digits):.5g}"))
-        lines.append(json.dumps(short, ensure_ascii=False))
-    write_atomic(path, '{"measurements": [\n' + ",\n".join(lines) + "\n]}\n")
+    text = json.dumps([*(m for m in load(path) if of(m) != of(measurement)), measurement])
+    every = json.loads(text, parse_float=lambda digits: float(f"{float(digits):.5g}"))
+    lines = ",\n".join(json.dumps(m, ensure_ascii=False) for m in every)
+    write_atomic(path, f'{{"measurements": [\n{lines}\n]}}\n')
