@@ -26,13 +26,12 @@ KNOWN = {
 NAMED = re.compile(r"DEFAULT|IMAGENET\w*")  # names of torchvision's weights
 BACKBONES = ("resnet50", "resnet34", "resnet18")
 COUNTER = "num_batches_tracked"  # of batch norm: nothing that is computed depends on it
-RESNET = re.compile(r"(conv1|bn1|layer\d|fc)\.")  # not a head or decoder beside it
+RESNET = re.compile(r"(conv1|bn1|layer\d)\.")  # not a head or decoder beside it
 HUGGING_FACE = {  # parts of names, and torchvision's
     "embedder.embedder.convolution": "conv1",
     "embedder.embedder.normalization": "bn1",
     "shortcut.convolution": "downsample.0",
     "shortcut.normalization": "downsample.1",
-    "classifier.1.": "resnet.fc.",
     **{f"encoder.stages.{i}.layers.": f"layer{i + 1}." for i in range(4)},
     **{f"layer.{i}.convolution": f"conv{i + 1}" for i in range(3)},
     **{f"layer.{i}.normalization": f"bn{i + 1}" for i in range(3)},
@@ -90,24 +89,21 @@ def load(source, backbone=None):
     if NAMED.fullmatch(str(source)):
         return _torchvision(str(source), backbone or "resnet50")
     path = existing(source, "weights file")
-    shapes = {name: _shapes(name) for name in BACKBONES}
-    state, where = _network(path, set(shapes["resnet50"]))
-    types = {k: str(v.dtype).removeprefix("torch.") for k, v in state.items() if not k.endswith(COUNTER)}
-    if odd := [k for k in types if not state[k].is_floating_point()]:
-        raise UserError(
-            f"{path} holds {odd[0]} as {types[odd[0]]}: give floating-point numbers, not quantised."
-        )
-    fits = _architecture(state, shapes, path)
+    state, where = _read(path)
+    types = {k: str(v.dtype).removeprefix("torch.") for k, v in state.items()}
+    if odd := [k for k, v in state.items() if not v.is_floating_point()]:
+        kind = types[odd[0]]
+        raise UserError(f"{path} holds {odd[0]} as {kind}: give floating-point numbers, not quantised.")
+    fits = _architecture(state, path)
     if backbone and fits != backbone:
         raise UserError(f"{path} holds a {fits}, but the backbone is {backbone}; change one of the two.")
-    initial = _initial(state, fits, path.name.split(".")[0], f"{fits} from the file {path.name}")
-    if not all(torch.isfinite(v).all() for v in initial.state.values()):
+    if not all(torch.isfinite(v).all() for v in state.values()):
         raise UserError(f"{path} holds values that are not finite; the file is damaged.")
-    if lower := sorted(set(types.values()) - {"float32"}):
+    if lower := sorted({*types.values()} - {"float32"}):
         where = "; ".join(filter(None, [where, f"{' and '.join(lower)} is read as float32"]))
     if where:
         warn(f"{path}: {where}.")
-    return initial
+    return _initial(state, fits, path.name.split(".")[0], f"{fits} from the file {path.name}")
 
 
 def fitting(sources, backbone):
@@ -116,27 +112,20 @@ def fitting(sources, backbone):
     return next((initial for initial in loaded if initial.backbone in (None, backbone)), None)
 
 
-def _network(path, names):
-    """The encoder, of these names, and the classifier in a file, and where, as `files.unwrap`."""
+def _read(path):
+    """The encoder's tensors in a file, without counters, and words for where they were, as `files.unwrap`."""
     content = read_tensors(path, then="get the file again")
     if isinstance(content, dict) and any("embedder.embedder." in str(k) for k in content):
-        content = {_torchvision_name(str(k)): v for k, v in content.items()}
+        for theirs, ours in HUGGING_FACE.items():
+            content = {str(k).replace(theirs, ours): v for k, v in content.items()}
     try:
-        state, where = unwrap(content, names)
+        state, where = unwrap(content, {*_shapes("resnet50")})
     except (ValueError, RuntimeError) as error:
         raise UserError(f"{path} cannot be read as weights ({error}): get the file again.") from None
     if not state:
-        raise UserError(
-            f"{path} does not fit torchvision's ResNets (conv1.weight …): what is in it is named {where}."
-        )
-    return {k: v for k, v in state.items() if RESNET.match(k)}, where
-
-
-def _torchvision_name(key):
-    """torchvision's name of what Hugging Face's ResNetForImageClassification calls `key`."""
-    for theirs, ours in HUGGING_FACE.items():
-        key = key.replace(theirs, ours)
-    return key
+        there = f"what is in it is named {where}"
+        raise UserError(f"{path} does not fit torchvision's ResNets (conv1.weight …): {there}.")
+    return {k: v for k, v in state.items() if RESNET.match(k) and not k.endswith(COUNTER)}, where
 
 
 def _initial(state, backbone, name, description):
@@ -150,17 +139,14 @@ def _initial(state, backbone, name, description):
 def _torchvision(name, backbone):
     names = torchvision.models.get_model_weights(backbone)
     if name not in names.__members__:
-        raise UserError(
-            f"torchvision has no weights {name} for {backbone}; it has {', '.join(names.__members__)}."
-        )
+        known = ", ".join(names.__members__)
+        raise UserError(f"torchvision has no weights {name} for {backbone}; it has {known}.")
     weights = names[name]
     try:
         state = weights.get_state_dict(progress=True, check_hash=True)
     except (OSError, RuntimeError) as error:  # a RuntimeError where the file is not what it should be
-        raise UserError(
-            f"could not download torchvision's {name} for {backbone} ({error}); "
-            f"get {weights.url} by hand and give the file."
-        ) from None
+        by_hand = f"get {weights.url} by hand and give the file"
+        raise UserError(f"could not download {name} for {backbone} ({error}); {by_hand}.") from None
     top1 = weights.meta["_metrics"]["ImageNet-1K"]["acc@1"]
     return _initial(state, backbone, f"torchvision-{name}", f"torchvision {backbone} {name}, {top1} % top-1")
 
@@ -172,12 +158,10 @@ def _shapes(backbone):
     return {k: tuple(v.shape) for k, v in state.items() if not k.startswith("fc.")}
 
 
-def _architecture(state, shapes, path):
+def _architecture(state, path):
     """The torchvision ResNet that a state dict fits exactly. Raises UserError with what does not."""
-    have = {
-        k: tuple(v.shape) for k, v in state.items() if not k.startswith("fc.") and not k.endswith(COUNTER)
-    }
-    wanted = {b: {k: s for k, s in of.items() if not k.endswith(COUNTER)} for b, of in shapes.items()}
+    have = {k: tuple(v.shape) for k, v in state.items()}
+    wanted = {b: {k: s for k, s in _shapes(b).items() if not k.endswith(COUNTER)} for b in BACKBONES}
     best = min(BACKBONES, key=lambda b: len(have.items() ^ wanted[b].items()))
     if wrong := have.items() ^ wanted[best].items():
         name = min(name for name, _ in wrong)
