@@ -58,20 +58,11 @@ class Verdict:
         rows = self.movement
         if rows.empty:
             return "**Open.** No budget has a dense network, a mean depth map and two levels recorded yet."
-        parts = [] if len(rows) == 1 else [_moved(rows)]
-        for r in rows.itertuples():
-            n = f"{r.seeds} seeds" if r.seeds > 1 else "one seed"
-            n += f", at some densities {r.fewest}" if r.fewest < r.seeds else ""
-            known = r.seeds > 1 and (r.low or r.high < 1)  # else it is all there is, and says nothing
-            interval = f", 95 % interval {_percent(r.low)} to {_percent(r.high)}" if known else ""
-            it = "it" if parts[1:] else "the break-even density"
-            parts.append(f"After {r.epochs} epochs of training {it} lies {broke(r)} ({n}{interval}).")
-        if len(rows) == 1:
-            said = parts[0].replace(
-                "the break-even density lies", "a ticket breaks even with the dense network"
-            )
-            return f"**{said}**"
-        return " ".join(parts)
+        what = (
+            f"The break-even density, down to which a ticket loses no more than {stats.MARGIN:.3f} m of rms,"
+        )
+        said = f"{what} lies {'; '.join(map(_at_budget, rows.itertuples()))}."
+        return f"**{said}**" if len(rows) == 1 else f"**{_moved(rows)}** {said}"
 
     def endpoint(self):
         """Question 2: the primary arm at 1.80 % against dense."""
@@ -88,15 +79,17 @@ class Verdict:
         best = main.best(LEVEL)
         if best is None:
             return f"**Open.** No ticket of {100 * LEVEL:.2f} % is recorded yet. {main.gate[1]}"
+        why = "These runs are not those of the plan: they describe, and decide nothing."
         if self.study in ("paper", "full"):
-            pairs = 0 if row is None else row.n
-            asked = f"{SEEDS} pairs of {ARMS[PRIMARY]} at {100 * LEVEL:.2f} %"
-            why = f"The plan asks for {asked}; {pairs} recorded."
-        else:
-            why = "These runs are not those of the plan: they describe, and decide nothing."
-        return (
-            f"**Nothing is concluded yet.** {why} The best ticket so far. {difference(best)} {main.gate[1]}"
+            asked, pairs = f"{SEEDS} pairs of {ARMS[PRIMARY]}", 0 if row is None else row.n
+            why = f"The plan decides by {asked}; {pairs} are recorded, so that nothing is decided yet."
+        lost = f"Of the tickets of {100 * LEVEL:.2f} % the best so far loses {best.difference:.3f} m of rms"
+        times = (
+            f", {best.difference / stats.MARGIN:.0f} times the margin"
+            if best.difference > stats.MARGIN
+            else ""
         )
+        return f"**{lost}{times}.** {difference(best)} {why} {main.gate[1]}"
 
 
 def analyse(study, records, arrays=None, scene=None, main=None):
@@ -124,13 +117,19 @@ def analyse(study, records, arrays=None, scene=None, main=None):
     )
 
 
-def broke(row):
-    """The break-even density of a row of `movement` in words."""
+def _at_budget(row):
+    """Where the break-even density of a row of `movement` lies, with its interval where it has one."""
     if not row.density:
-        return f"below {100 * row.smallest:.3g} % of the weights, the sparsest ticket tried"
-    if row.density > row.largest:
-        return f"above {100 * row.largest:.3g} % of the weights, the densest ticket tried"
-    return f"at {_percent(row.density)} of the weights"
+        where = f"below {100 * row.smallest:.3g} % of the weights (the sparsest tried)"
+    elif row.density > row.largest:
+        where = f"above {100 * row.largest:.3g} % of the weights (the densest tried)"
+    else:
+        where = f"at {_percent(row.density)} of the weights"
+    n = f"{row.seeds} seeds" if row.seeds > 1 else "one seed"
+    n += f", at some densities {row.fewest}" if row.fewest < row.seeds else ""
+    known = row.seeds > 1 and (row.low or row.high < 1)  # else it is all there is, and says nothing
+    interval = f", 95 % interval {_percent(row.low)} to {_percent(row.high)}" if known else ""
+    return f"{where} after {row.epochs} epochs ({n}{interval})"
 
 
 def _percent(density):
@@ -145,19 +144,18 @@ def _moved(rows):
     span = f"from {first.epochs} to {last.epochs} epochs"
     seeds = "both seeds" if len(both) == 2 else f"all {len(both)} seeds"
     if len(both) < 2 and (rows.density > rows.largest).all():
-        lost = f"even the densest one tried loses more than {stats.MARGIN:.3f} m of rms {span}"
-        text = f"So far no ticket matches its dense network: {lost} (one seed, so no trend yet)."
-    elif len(both) < 2:
-        text = f"So far one seed has budgets {span}, which shows no trend yet."
-    elif all(m > 0 for m in moves):
-        text = f"Pruning looks free where training is weak: the break-even density rises {span}, in {seeds}."
-    elif all(m < 0 for m in moves):
-        text = f"Longer training makes up for pruning: the break-even density falls {span}, in {seeds}."
-    else:
-        text = (
-            f"{span[0].upper()}{span[1:]} the break-even density moves in no direction shared by all seeds."
-        )
-    return f"**{text}**"
+        return f"So far no ticket matches its dense network, at budgets {span} (one seed, so no trend yet)."
+    if len(both) < 2 and ((rows.density > 0) & (rows.density <= rows.largest)).all():
+        to = " to ".join(dict.fromkeys(_percent(d) for d in (rows.density.min(), rows.density.max())))
+        text = f"So far a ticket matches its dense network down to {to} of the weights"
+        return f"{text}, at budgets {span} (one seed, so no trend yet)."
+    if len(both) < 2:
+        return f"So far one seed has budgets {span}, which shows no trend yet."
+    if all(m > 0 for m in moves):
+        return f"Pruning looks free where training is weak: the break-even density rises {span}, in {seeds}."
+    if all(m < 0 for m in moves):
+        return f"Longer training makes up for pruning: the break-even density falls {span}, in {seeds}."
+    return f"{span[0].upper()}{span[1:]} the break-even density moves in no direction shared by all seeds."
 
 
 def _movement(budgets):

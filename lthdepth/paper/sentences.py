@@ -23,14 +23,13 @@ def abstract(paper):
         )
     keys = " ".join(r["key"] for r in paper.shown if r)
     return (
-        f'<span data-runs="{keys}">{paper.verdict.break_even()}</span> '
+        f'<span data-runs="{keys}">{paper.verdict.break_even()}</span> {_smallest(paper)} '
         "Networks that estimate depth from one photo start from an encoder trained to classify ImageNet. We "
         "keep only part of its weights (a *ticket*), train what is left on NYU Depth V2, and compare it with "
-        "the dense network of the same seed and the same training. A ticket *breaks even* at the density at "
-        f"which it loses {stats.MARGIN:.3f} m of test rms, a margin fixed beforehand. {_smallest(paper)} A "
-        f"[study before us]({UNDER_TEST}), here under test, asked the question at 1.8 % and called its "
+        "the dense network of the same seed and the same training, by a plan and a margin fixed beforehand. "
+        f"A [study before us]({UNDER_TEST}), here under test, asked the question at 1.8 % and called its "
         "result inconclusive: neither of its networks was clearly better than predicting the mean depth map, "
-        f"and at that floor nothing can be seen of pruning (chapter 5)."
+        "and at that floor nothing can be seen of pruning (chapter 5)."
     )
 
 
