@@ -11,16 +11,16 @@ from pathlib import Path
 
 from . import __doc__ as about
 from . import __version__
-from .config import ARMS, FIELDS, SETTINGS, Config, level
-from .errors import UserError, reason
+from .config import ARMS, FIELDS, TUNED, Config, level
+from .errors import UserError
 
 DRAWN = ("omp", "random", "shuffled", "uniform", "lamp")  # tickets that need no run
 
 
 def data(args):
     """Describe a data set, convert the official .mat, or download it."""
-    from .data import frames as data_sets
     from .data import nyu
+    from .data.frames import describe
 
     if bool(args.source) == args.download:
         raise UserError("give either a source (rooms, rooms:N, a .h5 or a .mat) or --download.")
@@ -34,13 +34,7 @@ def data(args):
         nyu.convert(Path(source), out, splits=args.splits)
         source = str(out)
     frames = nyu.load(source)
-    if args.record:
-        if frames.name != "nyu":
-            raise UserError(f"--record is for NYU Depth V2, and {source} is {frames.name}.")
-        from .runs.store import ROOT  # here, for it takes torch and its memory
-
-        data_sets.save_summary(data_sets.summarise(frames), ROOT / "results" / "nyu_summary.h5")
-    shown = data_sets.describe(frames)
+    shown = describe(frames)
     for part in shown["splits"].values():  # long lists are for figures, not for a terminal
         del part["histogram"], part["scene_sizes"]
     print(json.dumps(shown, indent=1))
@@ -60,7 +54,7 @@ def train(args):
     from .training.fit import pick_device
 
     options = Options(pick_device(args.device), keep=args.keep)
-    config = Config.parse(args.settings, SETTINGS[args.setting])
+    config = Config.parse(args.settings, TUNED)
     named = {text.partition("=")[0] for text in args.settings}
     initial = weights.load(args.weights, config.backbone if "backbone" in named else None)
     config, ticket = config.replace(backbone=initial.backbone or config.backbone), None
@@ -79,13 +73,11 @@ def train(args):
 
 
 def settings():
-    """The settings as text: library default, meaning and range; the named ones; then the arms."""
-    rows = ["settings (library defaults):"]
+    """The settings as text: their values where nothing is said, meaning and range; then the arms."""
+    rows = ["settings:"]
     for name, field in FIELDS.items():
         wanted = "see below" if name == "arm" else field.metadata["wanted"] or "true | false"
-        rows.append(f"  {f'{name}={field.default}':22} {field.metadata['help']} ({wanted})")
-    for name, config in SETTINGS.items():
-        rows += ["", f"  --setting {name}: " + ", ".join(f"{k}={v}" for k, v in config.changes().items())]
+        rows.append(f"  {f'{name}={getattr(TUNED, name)}':22} {field.metadata['help']} ({wanted})")
     return "\n".join([*rows, "", "arms:", *(f"  {name:22} {words}" for name, words in ARMS.items())])
 
 
@@ -101,17 +93,17 @@ def prunable(backbone):
 
 
 def ticket(args):
-    """Draw a ticket, show or verify a ticket file, convert a mask file, or record levels of tickets."""
+    """Draw a ticket, show one, or convert a mask file to one; show --weights: whether it fits them."""
     from . import tickets
     from .data import weights
+    from .training import arms
 
     initial = weights.load(args.weights)
-    backbone, path = initial.backbone or "resnet50", args.file
-    if args.action == "levels":
-        return levels(initial, args)
+    backbone, path, origin = initial.backbone or "resnet50", args.file, ""
     if args.action == "draw":
         is_free(path)
-        tickets.save(draw(initial, backbone, args), path, backbone, initial.fingerprint)
+        config = Config(args.arm, args.density, seed=args.seed, backbone=backbone)
+        tickets.save(arms.start(config, initial).ticket, path, backbone, initial.fingerprint)
     elif args.action == "convert":
         if not args.out:
             raise UserError("convert needs --out FILE.npz, the ticket file to write.")
@@ -121,15 +113,12 @@ def ticket(args):
         path = args.out
     drawn, meta = tickets.load(path)
     backbone, init = meta["backbone"] or backbone, meta["init"]
-    if args.action == "verify":
-        tickets.read(path, prunable(backbone))
-        if args.weights and init not in ("", initial.fingerprint):
-            raise UserError(f"{path} was drawn from the weights {init}, not from {initial.fingerprint}.")
-        return print(f"{path}: whole, fits {backbone}, keeps {drawn.kept:,} of {drawn.size:,} weights")
-    print(f"{path}: {backbone}, fingerprint {drawn.fingerprint}, from weights {init or 'unknown'}")
+    if args.action == "show" and initial.backbone:
+        tickets.read(path, prunable(initial.backbone))
+        which = "these" if init == initial.fingerprint else f"not these, {initial.fingerprint}"
+        origin = f" ({which}; it fits them)"
+    print(f"{path}: {backbone}, fingerprint {drawn.fingerprint}, from weights {init or 'unknown'}{origin}")
     describe(drawn, backbone)
-    if args.picture:
-        picture(drawn, args.picture)
 
 
 def is_free(path):
@@ -140,17 +129,6 @@ def is_free(path):
         raise UserError(f"{path}: a ticket file is named .npz.")
     if path.exists():
         tickets.load(path)
-
-
-def draw(initial, backbone, args):
-    """A new ticket of the weights alone."""
-    from .training import arms
-
-    if args.arm not in DRAWN:
-        words = "is not drawn from weights alone; `sweep` or `train` makes it"
-        raise UserError(f"a ticket of the arm {args.arm} {words}.")
-    config = Config(args.arm, args.density, seed=args.seed, backbone=backbone)
-    return arms.start(config, initial).ticket
 
 
 def describe(drawn, backbone):
@@ -169,39 +147,12 @@ def describe(drawn, backbone):
         print(f"  {name:34} {kept:9,} of {size:9,}  {100 * kept / size:7.3f} %{empty}")
 
 
-def picture(drawn, path):
-    """Draw a ticket's layer-wise densities into a file."""
-    from .files import replacing
-    from .paper import figures, plots
-
-    figures.style()
-    figure = plots.layers([{"arm": "file", "density": drawn.density, "ticket": {"layers": drawn.layers()}}])
-    with replacing(path) as part:
-        try:
-            figure.savefig(part, format=path.suffix[1:].lower(), dpi=160, bbox_inches="tight")
-        except ValueError as error:
-            raise UserError(f"--picture {path}: {reason(error)}.") from None
-
-
-def levels(initial, args):
-    """Draw, check and record one-shot, layer-shuffled and random tickets at 0.8^0 ... 0.8^18."""
-    from .analysis import levels as drawn
-    from .files import write_atomic
-
-    if initial.state is None or args.file.suffix != ".json":
-        raise UserError("levels needs --weights SOURCE and the name of a .json to write.")
-    record = drawn.measure(initial, args.seed)
-    write_atomic(args.file, record)
-    print(f"{drawn.table(record).to_string(index=False)}\n{drawn.asked(record)}")
-
-
 def sweep(args):
     """Train every missing run of a study; finished ones are kept, stopped ones continued.
 
     All arms of one seed and level come before the next, so that a sweep that is cut off is useful. Whatever
     ends it, the same command continues it; started several times it shares the work.
     """
-    from .runs import studies
     from .runs import sweep as sweeps
     from .runs.run import Options, Store
     from .training.fit import pick_device
@@ -213,8 +164,7 @@ def sweep(args):
     deadline = None if args.budget is None else time.monotonic() + args.budget
     progress = sweeps.reporter(args.worker) if args.worker else True
     options = Options(pick_device(args.device), deadline, args.every, progress)
-    studies.study(args.study)  # refuses a name before anything is loaded
-    inputs, study = study_inputs(args)
+    inputs, study = sweeps.gathered(args.study, args.data, args.weights or [None])
     store = Store(args.out or Store().local, Store().recorded)
     wished = [c for c in study.configs if c.arm == "floor" or c.seed in (args.seeds or [c.seed])]
     configs = [c for c in wished if inputs.weights(c)]
@@ -244,24 +194,6 @@ def sweep(args):
     if failed:
         names = ", ".join(failed)
         raise UserError(f"{len(failed)} runs failed and are no results: {names}; `show KEY` says more.")
-
-
-def study_inputs(args):
-    """`(Inputs, Study)` of the sweep that was asked for. Raises UserError for what cannot be read."""
-    from .data import nyu, weights
-    from .runs import studies
-    from .runs.run import Inputs
-
-    sources = args.weights or [None]
-    frames, main = nyu.load(args.data), weights.load(sources[0])
-    if args.study == "quick" and frames.name != "rooms":
-        frames = frames.subset(*studies.QUICK_FRAMES)
-    study = studies.study(args.study, main.backbone or "resnet18")
-    others = {c.backbone for c in study.configs if c.arm != "floor"} - {main.backbone}
-    if main.backbone is None and len(sources) == 1:
-        others = ()
-    more = [w for backbone in sorted(others) if (w := weights.fitting(sources, backbone))]
-    return Inputs(frames, (main, *more)), study
 
 
 def merge(args):
@@ -384,16 +316,17 @@ def cost(args):
       python -m lthdepth cost --weights resnet50.pth --out results/cost.json
       python -m lthdepth cost --run KEY          # a trained network, as `train --keep` leaves it
     """
+    from .data import weights
     from .inference import measure, predict
     from .paper import cost as costs
     from .training.fit import pick_device
 
-    if args.name and (args.ticket or args.weights):
-        raise UserError("--run has weights and a ticket of its own: give it without --weights and --ticket.")
+    if args.name and args.weights:
+        raise UserError("--run has weights of its own: give it without --weights.")
     if args.size and not all(32 <= side <= 4096 for side in args.size):
         raise UserError("--size: height and width must be between 32 and 4096 pixels.")
-    if not all(0 <= k <= 60 for k in args.levels) or args.repeats < 1:
-        raise UserError("--levels must be between 0 and 60, --repeats 1 or more.")
+    if not all(0 <= k <= 60 for k in args.levels):
+        raise UserError("--levels must be between 0 and 60.")
     if args.out:
         if args.out.suffix != ".json":
             raise UserError(f"--out {args.out}: name it .json.")
@@ -406,28 +339,14 @@ def cost(args):
         network = {"backbone": config["backbone"], "weights": f"run {args.name}"}
         drawn = [(record["arm"], model.eval(), measure.ticket_of(model))]
     else:
-        network, drawn = tickets_to_measure(args, device)
-    measured = measure.study(drawn, network, args.size or size, device, args.repeats, args.out)
+        initial = weights.load(args.weights)
+        network = {"backbone": initial.backbone or "resnet50", "weights": initial.name}
+        wanted = [(arm, k) for arm in args.arms for k in dict.fromkeys(args.levels)]
+        drawn = ((arm, *measure.pruned(initial, arm, level(k), device)) for arm, k in wanted)
+    measured = measure.study(drawn, network, args.size or size, device, out=args.out)
     print(f"{costs.table(measured).to_string(index=False)}\n{costs.reading(measured)}")
     if args.out:
         print(f"written: {args.out}")
-
-
-def tickets_to_measure(args, device):
-    """The network in words and `(arm, model, ticket)` of each, made one at a time."""
-    from . import mask, tickets
-    from .data import weights
-    from .inference import measure
-
-    initial = weights.load(args.weights)
-    network = {"backbone": initial.backbone or "resnet50", "weights": initial.name}
-    if not args.ticket:
-        wanted = [(arm, k) for arm in args.arms for k in dict.fromkeys(args.levels)]
-        return network, ((arm, *measure.pruned(initial, arm, level(k), device)) for arm, k in wanted)
-    model, _ = measure.pruned(initial, "omp", 1.0, device)
-    ticket = tickets.read(args.ticket, mask.prunable(model.encoder.state_dict()))
-    mask.Masking(ticket, model.encoder)
-    return network, [("file", model, ticket)]
 
 
 FILE, FOLDER = {"type": Path, "metavar": "FILE"}, {"type": Path, "metavar": "DIR"}
@@ -445,7 +364,6 @@ TASKS = {
         ("source", FRAMES, {"nargs": "?"}),
         ("--out", "where the half-resolution cache of a .mat goes", FILE),
         ("--splits", "a .json of train and test, for a .mat of other than 1449 frames", FILE),
-        ("--record", "write what the paper shows of it to results/nyu_summary.h5", FLAG),
         ("--download", "fetch nyu_depth_v2_labeled.mat (2.8 GB) into data/", FLAG),
     ],
     train: [
@@ -454,19 +372,17 @@ TASKS = {
         DEVICE,
         ("--ticket", "train under this ticket or mask file (arm=file)", FILE),
         ("--frames", "only so many of a file, evenly spaced", INTS | PAIR | {"metavar": ("TRAIN", "TEST")}),
-        ("--setting", "where to start (default: tuned)", {"choices": tuple(SETTINGS), "default": "tuned"}),
         ("--keep", "train again where only the record is here, not the trained weights", FLAG),
-        ("settings", "settings changed from there; listed below", {"nargs": "*", "metavar": "name=value"}),
+        ("settings", "settings that are to be others; listed below", {"nargs": "*", "metavar": "name=value"}),
     ],
     ticket: [
-        ("action", "what to do", {"choices": ("draw", "show", "verify", "convert", "levels")}),
-        ("file", "the ticket file; convert: mask file to read; levels: .json to write", {"type": Path}),
+        ("action", "what to do", {"choices": ("draw", "show", "convert")}),
+        ("file", "the ticket file; convert: the mask file to read", {"type": Path}),
         ("--out", "convert: the ticket file to write", FILE),
         ("--weights", "encoder weights; convert: of the mask's network (default: random resnet50)", SOURCE),
-        ("--arm", f"draw: {', '.join(DRAWN)} (default: omp)", {"default": "omp"}),
+        ("--arm", "draw: how (default: omp)", {"choices": DRAWN, "default": "omp"}),
         ("--density", "draw: kept fraction (default 0.8^18)", NUMBER | {"default": level(18)}),
         ("--seed", "draw: of the random arms", {"type": int, "default": 0}),
-        ("--picture", "show: also draw the layer-wise densities", FILE),
     ],
     sweep: [
         ("study", "quick, recipe, paper, full, pilot, postmortem or postmortem-small", {}),
@@ -512,10 +428,8 @@ TASKS = {
         ("--weights", "encoder weights to draw tickets from (default: random resnet50)", SOURCE),
         ("--arms", "(default: omp)", {"nargs": "+", "choices": ("omp", "random"), "default": ["omp"]}),
         ("--levels", "densities 0.8^N (default: 18 15 ... 3)", INTS | {"default": range(18, 0, -3)}),
-        ("--ticket", "instead: this ticket or mask file", FILE),
         ("--run", "instead: the trained network of a run", KEY),
         ("--size", "(default: 228 304, or the run's)", INTS | PAIR | {"metavar": ("HEIGHT", "WIDTH")}),
-        ("--repeats", "rounds of measurement (default: 7)", {"type": int, "default": 7}),
         DEVICE,
         ("--out", "also write the measurements to this .json, beside those of other machines", FILE),
     ],

@@ -219,5 +219,3 @@ DEFECTS = (
 )
 PUBLISHED_CODE = Config.parse(DEFECTS.split(), PUBLISHED)
 PUBLISHED_FLOOR = Config(arm="floor", split="index", last_batch=50, holdout=False)
-
-SETTINGS = {"published": PUBLISHED, "published-code": PUBLISHED_CODE, "tuned": TUNED}

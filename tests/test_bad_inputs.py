@@ -237,12 +237,9 @@ show abcdef | abcdef
 show --study nope | nope
 show absent.png | absent.png
 cost --device cpu --run abcdef | no run abcdef
-cost --device cpu --ticket absent.npz | absent.npz
 cost --device cpu --weights absent.pth | absent.pth
-cost --device cpu --ticket ones.pt | another network
 cost --device cpu --size 8 304 | --size
 cost --device cpu --levels -1 | --levels
-cost --device cpu --repeats 0 | --repeats
 cost --device cpu --run abc --weights r18.pth | --run
 cost --device cpu --out cost.csv | .json
 TRAIN dropout=0.5 | dropout
@@ -269,7 +266,6 @@ TRAIN --weights absent.pth | no weights file absent.pth
 TRAIN --weights r18.pth backbone=resnet50 | holds a resnet18
 TRAIN --weights IMAGENET1K_V9 | IMAGENET1K_V9
 TRAIN --ticket absent.pt | no ticket or mask file absent.pt
-ticket draw n.npz --arm imp | imp
 ticket draw n.txt | n.txt
 ticket convert ones.pt | --out
 predict --run abcdef absent.jpg | absent.jpg
@@ -279,7 +275,6 @@ build --weights absent.pth | absent.pth
 show b.png | sidecar
 cost --device cpu --out cost.json | no file of measurements
 data millimetres.mat --splits good.json --out o.h5 | metres
-ticket show t.npz --picture p.nope | p.nope
 ticket draw notes.npz | notes.npz
 """
 ROWS = [row.split(" | ") for row in ROWS.strip().splitlines()]

@@ -64,8 +64,7 @@ def load(path=RECORD):
     try:
         return json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError):
-        command = f"python -m lthdepth ticket levels {path} --weights SOURCE"
-        raise UserError(f"{path} holds no levels; `{command}` writes it.") from None
+        raise UserError(f"{path} holds no levels: `levels.measure` makes them.") from None
 
 
 def table(record):

@@ -21,6 +21,7 @@ from pathlib import Path
 
 import torch
 
+from ..data import nyu, weights
 from ..errors import UserError, warn
 from ..files import Busy, locked, write_atomic
 from ..mask import positions
@@ -29,12 +30,31 @@ from ..training import arms
 from ..training.evaluate import rows_of
 from ..training.fit import Diverged, Options, Stopped, clear
 from . import run as runs
+from . import studies
 from .record import line, parse, revision, sealed, title
 from .store import FILES, Store
 
 PAUSE = 1.0  # seconds between two looks at runs that others are making
 SCRATCH = Path(tempfile.gettempdir()) / f"lthdepth-ray-{os.getuid()}"  # on its machines: unfinished runs
 RETRIES = 2  # how often a run is begun anew whose worker dies
+
+
+def gathered(name, data, sources):
+    """`(Inputs, Study)` of a study by name, on frames as `nyu.load` and weights of several backbones.
+
+    sources: of weights, as `weights.load`; the first decides on the backbone of the study "quick". Raises
+    UserError for an unknown name and for what cannot be read.
+    """
+    studies.study(name)  # refuses a name before anything is loaded
+    frames, main = nyu.load(data), weights.load(sources[0])
+    if name == "quick" and frames.name != "rooms":
+        frames = frames.subset(*studies.QUICK_FRAMES)
+    study = studies.study(name, main.backbone or "resnet18")
+    others = {c.backbone for c in study.configs if c.arm != "floor"} - {main.backbone}
+    if main.backbone is None and len(sources) == 1:
+        others = ()
+    more = [w for backbone in sorted(others) if (w := weights.fitting(sources, backbone))]
+    return runs.Inputs(frames, (main, *more)), study
 
 
 def missing(configs, inputs, store, options=Options()):

@@ -1,13 +1,14 @@
 """The task `cost`, what the paper makes of its measurements, and the quick profile's own."""
 
 import json
+from functools import partial
 from types import SimpleNamespace
 
 import matplotlib.pyplot as plt
 import pytest
 import torch
 
-from lthdepth import __main__, config, mask, tickets
+from lthdepth import __main__, config
 from lthdepth.data.weights import NONE
 from lthdepth.inference import measure
 from lthdepth.model import FCRN
@@ -47,15 +48,15 @@ def test_a_run_stands_at_the_time_of_its_own_ticket_and_size():
 
 def test_the_task_measures_and_adds_to_a_file(tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(measure, "study", partial(measure.study, repeats=1))
     state = FCRN("resnet18").encoder.state_dict()
     torch.save(state, "w.pth")
-    tickets.save(tickets.random(mask.prunable(state), 0.1, 0), "t.npz", "resnet18")
     other = {"size": [1, 1], "tickets": [1], "network": 0, "environment": {"device": "x"}}
     (tmp_path / "cost.json").write_text(json.dumps({"measurements": [other]}), encoding="utf-8")
-    words = "cost --weights w.pth --size 32 32 --repeats 1 --out cost.json --device cpu".split()
-    assert __main__.main([*words, "--levels", "6"]) == 0 == __main__.main([*words, "--ticket", "t.npz"])
+    words = "cost --weights w.pth --size 32 32 --levels 10 --out cost.json --device cpu --arms".split()
+    assert __main__.main([*words, "omp"]) == 0 == __main__.main([*words, "random"])
     old, new = measure.load(tmp_path / "cost.json")  # another machine's stays, one's own is replaced
-    assert old == other and new["tickets"][0]["arm"] == "file" and new["size"] == [32, 32]
+    assert old == other and new["tickets"][0]["arm"] == "random" and new["size"] == [32, 32]
     assert new["network"] == {"backbone": "resnet18", "weights": "w"}
     (row,) = new["tickets"]
     assert [r["name"] for r in row["rows"]] == list(measure.ALL) and len(row["layers"]) == 20
