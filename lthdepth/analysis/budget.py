@@ -131,13 +131,11 @@ def gate(records):
         return None
     dense, floor = (table[table.arm == arm].rms.mean() for arm in ("dense", "floor"))
     below = f"{100 * (1 - dense / floor):.0f} % below it"
-    text = f"dense rms {dense:.3f} m against {floor:.3f} m of the mean depth map, {below}"
+    text = f"passed: dense rms {dense:.3f} m against {floor:.3f} m of the mean depth map, {below}"
     if dense < (1 - GATE) * floor:
-        return True, f"Gate passed: {text}."
-    return False, (
-        f'<span style="color:#c00">**Gate not passed: {text}; at least {100 * GATE:.0f} % is asked for. '
-        "No conclusion about pruning is drawn from these runs.**</span>"
-    )
+        return True, f"Gate {text}."
+    text = f"Gate not {text}; at least {100 * GATE:.0f} % is asked for. No conclusion about pruning is drawn"
+    return False, f'<span style="color:#c00">**{text} from these runs.**</span>'
 
 
 def scored(records, protocol="full", average="pooled"):
@@ -183,7 +181,7 @@ def _tickets(table, pairs, sums, scene):
         row["scene_low"], row["scene_high"] = _over_scenes(runs.key[d.index], dense.key[d.index], sums, scene)
         row |= dict.fromkeys(("p", "equivalence", "sign_flip"), np.nan)
         if len(d) > 1:
-            row["p"] = stats.non_inferiority(d).p
+            row["p"] = stats.non_inferiority(d)
             row["equivalence"], row["sign_flip"] = stats.equivalence(d), stats.sign_flip(d)
         row["chen"] = stats.chen(runs.rms, dense.rms) if len(dense) > 1 else None
         rows.append(row)
@@ -227,7 +225,7 @@ def _break_even(pairs):
         value, low, high = stats.break_even(levels, [pairs[arm, k] for k in levels])
         shown = np.nan
         for k in levels:  # from dense to sparse, and no further than the first level that does not pass
-            if len(pairs[arm, k]) < 2 or not stats.non_inferiority(pairs[arm, k]).passed:
+            if len(pairs[arm, k]) < 2 or stats.non_inferiority(pairs[arm, k]) >= stats.ALPHA:
                 break
             shown = k
         row = {"arm": arm, "levels": len(levels), "largest": levels[0], "smallest": levels[-1]}

@@ -10,13 +10,8 @@ from itertools import combinations
 
 import numpy as np
 import pandas as pd
-import torch
-from tqdm.auto import tqdm
 
-from .. import mask, tickets
-from ..config import ARMS, level
-from ..errors import UserError
-from ..model import FCRN
+from ..config import ARMS
 from ..runs.run import ROOT
 
 RECORD = ROOT / "results" / "levels.json"
@@ -24,47 +19,9 @@ SIZE = (228, 304)  # of the input, for the multiply-adds
 SENSES = {"prunable": "of the prunable weights", "encoder": "of the encoder's", "network": "of the network's"}
 
 
-def measure(initial, seed=0, progress=True):
-    """Draw one-shot, layer-shuffled and random tickets at 0.8^k, k = 0 ... 18, and check each of them.
-
-    Args:
-        initial: `weights.Initial` with weights; seed: of the random ones.
-
-    Returns:
-        dict for JSON: `weights`, `backbone`, `size`, `seed`, `counts` (prunable, encoder, network,
-            multiply-adds),
-        and `tickets`, a row each: `arm`, `k`, `kept`, the four densities, `empty` layers, `fingerprint`.
-
-    Raises:
-        RuntimeError: a count is not exact, or a ticket is not nested in the one of its arm before.
-    """
-    weights = mask.prunable(initial.state)
-    with torch.device("meta"):
-        model = FCRN(initial.backbone)
-    rows, before = [], {}
-    for k in tqdm(range(19), unit="level", disable=not progress):
-        one, other = tickets.magnitude(weights, level(k)), tickets.random(weights, level(k), seed)
-        for arm, ticket in ("omp", one), ("shuffled", tickets.shuffled(one, seed)), ("random", other):
-            outer = before.get(arm, ticket) if arm != "shuffled" else ticket
-            nested = all(not (m & ~outer.masks[name]).any() for name, m in ticket.masks.items())
-            if ticket.kept != round(level(k) * ticket.size) or not nested:
-                raise RuntimeError(f"the ticket at 0.8^{k} is not what it should be: {ticket.history}")
-            densities = mask.densities(ticket, model, *SIZE)
-            counts = densities.pop("counts")
-            row = {"arm": arm, "k": k, "kept": counts.pop("kept"), **densities}
-            empty = sum(not kept for _, kept, _ in ticket.layers())
-            rows.append(row | {"empty": empty, "fingerprint": ticket.fingerprint})
-            before[arm] = ticket
-    head = {"weights": initial.summary(), "backbone": initial.backbone, "size": list(SIZE), "seed": seed}
-    return head | {"counts": counts, "tickets": rows}
-
-
-def load(path=RECORD):
-    """The levels recorded by `measure`. Raises UserError where they are absent or damaged."""
-    try:
-        return json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        raise UserError(f"{path} holds no levels: `levels.measure` makes them.") from None
+def load():
+    """What `benchmarks/levels.py` recorded: `counts`, and `tickets`, a row each."""
+    return json.loads(RECORD.read_text(encoding="utf-8"))
 
 
 def table(record):
@@ -83,10 +40,8 @@ def table(record):
 
 def asked(record, fraction=0.0188):
     """Which of the counted densities comes nearest to a printed fraction, as a sentence."""
-    drawn = [t for t in record["tickets"] if t["arm"] == "omp"]
-    _, k, density, sense = min(
-        (abs(math.log(t[s] / fraction)), t["k"], t[s], s) for t in drawn for s in SENSES
-    )
+    drawn = [(t[sense], t["k"], sense) for t in record["tickets"] if t["arm"] == "omp" for sense in SENSES]
+    density, k, sense = min(drawn, key=lambda row: abs(math.log(row[0] / fraction)))
     of = {name: f"{fraction * record['counts'][name]:,.0f}" for name in SENSES}
     return (
         f"{100 * fraction:.2f} % would be {of['prunable']} of the prunable weights or {of['encoder']} of the "

@@ -59,37 +59,33 @@ class Verdict:
         if rows.empty:
             return "**Open.** No budget has a dense network, a mean depth map and two levels recorded yet."
         what = (
-            f"The break-even density, down to which a ticket loses no more than {stats.MARGIN:.3f} m of rms,"
+            f"The break-even density, down to which a ticket loses no more than {stats.MARGIN:.3f} m of rms"
         )
-        said = f"{what} lies {'; '.join(map(_at_budget, rows.itertuples()))}."
+        said = f"{what}, lies {'; '.join(map(_at_budget, rows.itertuples()))}."
         return f"**{said}**" if len(rows) == 1 else f"**{_moved(rows)}** {said}"
 
     def endpoint(self):
         """Question 2: the primary arm at 1.80 % against dense."""
         main = self.main
-        if main is None or main.gate is None:
-            return (
-                "**Open.** Without a dense network and the mean depth map there is nothing to compare with."
-            )
+        if main.gate is None:
+            needed = "a dense network and the mean depth map"
+            return f"**Open.** Without {needed} there is nothing to compare with."
         if not main.passed:
             return main.gate[1]
-        row = main.row(PRIMARY, LEVEL)
-        if row is not None and row.n >= SEEDS and self.study in ("paper", "full"):
+        row, best, planned = main.row(PRIMARY, LEVEL), main.best(LEVEL), self.study in ("paper", "full")
+        pairs = row.n if row else 0
+        if pairs >= SEEDS and planned:
             return f"{_outcome(main, row)} {main.gate[1]}"
-        best = main.best(LEVEL)
         if best is None:
             return f"**Open.** No ticket of {100 * LEVEL:.2f} % is recorded yet. {main.gate[1]}"
         why = "These runs are not those of the plan: they describe, and decide nothing."
-        if self.study in ("paper", "full"):
-            asked, pairs = f"{SEEDS} pairs of {ARMS[PRIMARY]}", 0 if row is None else row.n
+        if planned:
+            asked = f"{SEEDS} pairs of {ARMS[PRIMARY]}"
             why = f"The plan decides by {asked}; {pairs} are recorded, so that nothing is decided yet."
         lost = f"Of the tickets of {100 * LEVEL:.2f} % the best so far loses {best.difference:.3f} m of rms"
-        times = (
-            f", {best.difference / stats.MARGIN:.0f} times the margin"
-            if best.difference > stats.MARGIN
-            else ""
-        )
-        return f"**{lost}{times}.** {difference(best)} {why} {main.gate[1]}"
+        if best.difference > stats.MARGIN:
+            lost += f", {best.difference / stats.MARGIN:.0f} times the margin"
+        return f"**{lost}.** {difference(best)} {why} {main.gate[1]}"
 
 
 def analyse(study, records, arrays=None, scene=None, main=None):
@@ -161,21 +157,17 @@ def _moved(rows):
 def _movement(budgets):
     rows = []
     for epochs, analysis in budgets.items():
-        kept = [
-            t for t in analysis.tickets.itertuples() if t.arm == CURVE and np.isclose(t.density, LEVELS).any()
-        ]
-        levels = sorted(kept, key=lambda t: -t.density)
+        curve = [t for t in analysis.tickets.itertuples() if t.arm == CURVE]
+        levels = sorted((t for t in curve if np.isclose(t.density, LEVELS).any()), key=lambda t: -t.density)
         if not analysis.passed or len(levels) < 2:
             continue
         densities = [t.density for t in levels]
-        value, low, high = stats.break_even(densities, [t.seeds for t in levels])
-        seeds = pd.DataFrame({t.density: _by_seed(t) for t in levels}).dropna()  # those of every level
         row = {"epochs": epochs, "largest": densities[0], "smallest": densities[-1]}
         row |= {"fewest": min(t.n for t in levels), "seeds": max(t.n for t in levels)}
-        row |= {"density": value, "low": low, "high": high}
-        rows.append(
-            row | {"by_seed": {s: stats.crossing(densities, losses) for s, losses in seeds.iterrows()}}
-        )
+        row |= zip(("density", "low", "high"), stats.break_even(densities, [t.seeds for t in levels]))
+        seeds = pd.DataFrame({t.density: _by_seed(t) for t in levels}).dropna()  # those of every level
+        row["by_seed"] = {s: stats.crossing(densities, losses) for s, losses in seeds.iterrows()}
+        rows.append(row)
     return pd.DataFrame(rows)
 
 
@@ -193,15 +185,9 @@ def _closing(budgets):
         d = (_by_seed(two) - _by_seed(one)).dropna() if one and two else ()
         if len(d):
             low, high = stats.interval(d)
-            row = {
-                "arm": CURVE,
-                "density": density,
-                "n": len(d),
-                "change": d.mean(),
-                "low": low,
-                "high": high,
-            }
-            rows.append(row | {"first": one.difference, "last": two.difference})
+            row = {"arm": CURVE, "density": density, "n": len(d), "change": d.mean()}
+            row |= {"low": low, "high": high, "first": one.difference, "last": two.difference}
+            rows.append(row)
     return pd.DataFrame(rows)
 
 

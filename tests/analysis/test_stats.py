@@ -19,13 +19,12 @@ differences = st.lists(st.floats(-0.2, 0.2), min_size=3, max_size=12).filter(lam
 
 @given(differences, st.floats(0.001, 0.1))
 def test_non_inferiority_is_the_t_test_written_out(d, margin):
-    test = stats.non_inferiority(d, margin)
+    p = stats.non_inferiority(d, margin)
     n, mean, sd = len(d), np.mean(d), np.std(d, ddof=1)
     t = (mean - margin) / (sd / n**0.5)
-    assert test.p == pytest.approx(scipy_stats.t.cdf(t, n - 1), abs=1e-12)
-    assert test.upper == pytest.approx(mean + scipy_stats.t.ppf(0.95, n - 1) * sd / n**0.5)
-    assert test.passed == (test.upper < margin)  # test and interval say the same
-    assert stats.equivalence(d, margin) >= test.p
+    assert p == pytest.approx(scipy_stats.t.cdf(t, n - 1), abs=1e-12)
+    assert (p < 0.05) == (stats.interval(d, 0.9)[1] < margin)  # test and interval say the same
+    assert stats.equivalence(d, margin) >= p
 
 
 def test_size_of_the_test_at_the_margin_is_five_per_cent():
@@ -33,7 +32,7 @@ def test_size_of_the_test_at_the_margin_is_five_per_cent():
     errors).
     """
     draws = np.random.default_rng(1).normal(0.015, 0.01, (1000, 6))
-    passed = np.mean([stats.non_inferiority(d).passed for d in draws])
+    passed = np.mean([stats.non_inferiority(d) < 0.05 for d in draws])
     assert abs(passed - 0.05) < 4 * (0.05 * 0.95 / 1000) ** 0.5
 
 
@@ -59,16 +58,8 @@ def test_pairs_are_made_by_seed():
     assert stats.pair(table, "omp", 0.018).tolist() == pytest.approx([0.05, 0.1])
     assert stats.pair(table, "omp", 0.018).index.tolist() == [0, 2]
     assert stats.pair(table, "random", 0.1, against="imp").tolist() == pytest.approx([0.9, 2.9])
-    with pytest.raises(ValueError, match="two runs of one seed"):
+    with pytest.raises(ValueError, match="duplicate"):
         stats.pair(pd.concat([table, table]), "omp", 0.018)
-
-
-def test_a_score_that_is_not_finite_is_refused_and_not_left_out():
-    rows = [(arm, d, s, 0.6 + s) for arm, d in (("dense", 1.0), ("omp", 0.018)) for s in (0, 1, 2)]
-    for bad in (np.nan, np.inf):
-        table = pd.DataFrame([*rows[:-1], (*rows[-1][:3], bad)], columns=["arm", "density", "seed", "rms"])
-        with pytest.raises(ValueError, match="not finite"):
-            stats.pair(table, "omp", 0.018)
 
 
 def test_chen_counts_one_standard_deviation():
@@ -82,14 +73,13 @@ def test_t_interval_and_test_agree(d):
     assert (low, high) == pytest.approx(
         scipy_stats.t.interval(0.95, len(d) - 1, np.mean(d), scipy_stats.sem(d))
     )
-    assert (stats.interval(d, 0.9)[1] < 0.015) == stats.non_inferiority(d).passed
 
 
 def test_bca_agrees_with_the_t_interval_on_many_values_and_refuses_few():
     d = np.random.default_rng(2).normal(0.01, 0.02, 400)
     assert stats.bca(d) == pytest.approx(stats.interval(d), abs=3e-4)
     assert np.isnan(stats.bca([0.1, 0.2])).all() and np.isnan(stats.bca([0.1] * 5)).all()
-    assert np.isnan(stats.interval([0.1])).all() and stats.sign_flip([0.1]) == 1
+    assert np.isnan(stats.interval([0.1])).all()
 
 
 def test_bootstrap_over_scenes_is_wider_than_over_frames_when_scenes_differ():
