@@ -58,6 +58,15 @@ def pqf(shared):
 
 
 @pytest.fixture(scope="session")
+def paper():
+    """The committed paper, without runs of this machine."""
+    from lthdepth.paper.study import Paper
+
+    root = Path(__file__).resolve().parents[1]
+    return Paper("paper", store=Store(root / "no-local-runs", root / "results"))
+
+
+@pytest.fixture(scope="session")
 def nyu_depth(shared):
     """Every 16th pixel of NYU's real depth, (1449, 60, 80) metres, and the official test rows."""
     with h5py.File(shared("nyu/nyu_v2_labeled_half.h5")) as file:

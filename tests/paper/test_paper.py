@@ -1,11 +1,7 @@
 """What the paper shows: tables, figures and README against their records and definitions."""
 
-import functools
 import json
-import operator
 import re
-import shutil
-import subprocess
 from types import SimpleNamespace
 
 import matplotlib
@@ -13,44 +9,22 @@ import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 import pytest
+from made_up import record
 from PIL import Image
 
 from lthdepth.analysis import postmortem
 from lthdepth.errors import UserError
 from lthdepth.paper import figures, plots, sentences, tables
-from lthdepth.paper.study import Paper
 from lthdepth.runs import run as runs
 
-RECORDED = runs.Store(runs.ROOT / "no-local-runs", runs.ROOT / "results")
 FIGURES = runs.ROOT / "figures"
-
-
-def record(arm="dense", density=1.0, seed=0, rms=0.6, study="paper"):
-    scores = {"rel": 0.17, "rms": rms, "log10": 0.07, "delta1": 0.77, "delta2": 0.94, "delta3": 0.98}
-    both = {"pooled": scores, "per_image": {**scores, "rms": rms - 0.05}}
-    named = {"study": study, "arm": arm, "density": density, "seed": seed}
-    made = {"commit": "abc", "dirty": False, "device": "CPU", "seconds": 10.0}
-    results = {"validation": None, "test": {"full": both, "eigen": both, "frames": 654}}
-    results |= {"curves": {"train_loss": [1.0, 0.5], "validation_rms": []}}
-    results["ticket"] = {"layers": [["layer1.0.conv1.weight", 10, 100], ["layer1.0.conv2.weight", 50, 100]]}
-    inputs = {"config": {"arm": arm, "density": density, "seed": seed}}
-    inputs["data"] = {"name": "nyu", "fingerprint": "d", "height": 240}
-    inputs["init"] = {"name": "w", "description": "weights", "fingerprint": "i"}
-    return {"key": f"{arm}{seed}{density}"} | named | made | results | inputs
-
-
-@pytest.fixture(scope="module")
-def paper():
-    """The committed paper."""
-    return Paper("paper", store=RECORDED)
 
 
 @pytest.fixture
 def shown(tmp_path, monkeypatch):
     """Function from a call of `figures` to the HTML that it displays in a quick build; with the folder."""
     monkeypatch.setattr(figures, "ROOT", tmp_path)
-    quick = SimpleNamespace(profile="quick", device="cpu", study=SimpleNamespace(name="quick"))
-    quick.frames = SimpleNamespace(name="rooms", fingerprint="d")
+    quick = SimpleNamespace(profile="quick", frames=SimpleNamespace(name="rooms", fingerprint="d"))
     quick.summary = lambda: SimpleNamespace(description={"name": "rooms", "fingerprint": "f"})
 
     def call(function, *args, **more):
@@ -73,14 +47,9 @@ def test_readme_says_what_the_committed_records_say(paper):
     assert tables.speed(runs.ROOT / "benchmarks") in (runs.ROOT / "docs" / "speed.md").read_text("utf-8")
 
 
-def test_refresh_replaces_only_what_stands_between_the_marks():
-    old = "a\n<!-- results -->\nold\n\nolder\n<!-- /results -->\nz\n"
-    assert sentences.refresh(old, r"new \1") == "a\n<!-- results -->\nnew \\1\n<!-- /results -->\nz\n"
-
-
-def test_committed_figures_and_tables_follow_from_their_records():
+def test_committed_figures_and_tables_follow_from_their_records(paper):
     """Every number that one can show, by its hash; the files are those that the sidecars speak of."""
-    known, files = RECORDED.records(), set()
+    known, files = paper.store.records(), set()
     for path in FIGURES.glob("*.json"):
         said = json.loads(path.read_text(encoding="utf-8"))
         for used in said["runs"]:
@@ -89,41 +58,27 @@ def test_committed_figures_and_tables_follow_from_their_records():
             assert same == used, path.name
         for file, mark in said["files"].items():
             assert figures.fingerprint(file) == mark, f"{file} has changed since {path.name} was made"
-        forms = [path.with_suffix(kind) for kind in (".csv", ".tex", ".png", ".pdf")]
-        forms = forms[:2] if forms[0].exists() else forms[2:]
-        files |= {path, *forms}
-        if forms[0].suffix == ".csv":
-            text, tex = forms[0].read_bytes(), forms[1].read_text(encoding="utf-8")
+        csv, tex, png, pdf = (path.with_suffix(kind) for kind in (".csv", ".tex", ".png", ".pdf"))
+        if csv.exists():
+            text, latex = csv.read_bytes(), tex.read_text(encoding="utf-8")
             assert said["numbers"] == figures.short_hash(text)
             cells = re.findall(r"[^,\"\n]+", text.decode().partition("\n")[2])
-            assert tex.isascii() and all(tables.latex(cell.strip()) in tex for cell in cells), path.name
+            assert all(tables.latex(cell.strip()) in latex for cell in cells), path.name
         else:
-            assert Image.open(forms[0]).format == "PNG"
+            assert Image.open(png).format == "PNG"
+        files |= {path, csv, tex} if csv.exists() else {path, png, pdf}
     assert len(files) > 40 and files == set(FIGURES.iterdir())
 
 
-@pytest.mark.parametrize(
-    "name", ["comparison_table", "density_table", "postmortem_small_table", "verdict_table"]
-)
-def test_committed_tables_come_out_again(paper, name):
-    make = {
-        "comparison_table": lambda: tables.comparison(paper.main, paper.published_floor),
-        "density_table": lambda: tables.densities(paper.main),
-        "postmortem_small_table": lambda: tables.postmortem(postmortem.grid(paper, "postmortem-small")),
-        "verdict_table": lambda: tables.tickets(paper.verdict.main),
-    }[name]
-    assert (FIGURES / f"{name}.csv").read_text(encoding="utf-8") == tables.as_csv(make())
-
-
-@pytest.mark.skipif(not shutil.which("pdflatex"), reason="needs pdflatex")
-def test_the_committed_tables_are_latex(tmp_path):
-    sources = sorted(FIGURES.glob("*.tex"))
-    body = "\n".join(rf"\input{{{path}}}\clearpage" for path in sources)
-    text = rf"\documentclass{{article}}\usepackage{{booktabs}}\begin{{document}}{body}\end{{document}}"
-    (tmp_path / "all.tex").write_text(text, encoding="utf-8")
-    command = ["pdflatex", "-interaction=nonstopmode", "-halt-on-error", "all.tex"]
-    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True)
-    assert done.returncode == 0 and f"({len(sources)} pages" in done.stdout, done.stdout
+def test_committed_tables_come_out_again(paper):
+    again = {
+        "comparison_table": tables.comparison(paper.main, paper.published_floor),
+        "density_table": tables.densities(paper.main),
+        "postmortem_small_table": tables.postmortem(postmortem.grid(paper, "postmortem-small")),
+        "verdict_table": tables.tickets(paper.verdict.main),
+    }
+    for name, table in again.items():
+        assert (FIGURES / f"{name}.csv").read_text(encoding="utf-8") == tables.as_csv(table), name
 
 
 def test_text_of_the_notebooks_types_no_result():
@@ -137,21 +92,6 @@ def test_text_of_the_notebooks_types_no_result():
 # Where numbers come from.
 
 
-@pytest.mark.parametrize(
-    "path", ["test full pooled delta3", "curves train_loss", "ticket layers", "densities mac"]
-)
-def test_a_digit_changed_in_a_record_shows_against_the_sidecar(path):
-    made = next(r for r in RECORDED.records().values() if r["test"] and r["ticket"] and r["arm"] != "floor")
-    changed = json.loads(json.dumps(made))
-    assert figures.numbers(changed) == figures.numbers(made)
-    *folders, name = path.split()
-    place = functools.reduce(operator.getitem, folders, changed)
-    text = json.dumps(place[name])
-    digit = re.search(r"\d", text)
-    place[name] = json.loads(text[: digit.start()] + str((int(digit[0]) + 1) % 10) + text[digit.end() :])
-    assert figures.numbers(changed) != figures.numbers(made)
-
-
 def test_a_figure_of_a_quick_run_is_marked_and_knows_its_runs(shown):
     figure, ax = plt.subplots()
     ax.plot([1, 2, 3], [0.5, 0.25, 0.125], label="dense")
@@ -159,12 +99,24 @@ def test_a_figure_of_a_quick_run_is_marked_and_knows_its_runs(shown):
     assert any("QUICK RUN" in t.get_text() for t in figure.texts)
     assert {p.name for p in shown.folder.iterdir()} == {"try.png", "try.pdf", "try.json"}
     assert (shown.folder / "try.pdf").read_bytes().startswith(b"%PDF")
-    sidecar = json.loads((shown.folder / "try.json").read_text(encoding="utf-8"))
-    assert [r["key"] for r in sidecar["runs"]] == ["dense01.0"] and sidecar["files"] == {"x": ""}
     assert 'id="fig-try"' in html and 'alt="A line that falls."' in html and "A &amp; caption." in html
     text = figures.explain(shown.folder / "try.png")
-    for words in ("dense01.0", "A & caption.", "fingerprint i", "commit abc", "build.sh --profile quick"):
+    for words in (
+        "dense-1.0000-0",
+        "A & caption.",
+        "fingerprint i",
+        "commit abc",
+        "build.sh --profile quick",
+    ):
         assert words in text
+
+
+def test_a_digit_changed_in_a_record_shows_against_the_sidecar():
+    made, number = record(), figures.numbers(record())
+    for change in ({"curves": {"train_loss": [1.0, 0.6]}}, {"densities": {"mac": 0.5}}, {"ticket": None}):
+        assert figures.numbers(made | change) != number
+    made["test"]["full"]["pooled"]["delta3"] += 0.01
+    assert figures.numbers(made) != number
 
 
 def test_the_numbers_of_a_figure_are_those_that_were_drawn():
@@ -185,9 +137,8 @@ def test_the_numbers_of_a_figure_are_those_that_were_drawn():
 def test_the_same_figure_is_written_twice_as_the_same_bytes_and_dropped_when_old(shown):
     files = []
     for _ in range(2):
-        shown(
-            figures.show, plots.transfer([record(), record("omp", 0.5, rms=0.7)]), "one", "Same.", [record()]
-        )
+        drawn = plots.transfer([record(), record("omp", 0.5, rms=0.7)])
+        shown(figures.show, drawn, "one", "Same.", [record()])
         shown(figures.show_table, pd.DataFrame([{"rms": "0.6"}]), "tab", "Same.")
         files.append({p.name: p.read_bytes() for p in shown.folder.iterdir()})
     assert files[0] == files[1] and len(files[0]) == 6
@@ -201,36 +152,34 @@ def test_data_or_a_science_version_other_than_the_runs_are_told(tmp_path):
     known = {}
     store = SimpleNamespace(records=lambda: known)
 
-    def sidecar(name, mark, used=()):
+    def banner(name, mark, used=()):
         text = json.dumps({"data": [{"fingerprint": mark}], "runs": list(used)})
         (tmp_path / f"{name}.json").write_text(text, encoding="utf-8")
         return figures.banner(tmp_path, store)
 
-    assert sidecar("frames", "new") == ""  # nothing was trained yet
-    said = sidecar("curves", "old", [record()])
+    assert banner("frames", "new") == ""  # nothing was trained yet
+    said = banner("curves", "old", [record()])
     assert "(new)" in said and "(old)" in said
-    assert sidecar("frames", "old") == ""
-    known["dense01.0"] = record() | {"science_version": 0}
+    assert banner("frames", "old") == ""
+    known[record()["key"]] = record(science_version=0)
     assert "science version" in figures.banner(tmp_path, store)
 
 
-def test_explain_says_from_which_files_numbers_came_and_whether_they_have_changed(shown):
+def test_explain_says_from_which_files_numbers_came_and_whether_they_have_changed(shown, paper):
     shown(figures.show_table, pd.DataFrame([{"ms": "1"}]), "tab", "Cap.", ["results/cost.json"])
     said = figures.explain(shown.folder / "tab.csv")
     assert "Numbers come from results/cost.json" in said and "changed" not in said
-    sidecar = json.loads((shown.folder / "tab.json").read_text(encoding="utf-8"))
-    sidecar["files"]["results/cost.json"] = "0"
-    (shown.folder / "tab.json").write_text(json.dumps(sidecar), encoding="utf-8")
+    (shown.folder.parents[2] / "results").mkdir()
+    (shown.folder.parents[2] / "results" / "cost.json").write_text("{}", encoding="utf-8")
     assert "has changed since" in figures.explain(shown.folder / "tab.csv")
-    for name in re.findall(r"figures/[\w.]+\.png", (runs.ROOT / "README.md").read_text(encoding="utf-8")):
-        said = figures.explain(runs.ROOT / name, RECORDED)
-        assert "All their records are here" in said and "To make the run" in said
+    said = figures.explain(FIGURES / "break_even.png", paper.store)
+    assert "All their records are here" in said and "To make the run" in said
 
 
 @pytest.mark.parametrize(
     ("file", "text", "told"),
-    [("", "", "no file"), ("y.png", "", "no file"), ("x.png", "", "no sidecar")]
-    + [("x.png", text, "damaged") for text in ("garbage", "{}", "3")],
+    [("y.png", "", "no file"), ("x.png", "", "no sidecar"), ("x.png", "garbage", "damaged")]
+    + [("x.png", "{}", "damaged")],
 )
 def test_explain_refuses_what_no_build_wrote(file, text, told, tmp_path):
     (tmp_path / "x.png").write_bytes(b"")
@@ -243,7 +192,7 @@ def test_explain_refuses_what_no_build_wrote(file, text, told, tmp_path):
 # Figures and captions.
 
 
-def test_a_persons_own_style_changes_nothing(monkeypatch):
+def test_a_persons_own_style_changes_nothing():
     figures.style()
     ours = dict(matplotlib.rcParams)
     matplotlib.rcParams.update({"text.usetex": True, "savefig.dpi": 30, "font.size": 30, "axes.grid": True})
@@ -254,9 +203,8 @@ def test_a_persons_own_style_changes_nothing(monkeypatch):
 def test_captions_state_how_many_runs_stand_behind_a_point():
     rows = [record(seed=s) for s in range(3)] + [record("omp", 0.5), record("floor")]
     assert figures.counted("A caption.", rows) == "A caption. n = 1 to 3 runs each."
-    assert figures.counted("A caption.", rows[:3]) == "A caption. n = 3 runs each."
     assert figures.counted("A caption.", [record("floor"), None]) == "A caption."
-    rates = [record(seed=s) | {"config": {"lr_encoder": lr, "seed": s}} for lr in (1, 2, 3) for s in (0, 1)]
+    rates = [record(seed=s, config={"lr_encoder": lr, "seed": s}) for lr in (1, 2, 3) for s in (0, 1)]
     assert figures.counted("Three settings.", rates) == "Three settings. n = 2 runs each."  # not six of one
 
 
@@ -311,17 +259,15 @@ def test_a_table_has_the_same_cells_in_every_form(shown):
 
 
 def test_a_long_table_folds_and_numbers_stand_on_the_right():
-    assert "<details" not in tables.as_html(pd.DataFrame([{"a": "1"}] * tables.LONG))
-    assert "<details" in tables.as_html(pd.DataFrame([{"a": "1"}] * (tables.LONG + 1)))
+    short, long = (tables.as_html(pd.DataFrame([{"a": "1"}] * n)) for n in (tables.LONG, tables.LONG + 1))
+    assert "<details" not in short and "<details" in long
     row = {"a": "+0.3", "b": "−2.0 to 1", "c": "–", "d": "**1.0**", "e": "x", "f": "< 0.001"}
-    assert tables.sides(pd.DataFrame([row, dict.fromkeys("abcdef", "1")])) == ["right"] * 4 + [
-        "left",
-        "right",
-    ]
+    sides = tables.sides(pd.DataFrame([row, dict.fromkeys("abcdef", "1")]))
+    assert sides == ["right", "right", "right", "right", "left", "right"]
 
 
 def test_a_table_of_recorded_runs_is_not_called_a_quick_run(shown):
-    theirs = record() | {"data": {"name": "nyu", "fingerprint": "other", "height": 240}}
+    theirs = record(data={"name": "nyu", "fingerprint": "other", "height": 240})
     for name, used in (("own", [record()]), ("theirs", [theirs]), ("none", [])):
         html = shown(figures.show_table, pd.DataFrame([{"rms (m)": "0.600"}]), name, "Cap.", used)
         assert ("Quick run" in html) == (name != "theirs")
