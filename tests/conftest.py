@@ -67,6 +67,18 @@ def paper():
 
 
 @pytest.fixture(scope="session")
+def browser():
+    """A `chromium.Chromium`."""
+    import chromium
+
+    if not chromium.program():
+        pytest.skip("needs Chromium: `apt-get install chromium`")
+    browser = chromium.Chromium()
+    yield browser
+    browser.close()
+
+
+@pytest.fixture(scope="session")
 def nyu_depth(shared):
     """Every 16th pixel of NYU's real depth, (1449, 60, 80) metres, and the official test rows."""
     with h5py.File(shared("nyu/nyu_v2_labeled_half.h5")) as file:

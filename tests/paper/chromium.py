@@ -50,19 +50,17 @@ class Chromium:
         self.number += 1
         wanted, session = self.number, {"sessionId": self.session} if self.session else {}
         self.socket.send(json.dumps({"id": wanted, "method": method, "params": arguments} | session))
-        while True:
-            message = json.loads(self.socket.recv())
-            if message.get("id") == wanted:
-                if "error" in message:
-                    raise RuntimeError(f"{method}: {message['error']['message']}")
-                return message["result"]
+        while (message := json.loads(self.socket.recv())).get("id") != wanted:
             self._note(message.get("method"), message.get("params", {}))
+        if "error" in message:
+            raise RuntimeError(f"{method}: {message['error']['message']}")
+        return message["result"]
 
     def _note(self, method, said):
         if method == "Runtime.exceptionThrown":
-            self.problems.append(_description(said["exceptionDetails"]))
+            self.problems.append(str(said["exceptionDetails"]))
         elif method == "Runtime.consoleAPICalled" and said["type"] in ("error", "assert", "warning"):
-            self.problems.append(" ".join(str(a.get("value", a.get("description"))) for a in said["args"]))
+            self.problems.append(str(said["args"]))
         elif method == "Log.entryAdded" and said["entry"]["level"] == "error":
             self.problems.append(said["entry"]["text"])
         elif method == "Network.requestWillBeSent":
@@ -86,26 +84,25 @@ class Chromium:
         """The value of a piece of JavaScript; of a promise, what it comes to."""
         result = self.call("Runtime.evaluate", expression=script, awaitPromise=True, returnByValue=True)
         if "exceptionDetails" in result:
-            raise RuntimeError(_description(result["exceptionDetails"]))
+            raise RuntimeError(str(result["exceptionDetails"]))
         return result["result"].get("value")
 
-    def place(self, selector, x=0.5, y=0.5, index=0):
+    def place(self, selector, x=0.5, y=0.5):
         """Where in the window a point of an element is, scrolled into view: `(x, y)` pixels."""
-        return self.run(f"""(() => {{ const e = document.querySelectorAll({json.dumps(selector)})[{index}];
+        return self.run(f"""(() => {{ const e = document.querySelector({json.dumps(selector)});
             e.scrollIntoView({{block: "center", behavior: "instant"}});
             const r = e.getBoundingClientRect();
             return [r.left + {x} * r.width, r.top + {y} * r.height]; }})()""")
 
     def mouse(self, *points, press=False):
         """Move the mouse through points; with `press` as a drag from the first to the last."""
-        button = {"button": "left", "clickCount": 1}
-        for i, (x, y) in enumerate(points):
-            held = {"button": "left", "buttons": 1} if press and i else {}
-            self.call("Input.dispatchMouseEvent", type="mouseMoved", x=x, y=y, **held)
-            if press and i == 0:
-                self.call("Input.dispatchMouseEvent", type="mousePressed", x=x, y=y, buttons=1, **button)
+        events = [("mouseMoved", *point, 0) for point in points]
         if press:
-            self.call("Input.dispatchMouseEvent", type="mouseReleased", x=x, y=y, **button)
+            drag = [("mouseMoved", *point, 1) for point in points[1:]]
+            events = [*events[:1], ("mousePressed", *points[0], 1), *drag, ("mouseReleased", *points[-1], 0)]
+        for kind, x, y, held in events:
+            button = {"button": "left", "clickCount": 1} if held or kind == "mouseReleased" else {}
+            self.call("Input.dispatchMouseEvent", type=kind, x=x, y=y, buttons=held, **button)
         self._painted()
 
     def tap(self, x, y):
@@ -117,19 +114,14 @@ class Chromium:
     def key(self, name, times=1, shift=False):
         """Press a key, some times."""
         typed = {"key": name, "code": name, "windowsVirtualKeyCode": KEYS[name], "modifiers": 8 * shift}
+        typed |= {"text": "\r"} if name == "Enter" else {}
         for _ in range(times):
-            for kind in ("rawKeyDown", *(["char"] if name == "Enter" else []), "keyUp"):
-                text = {"text": "\r"} if kind == "char" else {}
-                self.call("Input.dispatchKeyEvent", type=kind, **typed, **text)
+            self.call("Input.dispatchKeyEvent", type="keyDown", **typed)
+            self.call("Input.dispatchKeyEvent", type="keyUp", **typed)
         self._painted()
 
     def _painted(self):
-        frame = "requestAnimationFrame(() => requestAnimationFrame(() => done(0)))"
-        self.run(f"new Promise(done => {frame})")
-
-
-def _description(details):
-    return details.get("exception", {}).get("description", "exception")
+        self.run("new Promise(done => requestAnimationFrame(() => requestAnimationFrame(() => done(0))))")
 
 
 def until(true, what, seconds=60):

@@ -5,23 +5,20 @@ import re
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
+import chromium
 import pytest
 
 from lthdepth.paper import build
-
-chromium = pytest.importorskip("chromium", reason="needs websocket-client")
 
 HEAVIEST = 12e6  # bytes of the whole site
 REFERENCES = "main section a[href*='#'], main section a.page, main .text a[href$='.html'], main [data-runs]"
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def site(request):
     folder = request.config.getoption("--site")
     if not folder:
         pytest.skip("needs a built site: --site build/paper/html")
-    if not chromium.program():
-        pytest.skip("needs Chromium: `apt-get install chromium`")
     return Path(folder).resolve()
 
 
@@ -30,13 +27,6 @@ def pages(site):
     found = sorted(site.glob("*.html"))
     assert site / "index.html" in found
     return found
-
-
-@pytest.fixture(scope="module")
-def browser(site):
-    browser = chromium.Chromium()
-    yield browser
-    browser.close()
 
 
 def page_with(pages, text):
@@ -49,7 +39,7 @@ WIDER = """[...document.querySelectorAll('main *')].filter(e =>
     && !e.closest('math, pre, .equation')).map(e => e.outerHTML.slice(0, 120))"""
 
 
-def test_pages_open_without_errors_requests_or_holes_and_nothing_is_wider_than_the_window(browser, pages):
+def test_pages_open_without_errors_requests_or_holes_and_nothing_is_wider_than_the_window(pages, browser):
     for page in pages:
         for width in (390, 768, 1280, 1440):
             browser.open(page, width)
@@ -60,22 +50,22 @@ def test_pages_open_without_errors_requests_or_holes_and_nothing_is_wider_than_t
             assert browser.run("document.documentElement.scrollWidth") <= width, (page.name, width)
 
 
-def test_links_and_anchors_lead_somewhere(browser, site, pages):
+def test_links_and_anchors_lead_somewhere(pages, browser):
     ids, links = {}, []
     for page in pages:
         browser.open(page)
         ids[page] = set(browser.run("[...document.querySelectorAll('[id]')].map(e => e.id)"))
-        links += [(page, link) for link in browser.run("[...document.links].map(a => a.href)")]
+        links += [(page.name, link) for link in browser.run("[...document.links].map(a => a.href)")]
     for page, link in links:
         address = urlsplit(link)
         if address.scheme == "file":
             path = Path(unquote(address.path))
-            assert path.exists(), f"{page.name}: {link}"
-            assert not address.fragment or unquote(address.fragment) in ids[path], f"{page.name}: {link}"
+            assert path.exists(), (page, link)
+            assert not address.fragment or unquote(address.fragment) in ids[path], (page, link)
     assert len(links) > 50
 
 
-def test_no_serious_barrier(browser, pages):
+def test_no_serious_barrier(pages, browser):
     """axe-core finds no serious or critical violation, light on a desktop and dark on a phone."""
     if not (spec := importlib.util.find_spec("axe_playwright_python")):
         pytest.skip("needs axe-core: `pip install --no-deps axe-playwright-python`")
@@ -91,7 +81,7 @@ def test_no_serious_barrier(browser, pages):
     assert not found
 
 
-def test_pictures_have_words_of_their_own(browser, pages):
+def test_pictures_have_words_of_their_own(pages, browser):
     seen = 0
     for page in pages:
         browser.open(page)
@@ -102,21 +92,22 @@ def test_pictures_have_words_of_their_own(browser, pages):
     assert seen > 5
 
 
-def test_front_page_is_a_title_words_a_table_and_the_chapters_whose_code_is_folded(browser, site, pages):
+def test_front_page_is_a_title_words_a_table_and_the_chapters_and_can_be_cited(site, browser):
     browser.open(site / "index.html")
-    parts = "[...document.querySelectorAll('main h1, main table, main nav.chapters')]"
-    tags = browser.run(f"{parts}.map(e => e.tagName)")
+    tags = browser.run("[...document.querySelectorAll('main h1, main table, main nav')].map(e => e.tagName)")
     assert tags[0] == "H1" and tags[-1] == "NAV" and "TABLE" in tags
     assert "abstract" in browser.run("document.querySelector('main').innerText").lower()[:400]
-    rows = browser.run("document.querySelectorAll('main table tbody tr:not(.group)').length")
-    assert 3 < rows <= 8
-    label = "(document.querySelector('figure [data-label^=fig]') || {}).innerText || 'Figure 1. '"
-    assert browser.run(label).startswith("Figure 1.")
+    assert 3 < browser.run("document.querySelectorAll('main table tbody tr:not(.group)').length") <= 8
+    label = browser.run("document.querySelector('figure [data-label^=fig]')?.innerText ?? 'Figure 1.'")
+    assert label.startswith("Figure 1.")
     browser.run("document.querySelector('details.cite').open = true")
     assert "@misc{lthdepth" in browser.run("document.querySelector('#bibtex').innerText")
     browser.mouse(browser.place("[data-copies]"), press=True)
     button = "document.querySelector('[data-copies]').innerText"
     chromium.until(lambda: browser.run(button) != "Copy", "the copy")
+
+
+def test_code_is_folded_until_it_is_asked_for(pages, browser):
     browser.open(page_with(pages, 'details class="code"'))
     assert browser.run("document.querySelectorAll('details.code[open]').length") == 0
     browser.run("document.querySelector('details.code summary').focus()")
@@ -133,10 +124,8 @@ def shown(browser, text=True):
     return browser.run(PREVIEW)
 
 
-def test_previews_by_keyboard_mouse_and_touch(browser, pages):
-    """Every reference shows what it leads to; Escape puts it away; a finger's second touch follows it."""
-    page = page_with(pages, "data-runs=")
-    browser.open(page)
+def test_every_reference_shows_by_keyboard_what_it_leads_to(pages, browser):
+    browser.open(page_with(pages, "data-runs="))
     references = browser.run(f"document.querySelectorAll({REFERENCES!r}).length")
     assert references
     for k in range(references):
@@ -148,14 +137,20 @@ def test_previews_by_keyboard_mouse_and_touch(browser, pages):
         assert 0 <= box["left"] < box["right"] <= 1280
         browser.key("Escape")
         shown(browser, False)
-    runs = browser.place("main [data-runs]")
-    browser.mouse((5, 5), runs)
+
+
+def test_a_preview_by_mouse_can_be_entered_and_goes_with_the_mouse(pages, browser):
+    browser.open(page_with(pages, "data-runs="))
+    browser.mouse((5, 5), browser.place("main [data-runs]"))
     assert "seed" in shown(browser)
-    browser.mouse(browser.place("#preview"))  # it can be read and followed: the mouse may enter it
+    browser.mouse(browser.place("#preview"))
     browser.run("new Promise(done => setTimeout(done, 500))")
     assert browser.run(PREVIEW)
     browser.mouse((1200, 800))
     shown(browser, False)
+
+
+def test_a_finger_sees_the_preview_first_and_follows_by_the_second_touch(pages, browser):
     page = page_with(pages, "#fig-break_even")
     browser.open(page, 390, 800)
     link = browser.place("main a[href*='#fig-'], main a[href*='#tab-'], main a[href*='#ref-']")
@@ -164,6 +159,9 @@ def test_previews_by_keyboard_mouse_and_touch(browser, pages):
     assert browser.run("location.href").endswith(page.name) and browser.problems == []
     browser.tap(*link)
     chromium.until(lambda: "#" in browser.run("location.href"), "the second touch to follow the link")
+
+
+# The depth viewer.
 
 
 def reading(browser):
@@ -182,7 +180,7 @@ def colours(browser):
 
 
 @pytest.fixture
-def viewer(browser, pages):
+def viewer(pages, browser):
     browser.open(page_with(pages, 'class="viewer"'))
     chromium.until(lambda: not browser.run("document.querySelector('.viewer').hidden"), "the viewer")
     return browser
@@ -195,7 +193,7 @@ def test_viewer_by_mouse(viewer):
     depths = re.findall(r"\t(\d+\.\d\d)", cells)
     assert len(depths) >= 2 and all(0 < float(d) < 20 for d in depths)
     before, painted = borders(viewer), colours(viewer)
-    x, y = viewer.place(".viewer-handle", index=0)
+    x, y = viewer.place(".viewer-handle")
     viewer.mouse((x, y), (x - 40, y), (x - 120, y), press=True)
     assert borders(viewer)[0] < before[0] and borders(viewer)[1] == before[1] and colours(viewer) != painted
 
@@ -212,9 +210,6 @@ def test_viewer_by_keyboard_and_its_choices(viewer):
     assert borders(viewer) == [first[0] - 4, first[1]]
     viewer.key("End")  # a border pushes the other along
     assert borders(viewer) == [100, 100]
-    viewer.key("Tab")
-    viewer.key("ArrowLeft", 20)
-    assert borders(viewer) == [60, 60]
     seen = {colours(viewer)}
     for name, value in (("frame", "3"), ("mode", "error")):
         find = f"const e = document.querySelector('.viewer-{name}')"
@@ -224,7 +219,7 @@ def test_viewer_by_keyboard_and_its_choices(viewer):
     assert viewer.problems == []
 
 
-def test_the_whole_paper_prints_as_one_pdf_and_the_site_is_light(site):
+def test_the_whole_paper_prints_as_one_pdf_and_the_site_is_light(site, browser):
     pdf = build.to_pdf(site / "index.html")
     content = pdf.read_bytes()
     pdf.unlink()
