@@ -27,9 +27,10 @@ def pair(table, arm, density, against="dense"):
         ValueError: two runs of one arm, density and seed.
     """
     same = np.isclose(table.density, density)
-    one, two = table.arm == arm, table.arm == against
-    rows = one & same, two & (same if against != "dense" else True)
-    one, two = (table[part].set_index("seed", verify_integrity=True).rms for part in rows)
+    one = table[(table.arm == arm) & same].set_index("seed").rms
+    two = table[(table.arm == against) & (same if against != "dense" else True)].set_index("seed").rms
+    if not (one.index.is_unique and two.index.is_unique):
+        raise ValueError(f"two runs of one seed among those of {arm} or {against}: which is the pair?")
     return (one - two).dropna().sort_index()
 
 

@@ -28,14 +28,13 @@ from ..training.step import place, prepare
 LONGEST = 3  # times as wide as high, or the reverse: of a panorama the network makes nothing
 VIEW = round(math.degrees(2 * math.atan(0.5 / rooms.FOCAL)))  # degrees across, of the rooms and NYU's camera
 
-# What the data sets of the paper are, by name: what a prediction is worth depends on it.
-TRAINED_ON = {
+TRAINED_ON = {  # what the data sets of the paper are, and what that makes of a prediction's metres
     "rooms": (
-        "{n} drawings of synthetic rooms",
+        "drawings of synthetic rooms",
         "It has never seen a photo: take its depth as a demonstration, not as a measurement.",
     ),
     "nyu": (
-        "{n} indoor photos of NYU Depth V2",
+        "indoor photos of NYU Depth V2",
         f"Its metres hold for rooms seen by a camera like that one ({VIEW}° from left to right); "
         "outdoors, through another lens or of a close-up they are a guess.",
     ),
@@ -143,9 +142,8 @@ def depth(rgb, record, model, device="cpu"):
 def source(record):
     """What a network was trained on, and what that makes of its metres: two texts."""
     data = record["data"]["name"]
-    other = f"{{n}} frames of {data}", "On photos of another kind its metres are a guess."
-    frames, worth = TRAINED_ON.get(data, other)
-    return frames.format(n=record["fit_frames"]), worth
+    kind, worth = TRAINED_ON.get(data, (f"frames of {data}", "On other photos its metres are a guess."))
+    return f"{record['fit_frames']} {kind}", worth
 
 
 def about(record, store=None):

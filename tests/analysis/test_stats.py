@@ -58,7 +58,7 @@ def test_pairs_are_made_by_seed():
     assert stats.pair(table, "omp", 0.018).tolist() == pytest.approx([0.05, 0.1])
     assert stats.pair(table, "omp", 0.018).index.tolist() == [0, 2]
     assert stats.pair(table, "random", 0.1, against="imp").tolist() == pytest.approx([0.9, 2.9])
-    with pytest.raises(ValueError, match="duplicate"):
+    with pytest.raises(ValueError, match="two runs of one seed"):
         stats.pair(pd.concat([table, table]), "omp", 0.018)
 
 
