@@ -27,14 +27,9 @@ PROTOCOLS = {
 
 def scores(records, protocol="full", average="pooled", split="test"):
     """A row a scored run: key, arm, density, seed, epochs (its budget; 0 of the floor) and its metrics."""
-    rows = [
-        {name: r[name] for name in ("key", "arm", "density", "seed")}
-        | {"epochs": budget(r)}
-        | r[split][protocol][average]
-        for r in records
-        if r and r.get(split)
-    ]
-    return pd.DataFrame(rows)
+    rows, names = [r for r in records if r and r.get(split)], ("key", "arm", "density", "seed")
+    about = ({name: r[name] for name in names} | {"epochs": budget(r)} for r in rows)
+    return pd.DataFrame([one | r[split][protocol][average] for one, r in zip(about, rows)])
 
 
 def budget(record):
@@ -117,7 +112,7 @@ def analyse(epochs, records, sums, scene):
     table = scored(records)
     pairs = _pairs(table)
     dense, floor = (
-        table[table.arm == arm].rms.mean() if len(table) else np.nan for arm in ("dense", "floor")
+        table.rms[table.arm == arm].mean() if len(table) else np.nan for arm in ("dense", "floor")
     )
     tickets = _tickets(table, pairs, sums, scene)
     others = _controls(table), _break_even(pairs), _protocols(records, pairs, sums, scene)
@@ -198,10 +193,8 @@ def _over_scenes(ticket, dense, sums, scene):
     """`stats.over_scenes` of the runs of these keys; nan where not all of their sums are known."""
     if not {*ticket, *dense} <= sums.keys():
         return np.nan, np.nan
-    frames = sums[ticket.iloc[0]][0]
-    return stats.over_scenes(
-        *(np.stack([sums[k][1] for k in keys]) for keys in (ticket, dense)), scene[frames]
-    )
+    one, two = (np.stack([sums[k][1] for k in keys]) for keys in (ticket, dense))
+    return stats.over_scenes(one, two, scene[sums[ticket.iloc[0]][0]])
 
 
 def _controls(table):

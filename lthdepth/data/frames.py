@@ -72,12 +72,11 @@ class Frames:
             if not 1 <= n <= have[split]:
                 raise UserError(f"Cannot take {n} {split} frames of {self.name}: it has {have[split]}.")
         validation = max(round(train / have["train"] * have["validation"]), min(1, have["validation"]))
-        want = {"train": train, "validation": validation, "test": test}
-        # Midpoints of equal stretches: neither end is favoured, and no index is taken twice.
-        keep = [
-            rows[k][((np.arange(n) + 0.5) * len(rows[k]) / max(n, 1)).astype(int)] for k, n in want.items()
-        ]
-        keep = np.sort(np.concatenate(keep))
+        keep = []
+        for split, n in zip(SPLITS, (train, validation, test)):
+            # Midpoints of equal stretches: neither end is favoured, and no index is taken twice.
+            keep += rows[split][((np.arange(n) + 0.5) * have[split] / max(n, 1)).astype(int)].tolist()
+        keep.sort()
         arrays = (self.rgb, self.depth, self.split, self.scene)
         return Frames(*(array[keep] for array in arrays), self.name, (train, test))
 

@@ -78,10 +78,9 @@ def measure(model, ticket, height, width, repeats=7, names=ALL):
         difference = float((networks[name](x) - truth).abs().max() / truth.abs().max())
         if name != PRUNED and not difference <= TOLERANCE:
             raise RuntimeError(f"{name}: depth differs from the dense network's by {difference:.1e} of it")
-        row = {"name": name, "order": orders.get(name, "")}
-        row["difference"] = None if name == PRUNED else difference
-        row |= {part: statistics.median(times[name, part]) for part in ("encoder", "network")}
-        rows.append(row)
+        row = {part: statistics.median(times[name, part]) for part in ("encoder", "network")}
+        row |= {"name": name, "order": orders.get(name, "")}
+        rows.append(row | {"difference": None if name == PRUNED else difference})
     about = {"density": ticket.density, "fingerprint": ticket.fingerprint, "removed": removed}
     return about | {"densities": mask.densities(ticket, model, height, width), "rows": rows, "layers": layers}
 

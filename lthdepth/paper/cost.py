@@ -160,28 +160,29 @@ def layers(measurement):
 
 def speedup(measurement):
     """Speed-up over the folded network against density: encoder, end to end, and what Amdahl's law allows."""
-    rows = [speeds(t).loc["sparse"] for t in measurement["tickets"]]
-    tickets = pd.DataFrame([{"arm": t["arm"], "kept": 100 * t["density"]} for t in measurement["tickets"]])
-    tickets = tickets.join(pd.DataFrame(rows).reset_index(drop=True))
+    rows = [{"arm": t["arm"], "kept": 100 * t["density"]} for t in measurement["tickets"]]
+    table = pd.DataFrame(
+        [r | speeds(t).loc["sparse"].to_dict() for r, t in zip(rows, measurement["tickets"])]
+    )
     figure, ax = plt.subplots(figsize=(5.6, 3.7))
-    for arm, curve in tickets.sort_values("kept").groupby("arm", sort=False):
+    for arm, curve in table.sort_values("kept").groupby("arm", sort=False):
         name, style = ARMS.get(arm, arm), {"color": COLOURS[arm]}
         ax.plot(curve.kept, curve["encoder/folded"], "o-", ms=4, label=f"encoder, {name}", **style)
         ax.plot(curve.kept, curve["network/folded"], "s--", ms=4, label=f"end to end, {name}", **style)
         ax.plot(curve.kept, curve.amdahl, "_", ms=11, mew=1.5, label=f"Amdahl, {name}", **style)
-    limit, values = tickets.free[0], tickets[["encoder/folded", "network/folded"]].to_numpy()
+    limit, values = table.free[0], table[["encoder/folded", "network/folded"]].to_numpy()
     ax.axhline(limit, color="0.45", lw=1.2, ls=":", label=f"end to end, free encoder: {limit:.2f}")
     ax.axhline(1, color="black", lw=0.8)
     ax.set(xscale="log", xlabel="remaining prunable encoder weights (%)")
     ax.set(yscale="log", ylabel="speed-up over dense, folded")
-    ax.set_xticks(densities := sorted(set(tickets.kept)), [f"{d:.3g}" for d in densities])
+    ax.set_xticks(densities := sorted(set(table.kept)), [f"{d:.3g}" for d in densities])
     low, high = values.min(), max(values.max(), limit)
     marks = [m for m in (0.25, 0.5, 0.75, 1, 1.5, 2, 3, 4, 6, 8) if low / 1.2 <= m <= 1.2 * high]
     ax.set_yticks(marks, [f"{m:g}×" for m in marks])
     ax.set_ylim(min(0.9, low / 1.1), 1.15 * high)
     ax.minorticks_off()
     ax.invert_xaxis()
-    ax.legend(frameon=False, fontsize=8, ncols=tickets.arm.nunique())
+    ax.legend(frameon=False, fontsize=8, ncols=table.arm.nunique())
     return figure
 
 

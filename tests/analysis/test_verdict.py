@@ -114,11 +114,8 @@ def test_a_diverged_ticket_counts_as_the_floor_and_a_diverged_dense_run_loses_it
     row, other = (t.set_index("arm").loc["imp"] for t in (found.main.tickets, found.main.protocols))
     assert row.scene_low < row.difference < row.scene_high  # the floor's frames are scored like any others
     keep = made_up.SCENES[made_up.TEST] != budget.SHOP
-    rms = {
-        k: metrics.summarise(arrays(k)["test/full"][keep])["pooled"]["rms"]
-        for k in ("floor-1.0000-0", "dense-1.0000-0", "dense-1.0000-1")
-    }
-    floor, *dense = rms.values()
+    sums = [arrays(k)["test/full"][keep] for k in ("floor-1.0000-0", "dense-1.0000-0", "dense-1.0000-1")]
+    floor, *dense = [metrics.summarise(one)["pooled"]["rms"] for one in sums]
     assert other[f"pooled, without {budget.SHOP}"] == pytest.approx(floor - np.mean(dense))
 
 
@@ -236,21 +233,6 @@ def test_committed_studies_are_analysed_without_data_or_weights():
         assert json.dumps(found.sentence())  # plain text
         if found.main.passed and len(found.main.tickets):
             assert found.main.tickets.scene_low.notna().all()
-
-
-def test_published_curves_are_whole():
-    table = plots.published()
-    assert len(table) == 228 and set(table.groupby(["task", "source"]).size()) == {19}
-    assert set(table.task) == set(plots.OTHERS)
-    assert np.allclose(sorted(table.remaining_percent.unique())[::-1], 100 * 0.8 ** np.arange(19), atol=0.006)
-
-
-def test_transfer_marks_where_the_mean_crosses_the_margin():
-    records, arrays = made_up.study(3, made_up.curve("omp", 0.1))
-    found = verdict.analyse("paper", records, arrays, made_up.SCENES)
-    ax = plots.transfer(records, found.main).axes[0]
-    mark = next(line for line in ax.lines if line.get_marker() == "D")
-    assert mark.get_xdata()[0] == pytest.approx(100 * found.main.break_even.density[0])
 
 
 def budgets(seeds, slopes, levels=(3, 6, 12, 18)):

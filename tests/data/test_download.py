@@ -75,34 +75,12 @@ def test_a_server_without_ranges_starts_over(server):
     assert server.out.read_bytes() == CONTENT
 
 
-def test_a_bad_earlier_attempt_is_noticed(server):
-    server.out.parent.mkdir()
-    server.part.write_bytes(b"x" * 2_000_000)
-    with pytest.raises(UserError, match="file.mat.part is not the official file"):
-        server("good")
-    assert not server.out.exists()
-
-
 @pytest.mark.parametrize(
     "name, reason",
     [("other", "not the official file"), ("html", "has not 3000000 bytes"), ("missing", "404")],
 )
 def test_what_is_not_the_file_is_refused(server, name, reason):
-    with pytest.raises(UserError, match=reason):
+    with pytest.raises(UserError, match=reason) as caught:
         server(name)
+    assert name == "other" or module.PAGE in str(caught.value)
     assert not server.out.exists()
-
-
-def test_another_file_in_its_place_is_left_alone(server):
-    server.out.parent.mkdir()
-    server.out.write_bytes(b"mine")
-    with pytest.raises(UserError, match="file.mat is not the official file"):
-        server("good")
-    assert server.out.read_bytes() == b"mine"
-
-
-def test_a_folder_that_cannot_be_made_is_said_with_what_to_do(server):
-    server.out.parent.write_bytes(b"a file where the folder should be")
-    with pytest.raises(UserError, match="could not be downloaded") as caught:
-        server("good")
-    assert module.PAGE in str(caught.value) and str(server.out) in str(caught.value)

@@ -62,15 +62,6 @@ def test_millimetres_with_holes_need_an_offset():
     assert depth[2, 4, 3] == 0 and np.sum(depth == 0) == 1 and depth.max() == pytest.approx(1.5)
 
 
-def test_frames_without_scene_names_are_scenes_of_their_own():
-    assert len(set(cached(scenes=None).scene)) == N
-
-
-def test_fingerprint_does_not_depend_on_the_container():
-    bmp = cached(images_png=None, images_jpeg=[picture(i, kind="BMP")[0] for i in range(N)])
-    assert bmp.fingerprint == cached().fingerprint
-
-
 def test_a_cache_cut_anywhere_is_told_in_a_sentence():
     write_cache("whole.h5")
     whole = Path("whole.h5").read_bytes()

@@ -108,30 +108,6 @@ def test_fcrn_in_the_ways_that_were_chosen_is_the_dense_network():
     close(network(x), model(x))
 
 
-@torch.inference_mode()
-def test_a_constant_channel_goes_into_a_1x1_convolution_and_stays_before_a_padded_3x3_one():
-    model = pruned(Small(Bottleneck, 3), 0, 1.0)
-    block = model.encoder.layer1[0]
-    for conv, bn in ((block.conv1, block.bn1), (block.conv2, block.bn2)):
-        nn.init.normal_(conv.weight)
-        conv.weight[1] = 0
-        bn.weight.fill_(1), bn.running_mean.fill_(0), bn.bias.fill_(0.5)
-    nn.init.normal_(block.conv3.weight)
-
-    def shapes(network):
-        return [tuple(network.get_submodule(f"encoder.layer1.0.conv{i}").weight.shape[:2]) for i in (1, 2, 3)]
-
-    network, x = fold(model), torch.randn(1, 3, 40, 40)
-    compact(network)
-    assert shapes(network) == [(3, 4), (2, 3), (12, 2)]
-    close(network.encode(x), model.encode(x))
-    block.bn1.bias[1] = -0.5  # relu makes it 0, which is 0 at the border too
-    network = fold(model)
-    compact(network)
-    assert shapes(network)[0] == (2, 4)
-    close(network.encode(x), model.encode(x))
-
-
 @settings(max_examples=40)
 @given(
     st.sampled_from(KINDS),
