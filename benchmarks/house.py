@@ -20,11 +20,10 @@ def long(files, most=60):
 
 
 package = sorted((ROOT / "lthdepth").rglob("*.py"))
-core = [file for file in package if file.parent == ROOT / "lthdepth" and file.name != "__main__.py"]
 for what, number, most in (
     ("lthdepth, lines", lines(package), 6000),
     ("lthdepth, modules", sum(file.name != "__init__.py" for file in package), 42),
-    ("  core, lines", lines(core), 950),
+    ("  core, lines", lines(ROOT.glob("lthdepth/[!_]*.py")), 950),
     *((f"  {room.name}", lines(room.glob("*.py")), "–") for room in sorted(ROOT.glob("lthdepth/[a-z]*/"))),
     ("tests, lines", lines((ROOT / "tests").rglob("*.py")), 5500),
     ("benchmarks, lines", lines((ROOT / "benchmarks").glob("*.py")), 500),

@@ -29,13 +29,8 @@ def measure(initial, seed=0):
             empty = sum(not kept for _, kept, _ in ticket.layers())
             rows.append(row | {"empty": empty, "fingerprint": ticket.fingerprint})
             before[arm] = ticket
-    head = {
-        "weights": initial.summary(),
-        "backbone": initial.backbone,
-        "size": list(levels.SIZE),
-        "seed": seed,
-    }
-    return head | {"counts": counts, "tickets": rows}
+    head = {"weights": initial.summary(), "backbone": initial.backbone, "size": list(levels.SIZE)}
+    return head | {"seed": seed, "counts": counts, "tickets": rows}
 
 
 if __name__ == "__main__":

@@ -1,6 +1,6 @@
 """What training and evaluation cost here, beside public code, the bare hardware and the targets.
 
-    python benchmarks/speed.py [--device cuda]
+    python benchmarks/speed.py [cpu|cuda]
 
 Nothing else should be at work meanwhile. "By arithmetic" says what a number would be if only products took
 time, at the rate of a large matrix product. Public code is FCRN and its training as the paper defines them:
@@ -9,12 +9,12 @@ unpools and applies two 5x5 convolutions, and the loss is read after every step.
 own, as ours changes settings of a whole one.
 """
 
-import argparse
 import functools
 import itertools
 import multiprocessing
 import re
 import resource
+import sys
 import tempfile
 from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
@@ -43,7 +43,6 @@ from lthdepth.training.fit import Options, Training, pick_device
 SPAWN = multiprocessing.get_context("spawn")  # a fork would share the GPU's state
 TRAIN, TEST = 795, 654  # frames of the official split
 TURNS = 5  # pairs of turns, ours and the other's, of which the median counts
-SECONDS = 2  # of a turn at least
 
 
 class Up(nn.Module):
@@ -105,10 +104,10 @@ def public_steps(config, device):
     with tempfile.TemporaryDirectory() as folder:
         files = Files(f"{folder}/f.h5", noise(max(16, 4 * config.batch)), config)
         how = {"num_workers": 8, "persistent_workers": True, "pin_memory": True}
-        how = how if device.type == "cuda" else {}
-        loader = torch.utils.data.DataLoader(files, config.batch, shuffle=True, drop_last=True, **how)
-        model, decay = public(initialise(FCRN(config.backbone), 0)).to(device).train(), config.weight_decay
-        opt = torch.optim.SGD(model.parameters(), config.lr_encoder, config.momentum, weight_decay=decay)
+        how = {"shuffle": True, "drop_last": True} | (how if device.type == "cuda" else {})
+        loader = torch.utils.data.DataLoader(files, config.batch, **how)
+        model = public(initialise(FCRN(config.backbone), 0)).to(device).train()
+        opt = torch.optim.SGD(model.parameters(), config.lr_encoder, config.momentum, 0, config.weight_decay)
         while True:
             for x, y in loader:
                 loss = berhu(model(x.to(device))[:, 0], y.to(device))
@@ -137,7 +136,7 @@ class Steps:
         self.run.step(next(self.batches), 1.0)
 
 
-def seconds(work, least=SECONDS):
+def seconds(work, least=2):
     """Of a call, the median over as many as fill `least` seconds."""
     timer = Timer("work()", globals={"work": work}, num_threads=torch.get_num_threads())
     return timer.blocked_autorange(min_run_time=least).median
@@ -148,12 +147,6 @@ def peak(config, device):
     Steps(config, noise(2 * config.batch), device)
     used = 1024 * resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     return (torch.cuda.max_memory_allocated(device) if device.type == "cuda" else used) / 1e9
-
-
-def images_per_second(config, device, threads):
-    """Of one of several runs at a time."""
-    torch.set_num_threads(threads)
-    return config.batch / seconds(Steps(config, noise(32), device), 10 * SECONDS)
 
 
 def noise(n):
@@ -193,17 +186,14 @@ class Bench:
             self.ours, self.theirs = FCRN(), public(FCRN())
 
     def run(self):
-        """Yields all rows."""
         n, kind = (8192, torch.bfloat16) if self.gpu else (2048, torch.float32)
         a, b = (torch.rand(n, n, device=self.device, dtype=kind) for _ in range(2))
         self.flops = 2 * n**3 / min(seconds(lambda: a @ b, 0.1) for _ in range(8))
-        note = f"{self.configs[0].precision}, {n} a side, best of 8"
-        yield row("matrix product", self.flops / 1e9, "GFLOP/s", note=note)
+        yield row("matrix product", self.flops / 1e9, "GFLOP/s", note=f"{n} a side, best of 8")
         for config in self.configs:
             yield from self.compared(config)
         yield self.masked(self.configs[0])
         yield from self.scored(self.configs[-1].replace(batch=16))
-        yield from self.shared(self.configs[0].replace(height=60, width=80, batch=8))
 
     def compared(self, config):
         """Our steps and those of public code in turn, and what our input takes of a step."""
@@ -245,32 +235,17 @@ class Bench:
         note = "on the GPU" if self.gpu else "of the whole process"
         yield row(f"peak memory of training, {size}, batch {config.batch}", used, "GB", note=note)
 
-    def shared(self, config):
-        """Total speed of several small runs at a time, as `sweep --jobs`."""
-        best, rates = self.flops / (6 * products(self.ours, config)), []
-        for jobs in (1, 2, 4) if self.gpu else (1, 2):
-            given = config, self.device, max(1, torch.get_num_threads() // jobs)
-            with SPAWN.Pool(jobs) as pool:
-                rates.append(sum(pool.starmap(images_per_second, [given] * jobs, chunksize=1)))
-            label = f"{jobs} runs at a time, {config.height}x{config.width}, batch {config.batch}"
-            yield row(label, rates[-1], "images/s", best, note=f"{rates[-1] / rates[0]:.2f} times one run")
-
 
 def main():
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument("--device", default="auto")
-    device = pick_device(parser.parse_args().device)
+    device = pick_device(*sys.argv[1:])
     gpu, about = device.type == "cuda", environment(device)
-    plain = PUBLISHED.replace(
-        arm="dense", precision="bfloat16" if gpu else "float32", holdout=False, test=False
-    )
+    plain = PUBLISHED.replace(arm="dense", holdout=False, test=False)
+    plain = plain.replace(precision="bfloat16" if gpu else "float32")
     small = plain.replace(height=114, width=152, batch=16 if gpu else 8)
-    configs = [small, plain.replace(height=228, width=304, batch=16 if gpu else 4)]
+    bench = Bench(device, [small, plain.replace(height=228, width=304, batch=16 if gpu else 4)])
     versions = [f"{library} {version}" for library, version in about["versions"].items()]
     rows = [{"measure": "machine", "note": ", ".join([about["device"], *versions, about["date"]])}]
-    for measured in Bench(device, configs).run():
+    for measured in bench.run():
         rows.append(measured)
         print("{:46} {:>9} {:13} {:>13}  {:14} {}".format(*measured.values()), flush=True)
     name = f"bench_{re.sub('[^a-z0-9]+', '-', about['device'].lower())}.csv"
