@@ -13,7 +13,9 @@ from . import __doc__ as about
 from . import __version__
 from .config import ARMS, FIELDS, TUNED, Config, level
 from .errors import UserError
+from .runs.studies import STUDIES
 
+DECIDED = ("paper", "pilot", "full")  # studies that compare tickets of several seeds
 DRAWN = ("omp", "random", "shuffled", "uniform", "lamp")  # tickets that need no run
 
 
@@ -109,7 +111,7 @@ def ticket(args):
             raise UserError("convert needs --out FILE.npz, the ticket file to write.")
         is_free(args.out)
         masks = tickets.read(path, prunable(backbone))
-        tickets.save(masks, args.out, backbone, tickets.origin(path))
+        tickets.save(masks, args.out, backbone)
         path = args.out
     drawn, meta = tickets.load(path)
     backbone, init = meta["backbone"] or backbone, meta["init"]
@@ -162,8 +164,7 @@ def sweep(args):
         if value is not None and not value >= least:
             raise UserError(f"--{name} {value}: give {least} or more.")
     deadline = None if args.budget is None else time.monotonic() + args.budget
-    progress = sweeps.reporter(args.worker) if args.worker else True
-    options = Options(pick_device(args.device), deadline, args.every, progress)
+    options = Options(pick_device(args.device), deadline, args.every, progress=not args.worker)
     inputs, study = sweeps.gathered(args.study, args.data, args.weights or [None])
     store = Store(args.out or Store().local, Store().recorded)
     wished = [c for c in study.configs if c.arm == "floor" or c.seed in (args.seeds or [c.seed])]
@@ -211,7 +212,6 @@ def show(args):
     """List recorded runs, show one, or explain a figure."""
     from .runs.record import line
     from .runs.store import Store, order
-    from .runs.studies import STUDIES
 
     store = Store()
     if args.what and (Path(args.what).suffix or "/" in args.what):
@@ -225,9 +225,6 @@ def show(args):
         return print(json.dumps(record, indent=1))
     finished, failed = (sorted(part.values(), key=order) for part in (store.records(), store.failed()))
     if args.study:
-        known = sorted({*STUDIES, "own", *(r["study"] for r in finished)})
-        if args.study not in known:
-            raise UserError(f"no study {args.study}; the studies are {', '.join(known)}.")
         finished, failed = ([r for r in part if r["study"] == args.study] for part in (finished, failed))
     for record in finished:
         print(line(record))
@@ -240,12 +237,7 @@ def verdict(args):
     """Apply the analysis plan to recorded runs: one sentence and the tables; no GPU, data or weights."""
     from .paper import sentences, tables
     from .paper.study import Paper
-    from .runs import studies
 
-    if args.study not in ("paper", "pilot", "full"):
-        studies.study(args.study)  # refuses a name that is none
-        text = "compares no tickets of many seeds; a verdict is on paper, pilot or full"
-        raise UserError(f"the study {args.study} {text}.")
     paper = Paper("paper")
     records = paper.records(args.study)
     result = paper.analyse(args.study, records)
@@ -385,7 +377,7 @@ TASKS = {
         ("--seed", "draw: of the random arms", {"type": int, "default": 0}),
     ],
     sweep: [
-        ("study", "quick, recipe, paper, full, pilot, postmortem or postmortem-small", {}),
+        ("study", "", {"choices": tuple(STUDIES)}),
         ("--data", FRAMES, SOURCE | {"required": True}),
         ("--weights", f"{ENCODER}; once for each backbone", SOURCE | {"action": "append"}),
         DEVICE,
@@ -398,7 +390,7 @@ TASKS = {
         ("--gpus", "ray: of a GPU for every run; 0: none (default 1)", NUMBER | {"default": 1.0}),
         ("--publish", "copy the study's finished runs into results/ at the end", FLAG),
         ("--dry-run", "only say what would run, at what cost, and how long it would take", FLAG),
-        ("--worker", HIDDEN, {"type": int}),
+        ("--worker", HIDDEN, FLAG),
     ],
     merge: [
         ("folders", "of runs, or with runs.jsonl and arrays/", FOLDER | {"nargs": "+"}),
@@ -406,9 +398,9 @@ TASKS = {
     ],
     show: [
         ("what", "key of a run (its beginning is enough) or a file in figures/", {"nargs": "?"}),
-        ("--study", "list only this study", {}),
+        ("--study", "list only this study", {"choices": (*STUDIES, "own")}),
     ],
-    verdict: [("study", "paper (default), pilot or full", {"nargs": "?", "default": "paper"})],
+    verdict: [("study", "(default: paper)", {"nargs": "?", "choices": DECIDED, "default": "paper"})],
     predict: [
         ("photo", "a .jpg or .png; it is turned as its EXIF orientation says", {"type": Path}),
         ("--run", "whose network predicts (`show` lists them)", KEY | {"required": True}),

@@ -84,12 +84,7 @@ def existing(source, kind="file"):
     path = Path(os.path.expanduser(source))
     if os.path.isfile(path):
         return path
-    if "://" in str(source):
-        raise UserError(f"{source} is an address, no {kind} here: download it and name the file.")
-    if os.path.exists(path):
-        what = "a folder" if os.path.isdir(path) else "a pipe or a device"
-        raise UserError(f"{source} is {what}, no {kind}: name a file.")
-    raise UserError(f"there is no {kind} {source}: check its name and folder.")
+    raise UserError(f"there is no {kind} {source} here: name a file on this machine.")
 
 
 def read_tensors(path, device="cpu", then=ANEW):

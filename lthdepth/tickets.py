@@ -175,12 +175,6 @@ def load(path):
     return _ticket(path, _content(path))
 
 
-def origin(path):
-    """Fingerprint of the weights that a ticket was drawn from, "" for a mask file. Raises as `load`."""
-    content = _content(path)
-    return _ticket(path, content)[1]["init"] if "meta" in content else ""
-
-
 def read(path, weights):
     """Read masks that fit `weights` (`{name: tensor}`): a ticket file, or masks of others, `.npz` or torch's.
 

@@ -108,7 +108,7 @@ def test_tickets_are_drawn_shown_and_trained(elsewhere, capsys):
     assert record["density"] == pytest.approx(0.1, abs=1e-4)
 
 
-def test_a_converted_mask_claims_no_weights_and_a_ticket_keeps_its_own(capsys):
+def test_a_converted_mask_claims_no_weights_and_its_empty_layer_is_shown(capsys):
     kept = {k: torch.ones(w.shape) for k, w in mask.prunable(torch.load("r18.pth")).items()}
     kept["layer4.0.downsample.0.weight"][:] = 0
     torch.save({f"{k}_mask": m for k, m in kept.items()}, "m.pt")  # in Chen's form
@@ -117,9 +117,6 @@ def test_a_converted_mask_claims_no_weights_and_a_ticket_keeps_its_own(capsys):
     assert "from weights unknown\n" in out
     empty = [line.split()[0] for line in out.splitlines() if "(empty)" in line]
     assert empty == ["layer4.0.downsample.0.weight"]
-    tickets.save(tickets.load("a.npz")[0], "own.npz", "resnet18", "feedfeedfeedfeed")
-    assert main("ticket convert own.npz --weights r18.pth --out b.npz".split()) == 0
-    assert "from weights feedfeedfeedfeed\n" in capsys.readouterr().out
 
 
 # How it ends

@@ -2,7 +2,6 @@
 
 import hashlib
 import json
-import math
 import platform
 import re
 import subprocess
@@ -67,23 +66,14 @@ def parse(text, where, status="finished"):
     """
     try:
         record = Record(json.loads(text.decode()))
-        scored = [record[split]["full"]["pooled"] for split in ("test", "validation") if record.get(split)]
-        scores = [score for pooled in scored for score in pooled.values()]
-        config, version = record["config"], record.get("science_version", SCIENCE_VERSION)
-        numbers = [record["density"], record["seed"], config["height"], config["width"], version, *scores]
-        texts, parts = [record[k] for k in ("key", "study", "arm")], [record["data"], record["init"]]
-        for kind, values in ((int | float, numbers), (str, texts), (dict, parts)):
-            if not all(isinstance(value, kind) for value in values):
-                raise TypeError
+        intact, version = record["sha256"] == digest(record), record.get("science_version", SCIENCE_VERSION)
         # A path out of the store, or markup for a page, may come from another's folder.
         if not NAME.fullmatch(record.key) or b"<" in text:
             raise ValueError
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
         raise UserError(f"{where} is no record of a run; remove it, and the run is made again.") from None
     problem = ""
-    if not all(math.isfinite(n) for n in scores):
-        problem = "has a score that is not a finite number; remove it, and the run is made again"
-    elif record.get("sha256") != digest(record):
+    if not intact:
         problem = "was changed after it was written; remove it, and the run is made again"
     elif record["arm"] not in ARMS or version > SCIENCE_VERSION:
         problem = "is of a later version of lthdepth; use that one"

@@ -43,9 +43,8 @@ def gathered(name, data, sources):
     """`(Inputs, Study)` of a study by name, on frames as `nyu.load` and weights of several backbones.
 
     sources: of weights, as `weights.load`; the first decides on the backbone of the study "quick". Raises
-    UserError for an unknown name and for what cannot be read.
+    UserError for what cannot be read.
     """
-    studies.study(name)  # refuses a name before anything is loaded
     frames, main = nyu.load(data), weights.load(sources[0])
     if name == "quick" and frames.name != "rooms":
         frames = frames.subset(*studies.QUICK_FRAMES)
@@ -101,7 +100,7 @@ def sweep(configs, inputs, store, options, study):
             left, name = [c for c, _ in busy + todo[i:]], inputs.key(config)
             if options.deadline is not None and time.monotonic() > options.deadline:
                 return left, failed
-            if first and options.progress is True:
+            if first and options.progress:
                 print(f"run {i + 1} of {len(todo)}: {title(config)}", file=sys.stderr, flush=True)
             try:
                 print(line(runs.run(config, inputs, store, how, study)), flush=True)
@@ -241,8 +240,8 @@ def together(words, jobs, device):
     spread, workers = gpus and device in ("auto", "cuda"), []
     try:
         for n in range(jobs):
-            where = ["--device", f"cuda:{n % gpus}" if spread else device, "--worker", str(n + 1)]
-            command = [sys.executable, "-m", "lthdepth", *words, *where]
+            where = ["--device", f"cuda:{n % gpus}" if spread else device]
+            command = [sys.executable, "-m", "lthdepth", *words, *where, "--worker"]
             workers.append(subprocess.Popen(command, env=os.environ | {"OMP_NUM_THREADS": str(threads)}))
         for worker in workers:
             if worker.wait() < 0:
@@ -252,23 +251,6 @@ def together(words, jobs, device):
             worker.terminate()
         for worker in workers:
             worker.wait()
-
-
-def reporter(worker, every=60.0):
-    """A worker's progress, as `Options` take it: a line on stderr, at most one in so many seconds."""
-    before = said = time.monotonic()
-
-    def report(epoch, epochs, loss):
-        nonlocal before, said
-        now = time.monotonic()
-        if now - said > every:
-            left = clock((now - before) * (epochs - epoch))
-            told = f"worker {worker}: epoch {epoch}/{epochs}, loss {loss:.3f}, time left: {left}"
-            print(told, file=sys.stderr, flush=True)
-            said = now
-        before = now
-
-    return report
 
 
 @functools.cache

@@ -34,16 +34,15 @@ class Options:
 
     device: of torch; deadline: `time.monotonic()` before which to stop, after a checkpoint (None: never; the
     first epoch is always done); every: least seconds between checkpoints, which are written after epochs;
-    progress: show a bar, or a function called after every epoch with `(epochs done, epochs, mean loss)`;
-    keep: make a run again where only its record is here, and not its trained weights; snapshot: the same for
-    the encoder after this epoch, which is then written to `epoch-<snapshot>.pt` (0: none); wait: wait where
-    another process is making the run.
+    progress: show a bar; keep: make a run again where only its record is here, and not its trained weights;
+    snapshot: the same for the encoder after this epoch, which is then written to `epoch-<snapshot>.pt` (0:
+    none); wait: wait where another process is making the run.
     """
 
     device: torch.device | str = "cpu"
     deadline: float | None = None
     every: float = 0.0
-    progress: object = True
+    progress: bool = True
     keep: bool = False
     snapshot: int = 0
     wait: bool = True
@@ -102,8 +101,6 @@ def fit(config, frames, start, folder, options=Options()):
                 bar.update()
             loss = run.end_epoch()
             bar.set_postfix_str(run.status(loss))
-            if callable(options.progress):
-                options.progress(run.epoch, config.epochs, loss)
             run.save(began)
     return run.finish()
 
@@ -143,7 +140,7 @@ class Training:
 
     def bar(self):
         """The progress bar, in steps."""
-        how = {"initial": self.epoch * self.per_epoch, "disable": self.options.progress is not True}
+        how = {"initial": self.epoch * self.per_epoch, "disable": not self.options.progress}
         return tqdm(total=self.steps, desc=self.label, unit="step", dynamic_ncols=True, **how)
 
     def batches(self):
