@@ -20,12 +20,10 @@ PLACES = 2**16  # weights whose bits `sample` records
 class Ticket:
     """Bool masks by parameter name, on the CPU, in the order of the network: True is kept.
 
-    `history` is a list of dicts, oldest first: how it was drawn. Raises ValueError where a mask is not bool.
+    `history` is a list of dicts, oldest first: how it was drawn.
     """
 
     def __init__(self, masks, history=()):
-        if wrong := [name for name, m in masks.items() if m.dtype != torch.bool]:
-            raise ValueError(f"mask {wrong[0]} is {masks[wrong[0]].dtype}, not bool")
         self.masks, self.history = dict(masks), list(history)
 
     def layers(self):

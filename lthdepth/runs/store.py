@@ -76,9 +76,6 @@ class Store:
             finished, lines = self.records(), published.records()
             failed, lost = self.failed(), published.failed()
             for name in names:
-                if not self.has(name):
-                    advice = "`python -m lthdepth show` lists them"
-                    raise UserError(f"no finished run {name} in {self.local}; {advice}.")
                 if name in finished:
                     lines[name] = Record(finished[name], study=study)
                     arrays = self.arrays(name)

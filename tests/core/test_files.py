@@ -14,17 +14,22 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lthdepth import files
+from lthdepth import files, tickets
 from lthdepth.errors import UserError
 
 ROOT = Path(__file__).resolve().parents[2]
+WEIGHTS = {"w": torch.arange(500.0)}
 
 
 @given(st.data())
-def test_a_damaged_file_of_tensors_is_never_taken_for_whole(tmp_path_factory, data):
+def test_a_damaged_file_is_never_taken_for_whole(tmp_path_factory, data):
     """Cut short or one bit flipped: a sentence, or (where zip does not care for the bit) the same values."""
-    path = tmp_path_factory.mktemp("damaged") / "a.pt"
-    files.write_atomic(path, {"w": torch.arange(500.0)})
+    path, ticket = tmp_path_factory.mktemp("damaged") / "a", tickets.random(WEIGHTS, 0.3, 0)
+    if tensors := data.draw(st.booleans()):
+        files.write_atomic(path, WEIGHTS)
+    else:
+        path = path.with_suffix(".npz")
+        tickets.save(ticket, path)
     content = bytearray(path.read_bytes())
     if data.draw(st.booleans()):
         content = content[: data.draw(st.integers(0, len(content) - 1))]
@@ -32,9 +37,12 @@ def test_a_damaged_file_of_tensors_is_never_taken_for_whole(tmp_path_factory, da
         content[data.draw(st.integers(0, len(content) - 1))] ^= 1 << data.draw(st.integers(0, 7))
     path.write_bytes(content)
     try:
-        assert torch.equal(files.read_tensors(path)["w"], torch.arange(500.0))
+        if tensors:
+            assert torch.equal(files.read_tensors(path)["w"], WEIGHTS["w"])
+        else:
+            assert tickets.load(path)[0].fingerprint == ticket.fingerprint
     except UserError as error:
-        assert "a.pt" in str(error) and "\n" not in str(error)
+        assert path.name in str(error) and "\n" not in str(error)
 
 
 def test_a_full_disk_leaves_the_file_that_was_there(tmp_path, monkeypatch):

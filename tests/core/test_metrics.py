@@ -48,15 +48,6 @@ def test_pooled_and_per_image_metrics_equal_the_definitions(p, t):
     assert result["per_image"] == pytest.approx(image, rel=1e-9, abs=1e-12)
 
 
-def test_float32_frames_of_real_size_agree_with_float64():
-    rng = np.random.default_rng(0)
-    t = rng.uniform(0.5, 10, (2, 240, 320)).astype(np.float32)
-    p = (t * rng.uniform(0.6, 1.6, t.shape)).astype(np.float32)
-    pooled, image = pooled_and_per_image(p, t)
-    assert summary(p, t)["pooled"] == pytest.approx(pooled, rel=1e-5)
-    assert summary(p, t)["per_image"] == pytest.approx(image, rel=1e-5)
-
-
 def test_the_thresholds_are_strict():
     result = summary(np.array([[[1.25, 1.2499, 1.5625, 0.8001]]]), np.ones((1, 1, 4)))["pooled"]
     assert result["delta1"] == 0.5  # 1.2499 and 1 / 0.8001

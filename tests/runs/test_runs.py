@@ -1,7 +1,6 @@
 """The store of runs: keys, records, publishing."""
 
 import dataclasses
-import hashlib
 import json
 import os
 import subprocess
@@ -53,11 +52,6 @@ def test_a_key_of_the_past_is_still_found():
     assert SCIENCE_VERSION == 1
     config = Config(arm="omp", density=0.018, seed=2, optimiser="adamw", holdout=False)
     assert runs.key(config, "b3adc48063dbcbce", "a0191640fee0f955") == "d7b58ea002bc23f0"
-    text = (
-        '{"arm": "omp", "density": 0.018, "holdout": false, "optimiser": "adamw", "seed": 2}\n'
-        "b3adc48063dbcbce\na0191640fee0f955\n\n1"
-    )
-    assert hashlib.sha256(text.encode()).hexdigest()[:16] == "d7b58ea002bc23f0"
 
 
 def test_a_committed_record_has_the_key_of_its_configuration():
@@ -130,18 +124,11 @@ def test_a_record_is_found_by_the_beginning_of_its_key(made):
         store.get(records[0]["key"][:shared])
 
 
-@pytest.fixture
-def published(made, tmp_path):
-    """The two runs published, and a store that sees nothing but what was published."""
+def test_published_runs_are_read_back_without_the_local_ones_and_published_again_unchanged(made, tmp_path):
     local, *records = made
     store = runs.Store(local.local, tmp_path / "results")
     store.publish([r["key"] for r in records], "paper")
-    return store, runs.Store(tmp_path / "nowhere", tmp_path / "results")
-
-
-def test_published_runs_are_read_back_without_the_local_ones(made, published):
-    local, *records = made
-    _, reader = published
+    reader = runs.Store(tmp_path / "nowhere", tmp_path / "results")
     assert reader.records().keys() == {r["key"] for r in records}
     for r in records:
         assert reader.get(r["key"]) == r | {"study": "paper"}
@@ -150,23 +137,13 @@ def test_published_runs_are_read_back_without_the_local_ones(made, published):
         for name, array in before.items():
             np.testing.assert_allclose(after[name], array, rtol=1e-3 if name == "gallery" else 1e-7)
         assert np.issubdtype(after["test/frames"].dtype, np.integer)  # they are indices
-        again = metrics.summarise(after["test/full"])["pooled"]
-        assert again == pytest.approx(r["test"]["full"]["pooled"], rel=1e-6)
-
-
-def test_publishing_again_changes_nothing_and_local_runs_keep_their_study(made, published):
-    _, floor, record = made
-    store, reader = published
-    text, arrays = (store.recorded / "runs.jsonl").read_bytes(), reader.arrays(record["key"])
-    store.publish([record["key"]], "paper")
-    assert (store.recorded / "runs.jsonl").read_bytes() == text and len(text.splitlines()) == 2
-    again = reader.arrays(record["key"])
-    assert arrays.keys() == again.keys() and all(np.array_equal(arrays[k], again[k]) for k in arrays)
-    assert {r["study"] for r in store.records().values()} == {"paper"}
+    files = {path: path.read_bytes() for path in tmp_path.rglob("*.[jn]*")}
+    store.publish([r["key"] for r in records], "paper")
+    assert len(files) == 3 and files == {path: path.read_bytes() for path in files}
+    assert {r["study"] for r in store.records().values()} == {"paper"}  # of local ones too
+    floor, record = records
     store.publish([record["key"]], "pilot")
     assert reader.get(record["key"])["study"] == "pilot" and reader.get(floor["key"])["study"] == "paper"
-    with pytest.raises(UserError, match="no finished run abc"):
-        store.publish(["abc"], "paper")
 
 
 def test_a_changed_record_is_noticed_and_another_study_is_no_change(made, store):
@@ -178,19 +155,6 @@ def test_a_changed_record_is_noticed_and_another_study_is_no_change(made, store)
     path.write_text(json.dumps(record).replace(str(record["test"]["full"]["pooled"]["rms"]), "0.1"))
     with pytest.raises(UserError, match=r"record\.json was changed after it was written"):
         store.records()
-
-
-def test_damaged_arrays_are_told_in_a_sentence(made, store):
-    local, _, record = made
-    whole = (local.local / record["key"] / "arrays.npz").read_bytes()
-    for path in (store.local / record["key"] / "arrays.npz", store.recorded / f"arrays/{record['key']}.npz"):
-        path.parent.mkdir(parents=True)
-        for damaged in (b"", whole[:1000], whole[:500] + bytes(200) + whole[700:]):
-            path.write_bytes(damaged)
-            with pytest.raises(UserError, match=rf"{path.name} cannot be read"):
-                store.arrays(record["key"])
-        path.unlink()
-    assert store.arrays(record["key"]) == {}
 
 
 def test_inputs_that_do_not_suffice_are_refused(frames, store, narrow_state):
@@ -216,8 +180,9 @@ def test_initial_weights_reach_the_encoder(frames, store, narrow_state):
         assert torch.equal(state[f"encoder.{name}"], narrow_state[name] * keep)
 
 
-def test_imp_runs_its_rounds_keeps_their_tickets_and_rewinds(frames, narrow_state, store):
-    """Two rounds: nested tickets, each from the weights of the round before, none trained twice."""
+def test_imp_draws_each_ticket_from_the_round_before_rewinds_and_trains_none_twice(
+    frames, narrow_state, store
+):
     initial = weights.Initial(narrow_state, "toy", "toy", "toy", "resnet18")
     config = TINY.replace(arm="imp", density=level(2), epochs=1)
     record = make(config, frames, store, initial)
@@ -225,24 +190,16 @@ def test_imp_runs_its_rounds_keeps_their_tickets_and_rewinds(frames, narrow_stat
     assert [made[level(k)]["arm"] for k in range(3)] == ["dense", "imp", "imp"] and len(made) == 3
     folders = [store.local / made[level(k)]["key"] for k in range(3)]
     masks = [tickets.load(folder / "ticket.npz")[0] for folder in folders]
-    for k, (before, after) in enumerate(zip(masks, masks[1:])):
-        trained = saved(store, made[level(k)])
-        magnitudes = {name: trained[f"encoder.{name}"].abs() for name in after.masks}
-        smallest_kept = min(float(magnitudes[name][m].min()) for name, m in after.masks.items() if m.any())
-        gone = [magnitudes[name][before.masks[name] & ~m] for name, m in after.masks.items()]
-        assert max(float(g.max()) for g in gone if len(g)) <= smallest_kept
-        assert not any((m & ~before.masks[name]).any() for name, m in after.masks.items())
+    for k in (1, 2):
+        trained = saved(store, made[level(k - 1)])
+        encoder = {name: trained[f"encoder.{name}"] for name in masks[k].masks}
+        assert masks[k].fingerprint == tickets.iterate(masks[k - 1], encoder, level(k)).fingerprint
     ticket, start, _ = arms.start(config, initial, None, {"trained": folders[1]})
     assert ticket.fingerprint == masks[-1].fingerprint == record["ticket"]["fingerprint"]
     assert same(start, narrow_state)  # rewound
     times = [f.stat().st_mtime_ns for f in folders]
     make(config.replace(density=level(1)), frames, store, initial)
     assert [f.stat().st_mtime_ns for f in folders] == times
-    # A round whose weights are gone is made again where a later one needs them.
-    (folders[1] / "weights.pt").unlink()
-    (folders[2] / "record.json").unlink()
-    again = make(config, frames, store, initial)
-    assert (again["test"], again["ticket"]) == (record["test"], record["ticket"])
 
 
 def test_the_commit_is_that_of_this_repository_and_of_no_other(tmp_path, monkeypatch):

@@ -1,6 +1,5 @@
 """What each arm starts from, keeps and changes: rounds, rewinding, freezing, distilling; batch norm anew."""
 
-import numpy as np
 import pytest
 import torch
 from conftest import TINY, make_frames
@@ -189,8 +188,8 @@ def test_taking_batch_norm_anew_changes_the_scores_and_not_the_training(frames, 
     one, two = (make(c, frames, store) for c in (plain, plain.replace(recalibrate=12)))
     assert one["curves"]["train_loss"] == two["curves"]["train_loss"]
     assert one["validation"]["full"]["pooled"]["rms"] != two["validation"]["full"]["pooled"]["rms"]
-    assert np.isfinite(two["test"]["full"]["pooled"]["rms"])
     a, b = saved(store, one), saved(store, two)
     changed = {k for k in a if not torch.equal(a[k], b[k])}
-    assert "squeeze_bn.running_mean" in changed
-    assert all(k.endswith(("running_mean", "running_var", "num_batches_tracked")) for k in changed)
+    assert changed and all(
+        k.endswith(("running_mean", "running_var", "num_batches_tracked")) for k in changed
+    )

@@ -71,14 +71,6 @@ def test_only_the_last_frames_are_scored_and_the_best_epoch_on_them_is_kept(
     assert results["test"] == results["validation"]
 
 
-def test_the_floor_of_the_last_batch_in_plain_numpy(frames):
-    results, _ = train.floor(Config(split="index", last_batch=2, holdout=False).floor(), frames)
-    t, p = frames.depth[-2:].astype(np.float64), frames.depth[:17].astype(np.float64).mean(0)
-    rms = np.sqrt(((p - t)[t > 0] ** 2).mean())
-    assert results["test"]["full"]["pooled"]["rms"] == pytest.approx(rms, rel=1e-6)
-    assert results["fit_frames"] == 17 and results["test"]["frames"] == 2
-
-
 # What is seen
 
 

@@ -2,7 +2,6 @@
 
 import functools
 import json
-import time
 
 import numpy as np
 import pytest
@@ -10,13 +9,12 @@ import torch
 import torch.nn.functional as F
 import torchvision
 from conftest import TINY, make_frames
-from making import same
+from making import QUIET, same
 from torch import nn
 
 from lthdepth import mask, metrics
 from lthdepth.config import Config
 from lthdepth.data import augment, weights
-from lthdepth.errors import UserError
 from lthdepth.model import FCRN, initialise
 from lthdepth.training import arms, evaluate
 from lthdepth.training import fit as train
@@ -63,7 +61,7 @@ def test_training_in_parts_equals_training_in_one(case, frames, tmp_path):
         parts += 1
         assert parts <= config.epochs
         try:
-            in_parts = fit(config, frames, tmp_path / "parts", deadline=time.monotonic() - 1)
+            in_parts = fit(config, frames, tmp_path / "parts", deadline=0)
             break
         except train.Stopped as stop:
             assert f"epoch {parts} of {config.epochs}" in str(stop)
@@ -88,25 +86,54 @@ def test_a_run_killed_in_the_middle_of_an_epoch_or_after_the_last_continues_exac
         patch.setattr(augment.Views, "train", killed)
         with pytest.raises(KeyboardInterrupt):
             fit(config, frames, tmp_path / "killed", every=0)
-    checkpoint = torch.load(tmp_path / "killed" / "checkpoint.pt", weights_only=True)
-    assert checkpoint["state"]["epoch"] == 1
     assert_same(whole, fit(config, frames, tmp_path / "killed"))
     monkeypatch.setattr(augment.Views, "train", None)  # no step may be taken after the last epoch
     assert_same(whole, fit(config, frames, tmp_path / "whole"))
 
 
-@pytest.mark.parametrize("every", [0.0, NEVER], ids=["when a checkpoint is written", "before the record"])
-def test_a_weight_that_is_revived_in_training_stops_the_run(every, frames, tmp_path, monkeypatch):
+def flip(path):
+    content = bytearray(path.read_bytes())
+    content[len(content) // 2] ^= 4  # in the values of a tensor
+    path.write_bytes(content)
+
+
+DAMAGES = {
+    "cut": lambda path: path.write_bytes(path.read_bytes()[: path.stat().st_size // 2]),
+    "flipped": flip,
+    "of another network": lambda path: torch.save({"model": {}, "optimiser": {}, "state": {}}, path),
+}
+
+
+@pytest.mark.parametrize("damage", DAMAGES)
+def test_from_a_damaged_checkpoint_the_run_starts_anew_with_one_warning(damage, frames, tmp_path, capsys):
+    config = TINY.replace(epochs=2, test=False)
+    with pytest.raises(train.Stopped):
+        fit(config, frames, tmp_path / "run", deadline=0)
+    DAMAGES[damage](tmp_path / "run" / "checkpoint.pt")
+    whole, found = (fit(config, frames, tmp_path / name) for name in ("whole", "run"))
+    said = capsys.readouterr().err.strip().splitlines()
+    assert len(said) == 1 and "checkpoint.pt" in said[0] and said[0].endswith("the run starts anew.")
+    assert_same(whole, found)
+
+
+def test_a_weight_that_is_revived_in_training_or_is_not_finite_in_the_end_is_no_result(
+    frames, tmp_path, monkeypatch
+):
     call = train.Step.__call__
 
     def revive(self, *rest):
         call(self, *rest)
         self.masking.parameters[0].data[self.masking.masks[0] == 0] = 0.1
 
-    monkeypatch.setattr(train.Step, "__call__", revive)
-    with pytest.raises(RuntimeError, match="not zero"):
-        fit(BARE.replace(arm="omp", density=0.1), frames, tmp_path, every=every)
-    assert list(tmp_path.iterdir()) == []
+    def infinite(self, *rest):
+        call(self, *rest)
+        self.model.predict.weight.data[0, 0] = float("inf")  # after the loss
+
+    for change, error in ((revive, RuntimeError), (infinite, train.Diverged)):
+        monkeypatch.setattr(train.Step, "__call__", change)
+        with pytest.raises(error):
+            fit(BARE.replace(arm="omp", density=0.1, batch=16), frames, tmp_path)
+        assert list(tmp_path.iterdir()) == []
 
 
 def test_one_seed_gives_one_result_and_another_seed_another(frames, tmp_path):
@@ -118,19 +145,18 @@ def test_one_seed_gives_one_result_and_another_seed_another(frames, tmp_path):
 
 
 def test_pruned_weights_are_zero_in_the_weights_file_and_the_rest_is_trained(frames, tmp_path):
-    """Of a drawn ticket, and of one that keeps whole layers and drops others."""
-    start, config = initialise(FCRN("resnet18"), 0).state_dict(), BARE.replace(arm="omp", density=0.1)
-    layers = {k: torch.full(m.shape, "layer4" not in k) for k, m in ticket_of(config).masks.items()}
-    for name, ticket in (("drawn", ticket_of(config)), ("layers", mask.Ticket(layers))):
-        (tmp_path / name).mkdir()
-        how = train.Options(every=NEVER, progress=False)
-        train.fit(config, frames, arms.Start(ticket, None), tmp_path / name, how)
-        state = torch.load(tmp_path / name / "weights.pt", weights_only=True)
-        for layer, keep in ticket.masks.items():
-            w = state[f"encoder.{layer}"]
-            assert (w[~keep] == 0).all()
-            assert not keep.any() or (w[keep] != start[f"encoder.{layer}"][keep]).float().mean() > 0.9
-        assert (state["encoder.conv1.weight"] != 0).all()
+    """Of a ticket that keeps whole layers, drops others, and of one keeps every second weight."""
+    start, masks = initialise(FCRN("resnet18"), 0).state_dict(), dict(ticket_of(BARE).masks)
+    for name, m in masks.items():
+        masks[name] = torch.full(m.shape, "layer4" not in name)
+    masks["layer1.1.conv2.weight"][::2] = False
+    train.fit(BARE, frames, arms.Start(mask.Ticket(masks), None), tmp_path, QUIET)
+    state = torch.load(tmp_path / "weights.pt", weights_only=True)
+    for layer, keep in masks.items():
+        w = state[f"encoder.{layer}"]
+        assert (w[~keep] == 0).all()
+        assert not keep.any() or (w[keep] != start[f"encoder.{layer}"][keep]).float().mean() > 0.9
+    assert (state["encoder.conv1.weight"] != 0).all()
 
 
 class Watch:
@@ -226,17 +252,6 @@ def test_a_real_run_learns_far_below_the_floor(tmp_path, monkeypatch):
     floor, _ = evaluate.floor(config.replace(arm="floor"), frames)
     assert results["curves"]["train_loss"][-1] < 0.5 * results["curves"]["train_loss"][0]
     assert results["test"]["full"]["pooled"]["rms"] < 0.5 * floor["test"]["full"]["pooled"]["rms"]
-
-
-def test_frames_that_do_not_suffice_are_told(frames):
-    with pytest.raises(UserError, match="12 training frames do not fill a batch of 13"):
-        train.rows_of(frames, TINY.replace(batch=13))
-    assert len(train.rows_of(frames, TINY.replace(batch=13, arm="floor"))["fit"]) == 12
-    split = np.where(frames.split == "validation", "train", frames.split)
-    without = type(frames)(frames.rgb, frames.depth, split, frames.scene, "toy")
-    with pytest.raises(UserError, match="toy has no validation frames"):
-        train.rows_of(without, TINY)
-    assert len(train.rows_of(without, TINY.replace(holdout=False))["fit"]) == 16
 
 
 # Scoring
