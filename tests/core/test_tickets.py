@@ -146,33 +146,6 @@ def test_iterations_are_nested_exact_and_prune_the_smallest_survivors(shapes, se
         ticket = after
 
 
-def trained_on(x, y, start, ticket):
-    """Weights of a linear layer after gradient descent under a ticket, and the squared error that is left."""
-    w, m = start.clone(), ticket.masks["w"]
-    for _ in range(60):
-        w = (w - 0.2 * (x @ (w * m).T - y).T @ x / len(x)) * m
-    return w, float(((x @ w.T - y) ** 2).mean())
-
-
-@pytest.mark.parametrize("seed", range(3))
-def test_imp_finds_a_planted_ticket_and_random_and_one_shot_pruning_do_not(seed):
-    """Targets made by a sparse layer, noise added: the places of its weights are the known answer."""
-    torch.manual_seed(seed)
-    start, x = torch.randn(10, 20), torch.randn(200, 20)
-    answer = tickets.random({"w": start}, level(8), seed).masks["w"]
-    target = answer * (1 + torch.rand(10, 20)) * torch.randn(10, 20).sign()
-    y = x @ target.T + 0.1 * torch.randn(200, 10)
-    ticket = tickets.dense({"w": start})
-    for k in range(1, 9):  # every round from the same start
-        after, _ = trained_on(x, y, start, ticket)
-        ticket = tickets.iterate(ticket, {"w": after}, level(k))
-    assert torch.equal(ticket.masks["w"], answer)
-    _, error = trained_on(x, y, start, ticket)
-    others = [tickets.random({"w": start}, level(8), s + 100) for s in range(5)]
-    for other in (tickets.magnitude({"w": start}, level(8)), *others):
-        assert trained_on(x, y, start, other)[1] > 20 * error
-
-
 def test_the_record_of_all_19_levels_says_what_real_weights_and_counts_say(pqf):
     recorded = {(t["arm"], t["k"]): t for t in levels.load()["tickets"]}
     assert len(recorded) == 3 * 19

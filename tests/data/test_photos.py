@@ -1,8 +1,6 @@
 """Pictures as people see them."""
 
 import io
-import struct
-import zlib
 
 import numpy as np
 import pytest
@@ -60,15 +58,7 @@ def test_what_is_transparent_is_white():
     assert (rgb[:, :4] == 0).all() and (rgb[:, 4:] == 255).all()
 
 
-def test_colours_of_16_bits_and_of_print_are_those_that_were_saved():
-    rgb = np.random.default_rng(0).integers(0, 256, (1, 1, 3), np.uint8).repeat(16, 0).repeat(16, 1)
-    chunks = [(b"IHDR", struct.pack(">IIBBBBB", 16, 16, 16, 2, 0, 0, 0))]
-    rows = b"".join(b"\0" + row.tobytes() for row in (rgb.astype(">u2") * 257).astype(">u2"))
-    chunks += [(b"IDAT", zlib.compress(rows)), (b"IEND", b"")]
-    png = b"\x89PNG\r\n\x1a\n" + b"".join(
-        struct.pack(">I", len(data)) + name + data + struct.pack(">I", zlib.crc32(name + data))
-        for name, data in chunks
-    )
-    assert (photos.decode(png, "p") == rgb).all()
+def test_the_colours_of_print_are_those_that_were_saved():
+    rgb = np.full((16, 16, 3), (180, 90, 40), np.uint8)
     cmyk = encoded(Image.fromarray(rgb).convert("CMYK"), "JPEG", quality=95)
     assert np.abs(photos.decode(cmyk, "p").astype(int) - rgb).max() < 8

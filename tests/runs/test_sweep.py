@@ -44,17 +44,6 @@ def test_what_a_run_costs(frames):
     assert sweep.flops(TINY.replace(arm="floor"), frames) == 0
 
 
-def test_the_speed_is_that_of_recorded_trainings_on_the_same_device():
-    size = {"backbone": "resnet18", "height": 64, "width": 64}
-    made = [
-        {"device": name, "images_per_second": rate, "config": size}
-        for name, rate in (("CPU, 2 threads", 10.0), ("CPU, 2 threads", 30.0), ("NVIDIA H200", 1000.0))
-    ]
-    one = 6 * sweep.macs("resnet18", 64, 64)
-    assert sweep.speed(made, "CPU, 2 threads") == pytest.approx(20 * one)
-    assert sweep.speed(made, "CPU, 1 threads") is None
-
-
 def test_what_a_run_needs_comes_before_it_and_is_made_only_where_it_is_missing(given, store):
     deep = ONE.replace(arm="imp", density=level(3), rewind=1)
     study = [ONE, ONE.replace(arm="omp", density=level(3)), deep, ONE.replace(seed=1)]

@@ -6,7 +6,6 @@ import json
 import numpy as np
 import pytest
 import torch
-import torch.nn.functional as F
 import torchvision
 from conftest import TINY, make_frames
 from making import QUIET, same
@@ -220,9 +219,7 @@ def test_patience_stops_and_keeps_the_best_weights(frames, tmp_path, monkeypatch
 
     monkeypatch.setattr(train, "evaluate", scripted)
     results, _, state = fit(TINY.replace(epochs=8, patience=2, test=False), frames, tmp_path)
-    assert results["curves"]["validation_rms"] == pytest.approx([1.0, 0.5, 0.7, 0.6])
-    assert results["epochs_run"] == 4 and same(state, states[1])
-    assert not torch.equal(state["predict.weight"], states[3]["predict.weight"])
+    assert results["epochs_run"] == 4 and same(state, states[1]) and not same(state, states[3])
 
 
 @pytest.mark.parametrize("still", ["lr_encoder", "lr_decoder"])
@@ -262,13 +259,6 @@ class Constant(nn.Module):
         return torch.full((len(x), 1, 16, 16), 2.0)
 
 
-class Blocks(nn.Module):
-    """Answers with the picture's mean brightness in 16x16 blocks."""
-
-    def forward(self, x):
-        return F.adaptive_avg_pool2d(x.mean(1, keepdim=True), 16)
-
-
 def test_evaluate_scores_every_frame_at_its_own_size(frames):
     views, index = augment.Views(frames, 32, 32, "cpu"), np.arange(19)  # more than one batch, and a rest
     sums = train.evaluate(Constant(), views, index, TINY)["full"]
@@ -276,17 +266,6 @@ def test_evaluate_scores_every_frame_at_its_own_size(frames):
     expected = np.where(t > 0, (2 - t) ** 2, 0).sum((1, 2))
     np.testing.assert_allclose(sums[:, 2], expected, rtol=1e-5)
     assert (sums[:, 0] == (t > 0).sum((1, 2))).all()
-
-
-def test_predictions_are_enlarged_bilinearly():
-    rgb = np.random.default_rng(0).integers(0, 256, (3, 3, 40, 56)).astype(np.uint8)
-    frames = type("Frames", (), {"rgb": rgb, "depth": np.ones((3, 40, 56), np.float32)})
-    views, index = augment.Views(frames, 32, 32, "cpu"), np.array([2, 0])
-    ((order, maps),) = train.predict(Blocks(), views, index, TINY, (40, 56))
-    assert order.tolist() == [2, 0]
-    torch.testing.assert_close(
-        maps, F.interpolate(Blocks()(views.test(index)), (40, 56), mode="bilinear")[:, 0]
-    )
 
 
 @pytest.mark.parametrize("holdout", [True, False])
