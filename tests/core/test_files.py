@@ -121,8 +121,3 @@ def behind(prefix, tensors=PLAIN):
 def test_a_network_is_taken_out_of_what_wraps_it(content, where):
     tensors, said = files.unwrap(content, set(PLAIN))
     assert tensors == PLAIN and (said.endswith(where) if where else said == "")
-
-
-def test_where_nothing_is_named_so_the_names_that_are_there_are_given():
-    assert files.unwrap({"model": {"a": 1, "b": 2, "c": 3, "d": 4}}, set(PLAIN)) == ({}, "a, b, c, …")
-    assert files.unwrap([1, 2], set(PLAIN)) == ({}, "nothing, in a list")

@@ -114,16 +114,6 @@ def test_what_a_process_killed_after_its_record_left_is_removed_when_the_run_is_
     path.unlink()
 
 
-def test_a_record_is_found_by_the_beginning_of_its_key(made):
-    store, *records = made
-    shared = len(os.path.commonprefix([r["key"] for r in records]))
-    for r in records:
-        assert store.get(r["key"])["arm"] == store.get(r["key"][: shared + 1])["arm"] == r["arm"]
-    assert store.get("0123456789abcdefg") is None
-    with pytest.raises(UserError, match="beginning of 2 keys"):
-        store.get(records[0]["key"][:shared])
-
-
 def test_published_runs_are_read_back_without_the_local_ones_and_published_again_unchanged(made, tmp_path):
     local, *records = made
     store = runs.Store(local.local, tmp_path / "results")
