@@ -110,21 +110,18 @@ def analyse(epochs, records, sums, scene):
         sums: `{key: (frame indices, error sums)}` over the full frame; scene: of every frame, by index.
     """
     table = scored(records)
-    pairs = _pairs(table)
-    dense, floor = (
-        table.rms[table.arm == arm].mean() if len(table) else np.nan for arm in ("dense", "floor")
-    )
+    pairs, means = _pairs(table), table.groupby("arm").rms.mean() if len(table) else {}
+    dense, floor = (means.get(arm, np.nan) for arm in ("dense", "floor"))
     tickets = _tickets(table, pairs, sums, scene)
     others = _controls(table), _break_even(pairs), _protocols(records, pairs, sums, scene)
-    return Analysis(epochs, gate(records), dense, floor, tickets, *others)
+    return Analysis(epochs, gate(dense, floor), dense, floor, tickets, *others)
 
 
-def gate(records):
-    """Whether the dense network is good enough for a claim: `(passed, sentence)`; None without both rows."""
-    table = scores(records)
-    if table.empty or not {"floor", "dense"} <= set(table.arm):
+def gate(dense, floor):
+    """Whether an rms of the dense network is good enough for a claim: `(passed, sentence)`; None where that
+    or the mean depth map's is nan."""
+    if np.isnan(dense) or np.isnan(floor):
         return None
-    dense, floor = (table[table.arm == arm].rms.mean() for arm in ("dense", "floor"))
     below = f"{100 * (1 - dense / floor):.0f} % below it"
     text = f"passed: dense rms {dense:.3f} m against {floor:.3f} m of the mean depth map, {below}"
     if dense < (1 - GATE) * floor:

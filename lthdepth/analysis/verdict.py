@@ -31,7 +31,7 @@ class Verdict:
     """What the records of a study say, and what follows by the plan.
 
     Attributes:
-        study: its name; missing, failed: numbers of planned runs without a record, and of runs that diverged.
+        study: its name; failed: number of runs that diverged.
         budgets: `{epochs: Analysis}`, shortest first; main: the `Analysis` of the main budget.
         movement: a row a budget of `CURVE` over `LEVELS`: break-even density, interval, the fewest and most
             seeds of a level, and the density of each seed that has all levels.
@@ -39,7 +39,6 @@ class Verdict:
     """
 
     study: str
-    missing: int
     failed: int
     budgets: dict
     main: Analysis
@@ -108,9 +107,7 @@ def analyse(study, records, arrays=None, scene=None, main=None):
     main = main if main in budgets else max(counts, key=counts.get, default=None)
     failed = sum(r.get("status") == "failed" for r in done)
     chosen = budgets.get(main) or one_budget(0, done, sums, scene)
-    return Verdict(
-        study, len(records) - len(done), failed, budgets, chosen, _movement(budgets), _closing(budgets)
-    )
+    return Verdict(study, failed, budgets, chosen, _movement(budgets), _closing(budgets))
 
 
 def _at_budget(row):

@@ -170,13 +170,3 @@ def test_colour_multiplies_each_channel_and_stops_at_white():
     expected = [0.8 * 100 / 255, 1.1 * 100 / 255, 1.0]
     assert unit(x)[0, :, 9, 9].tolist() == pytest.approx(expected, abs=1e-5)
     assert (y == 1).all()
-
-
-def test_a_frame_is_augmented_alike_in_any_batch():
-    rgb, depth = noise(5)
-    v, config, u = views(rgb, depth, 64, 96), Config(), augment.draws(1, 2, 5)
-    x, y = cut(v, np.arange(5), u, config)
-    order = np.array([4, 1])
-    some_x, some_y = cut(v, order, u[order], config)
-    torch.testing.assert_close(some_x, x[order], rtol=0, atol=1e-5)
-    assert torch.equal(some_y, y[order])

@@ -46,13 +46,6 @@ def test_every_container_gives_the_same_weights(narrow_state, tmp_path):
         same(initial, narrow_state)
 
 
-def test_fingerprint_changes_with_one_value_and_with_a_name(narrow_state):
-    changed = {k: v.clone() for k, v in narrow_state.items()}
-    changed["layer4.1.bn2.running_mean"][63] += 1e-6
-    renamed = {("x" + k if k == "bn1.bias" else k): v for k, v in narrow_state.items()}
-    assert len({weights.fingerprint(s) for s in (narrow_state, changed, renamed)}) == 3
-
-
 def one_sentence(*args, match):
     with pytest.raises(UserError, match=match) as error:
         weights.load(*args)

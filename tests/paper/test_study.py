@@ -27,7 +27,7 @@ def test_every_study_has_distinct_runs_and_a_floor_that_all_share():
 
 def test_gate_asks_the_dense_network_to_be_a_fifth_below_the_floor():
     for rms, passed in ((0.95, True), (0.97, False)):
-        gate, said = budget.gate([record("floor", rms=1.2), record(rms=rms)])
+        gate, said = budget.gate(rms, 1.2)
         assert gate is passed and ("No conclusion" in said) is not passed
 
 
