@@ -33,8 +33,6 @@ def pytest_addoption(parser):
     parser.addoption("--site", metavar="FOLDER", help="also look at this built site in a browser")
 
 
-SHARED = Path(__file__).resolve().parents[2] / "shared"
-
 # Small enough to train in a second, with every augmentation at work.
 TINY = Config(backbone="resnet18", height=32, width=32, batch=4, epochs=3, lr_encoder=1e-3, lr_decoder=5e-3)
 
@@ -44,9 +42,8 @@ def shared():
     """Function from a path inside ../shared to the file; skips the test where it is absent."""
 
     def find(name):
-        if not (SHARED / name).exists():
-            pytest.skip(f"needs real data: {name} is not in the folder shared/ beside the checkout")
-        return SHARED / name
+        path = Path(__file__).resolve().parents[2] / "shared" / name
+        return path if path.exists() else pytest.skip(f"needs real data: shared/{name} beside the checkout")
 
     return find
 

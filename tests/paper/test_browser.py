@@ -50,10 +50,12 @@ def test_pages_open_without_errors_requests_or_holes_and_nothing_is_wider_than_t
             assert browser.run("document.documentElement.scrollWidth") <= width, (page.name, width)
 
 
-def test_links_and_anchors_lead_somewhere(pages, browser):
-    ids, links = {}, []
+def test_links_and_anchors_lead_somewhere_and_pictures_have_words_of_their_own(pages, browser):
+    ids, links, pictures = {}, [], []
     for page in pages:
         browser.open(page)
+        images = "[...document.querySelectorAll('main figure > img')]"
+        pictures += browser.run(f"{images}.map(i => [i.alt, i.closest('figure').innerText])")
         ids[page] = set(browser.run("[...document.querySelectorAll('[id]')].map(e => e.id)"))
         links += [(page.name, link) for link in browser.run("[...document.links].map(a => a.href)")]
     for page, link in links:
@@ -62,7 +64,9 @@ def test_links_and_anchors_lead_somewhere(pages, browser):
             path = Path(unquote(address.path))
             assert path.exists(), (page, link)
             assert not address.fragment or unquote(address.fragment) in ids[path], (page, link)
-    assert len(links) > 50
+    for alt, caption in pictures:
+        assert len(alt) > 8 and alt not in re.sub(r"\s+", " ", caption), alt
+    assert len(links) > 50 and len(pictures) > 5
 
 
 def test_no_serious_barrier(pages, browser):
@@ -79,17 +83,6 @@ def test_no_serious_barrier(pages, browser):
                 if v["impact"] in ("serious", "critical"):
                     found.append((page.name, dark, v["id"], [node["html"][:160] for node in v["nodes"][:3]]))
     assert not found
-
-
-def test_pictures_have_words_of_their_own(pages, browser):
-    seen = 0
-    for page in pages:
-        browser.open(page)
-        pictures = "[...document.querySelectorAll('main figure > img')]"
-        for alt, caption in browser.run(f"{pictures}.map(i => [i.alt, i.closest('figure').innerText])"):
-            seen += 1
-            assert len(alt) > 8 and alt not in re.sub(r"\s+", " ", caption), alt
-    assert seen > 5
 
 
 def test_front_page_is_a_title_words_a_table_and_the_chapters_and_can_be_cited(site, browser):

@@ -176,17 +176,13 @@ def test_explain_says_from_which_files_numbers_came_and_whether_they_have_change
     assert "All their records are here" in said and "To make the run" in said
 
 
-@pytest.mark.parametrize(
-    ("file", "text", "told"),
-    [("y.png", "", "no file"), ("x.png", "", "no sidecar"), ("x.png", "garbage", "damaged")]
-    + [("x.png", "{}", "damaged")],
-)
-def test_explain_refuses_what_no_build_wrote(file, text, told, tmp_path):
-    (tmp_path / "x.png").write_bytes(b"")
-    if text:
-        (tmp_path / "x.json").write_text(text, encoding="utf-8")
-    with pytest.raises(UserError, match=told):
-        figures.explain(tmp_path / file)
+def test_explain_refuses_what_no_build_wrote(tmp_path):
+    (tmp_path / "y.png").write_bytes(b"")
+    (tmp_path / "y.json").write_text("{}", encoding="utf-8")
+    (tmp_path / "z.png").write_bytes(b"")
+    for file, told in {"x.png": "no file", "y.png": "damaged", "z.png": "no sidecar"}.items():
+        with pytest.raises(UserError, match=told):
+            figures.explain(tmp_path / file)
 
 
 # Figures and captions.
