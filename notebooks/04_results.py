@@ -99,7 +99,7 @@ figures.show_table(paper, tables.others(), "others_table", caption, ["lthdepth/p
 # %%
 shown = plots.across(main)
 maps, summary = paper.predictions(shown), paper.summary()
-caption = "The same test frames from dense to sparse (first seed), one scale in metres."
+caption = "From dense to sparse (first seed), one scale in metres: of eight frames evenly spaced through the test set, the four on which the dense network errs least."
 alt = "Photos, true depth and depth maps of ever sparser networks."
 figures.show(paper, plots.depth_maps(summary, maps), "depth_across", caption, shown, alt=alt)
 caption = "Error against true depth (first seed), over the eight test frames whose depth maps are kept, in bins of 1 m."

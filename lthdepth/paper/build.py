@@ -24,6 +24,7 @@ import jupytext
 import nbformat
 import papermill
 import psutil
+import torch
 from jupytext.compare import NotebookDifference, compare_notebooks
 
 from ..config import SMALL
@@ -88,15 +89,15 @@ def build(profile, data=None, weights=None, device="auto", quiet=False, notebook
     def execute(source):
         return _execute(source, out / "notebooks" / f"{source.stem}.ipynb", values, progress, watch)
 
+    if missing:
+        train(paper, values, progress)
     with tempfile.TemporaryDirectory() as own, chdir(runs.ROOT), watch, ThreadPoolExecutor(2) as pool:
         os.environ |= {"JUPYTER_PREFER_ENV_PATH": "1", "IPYTHONDIR": own}
         os.environ["PYDEVD_DISABLE_FILE_VALIDATION"] = "1"
         os.environ.setdefault("TQDM_MININTERVAL", "1")  # a day's bars would make a notebook of many megabytes
-        # Two at a time, but alone: in a quick build the first, which trains, and the last, which takes times.
-        first, last = (sources[:1], sources[1:][-1:]) if profile == "quick" else ([], [])
-        middle = sources[len(first) : len(sources) - len(last)]
-        each = map if missing and profile != "quick" else pool.map  # training takes every core
-        done = [*map(execute, first), *each(execute, middle), *map(execute, last)]
+        # Two at a time; but the last takes times in a quick build, and then must be alone.
+        n = len(sources) - (profile == "quick" and len(sources) > 1)
+        done = [*pool.map(execute, sources[:n]), *map(execute, sources[n:])]
         executed = dict(zip((s.stem for s in sources), done, strict=True))
     folder = runs.ROOT / "figures" if profile == "paper" else out / "figures"
     demonstration = f"Quick build on {place}: a demonstration, not the paper’s result."
@@ -193,9 +194,34 @@ def _missing(paper):
     marks, known, found = (paper.frames.fingerprint, paper.initial.fingerprint), paper.store.records(), {}
     for config in (c for planned in paper.study.configs for c in lineage(planned)):
         key = runs.key(config, *marks)
-        if config.arm not in (*SMALL, "floor") and key not in known:
-            found[paper.store.local / key / "record.json"] = config.epochs
+        if config.arm not in SMALL and key not in known:
+            found[paper.store.local / key / "record.json"] = 0 if config.arm == "floor" else config.epochs
     return found
+
+
+def train(paper, values, progress):
+    """Make the runs that are missing, before the notebooks ask for them, by the sweep of the command line.
+
+    On a CPU small networks gain little from a second thread, so that a quick build trains two at a time. What
+    fails here fails once more in a notebook, which says why.
+
+    Args:
+        paper: `study.Paper`; values: parameters of the notebooks; progress: `Progress`.
+    """
+    two = paper.profile == "quick" and paper.device.type == "cpu" and torch.get_num_threads() > 1
+    command = [sys.executable, "-P", "-m", "lthdepth", "sweep", paper.profile, "--jobs", str(1 + two)]
+    command += ["--data", values["data"] or "rooms", "--device", values["device"]]
+    command += ["--weights", values["weights"]] if values["weights"] else []
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT) as process:
+        try:
+            said = progress.where()
+            while text := process.stdout.read1():
+                progress.write(text.decode(errors="replace"))
+                if not progress.live and progress.where().partition(",")[0] != said.partition(",")[0]:
+                    said = progress.where()
+                    progress.write(f"{said}\n")
+        finally:
+            process.terminate()
 
 
 def _execute(source, target, parameters, progress, watch):

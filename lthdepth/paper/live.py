@@ -24,7 +24,7 @@ from ..analysis.budget import of_budget
 from ..analysis.verdict import error_sums
 from ..config import ARMS
 from ..runs.record import label
-from . import figures
+from . import figures, plots
 from .tables import density, density_interval, interval, outcome, p_value, signed
 
 HERE = Path(__file__).parent / "html"
@@ -173,12 +173,16 @@ def viewer_fragment(summary, predictions):
     """
     dense = ARMS["dense"]
     layers = {dense: predictions[dense], **predictions, "truth": summary.depth}
+    order = plots.clearest(summary, predictions)
     data = {
         "frames": [
-            {"name": f"{scene}, test frame {index}", "photo": _uri(Image.fromarray(rgb), "JPEG", quality=85)}
-            for scene, index, rgb in zip(summary.scene, summary.index.tolist(), summary.rgb, strict=True)
+            {
+                "name": f"{summary.scene[i]}, test frame {summary.index[i]}",
+                "photo": _uri(Image.fromarray(summary.rgb[i]), "JPEG", quality=85),
+            }
+            for i in order
         ],
-        "layers": {name: _sheet(maps) for name, maps in layers.items()},
+        "layers": {name: _sheet(maps[order] if len(maps) > 1 else maps) for name, maps in layers.items()},
         "top": round(float(np.percentile(summary.depth, 99.5)), 1),
         "depth": matplotlib.colormaps["viridis"](np.arange(256), bytes=True)[:, :3].ravel().tolist(),
         "error": matplotlib.colormaps["PuOr"](np.arange(256), bytes=True)[:, :3].ravel().tolist(),

@@ -181,8 +181,30 @@ def across(records):
     return sorted((r for r in records if r["arm"] in ("dense", most)), key=lambda r: -r["density"])
 
 
+def clearest(summary, predictions):
+    """Indices of the gallery's frames, first those on which the dense network errs least.
+
+    summary, predictions: as `depth_maps`; in their own order where there is no dense network.
+    """
+    if ARMS["dense"] not in predictions:
+        return np.arange(len(summary.index))
+    error, truth = errors(summary, predictions[ARMS["dense"]])
+    squares = np.where(truth > 0, error**2, 0).sum((1, 2)) / np.maximum((truth > 0).sum((1, 2)), 1)
+    return np.argsort(squares, kind="stable")
+
+
+def errors(summary, maps):
+    """Depth maps `(8 or 1, h, w)` minus the truth at their size, and that: `(8, h, w)` metres, 0 invalid."""
+    sizes = zip(summary.depth.shape[1:], maps.shape[1:], strict=True)
+    rows, columns = (np.linspace(0, k - 1, m).round().astype(int) for k, m in sizes)
+    truth = summary.depth[:, rows][:, :, columns]
+    return np.broadcast_to(maps.astype(np.float32), truth.shape) - truth, truth
+
+
 def depth_maps(summary, predictions, rows=4):
     """RGB, truth and predictions side by side on one depth scale; None without a network's prediction.
+
+    Of the gallery those frames are shown on which the dense network errs least (`clearest`).
 
     Args:
         summary: `frames.Summary`.
@@ -195,13 +217,13 @@ def depth_maps(summary, predictions, rows=4):
     figure, axes = plt.subplots(
         rows, columns, figsize=(1.3 * columns + 0.8, 0.94 * rows + 0.45), squeeze=False
     )
-    top = float(np.percentile(summary.depth[:rows], 99.5))
-    scale = {"cmap": DEPTH, "vmin": 0, "vmax": top}
+    chosen = clearest(summary, predictions)[:rows]
+    scale = {"cmap": DEPTH, "vmin": 0, "vmax": float(np.percentile(summary.depth[chosen], 99.5))}
     extent = (0, 1, 0, summary.depth.shape[1] / summary.depth.shape[2])
-    for i in range(rows):
-        axes[i, 0].imshow(summary.rgb[i])
-        image = axes[i, 1].imshow(summary.depth[i], **scale)
-        for ax, maps in zip(axes[i, 2:], predictions.values(), strict=True):
+    for row, i in zip(axes, chosen, strict=True):
+        row[0].imshow(summary.rgb[i])
+        image = row[1].imshow(summary.depth[i], **scale)
+        for ax, maps in zip(row[2:], predictions.values(), strict=True):
             ax.imshow(maps[min(i, len(maps) - 1)].astype(np.float32), extent=extent, **scale)
     for ax, title in zip(axes[0], ["photo", "truth", *predictions], strict=True):
         ax.set_title(title.replace(" magnitude ", "\nmagnitude "), fontsize=8)
@@ -225,10 +247,7 @@ def error_by_depth(summary, predictions):
     figure, ax = plt.subplots(figsize=(5.8, 3.4))
     edges, colours = np.arange(0.5, 10.1, 1.0), plt.cm.viridis(np.linspace(0, 0.9, len(predictions)))
     for (name, maps), colour in zip(predictions.items(), colours, strict=True):
-        sizes = zip(summary.depth.shape[1:], maps.shape[1:], strict=True)
-        rows, columns = (np.linspace(0, k - 1, m).round().astype(int) for k, m in sizes)
-        truth = summary.depth[:, rows][:, :, columns]
-        error = np.broadcast_to(maps.astype(np.float32), truth.shape) - truth
+        error, truth = errors(summary, maps)
         bins = np.digitize(truth, edges)
         inside = [(bins == k) & (truth > 0) for k in range(1, len(edges))]
         rms = [np.sqrt(np.mean(error[m] ** 2)) if m.sum() > 500 else np.nan for m in inside]

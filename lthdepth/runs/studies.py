@@ -55,9 +55,9 @@ def quick(base):
     return [
         Config(arm="floor", holdout=base.holdout),
         base,
-        *(base.replace(arm=arm, density=low) for arm in ("omp", "shuffled", "random")),
+        base.replace(arm="imp", density=high, stride=2, round_epochs=1),  # first of the tickets: a chain
+        *(base.replace(arm=arm, density=low) for arm in ("omp", "random")),
         base.replace(arm="omp", density=high),
-        base.replace(arm="imp", density=high, round_epochs=1),
     ]
 
 

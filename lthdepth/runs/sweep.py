@@ -108,7 +108,7 @@ def sweep(configs, inputs, store, options, study):
                 failed[name] = str(error)
                 print(f"{name}  {title(config)}  failed: {error}", flush=True)
             except Busy as error:
-                if first and not busy:
+                if first and not busy and options.progress is True:
                     warn(f"{str(error).partition(';')[0]}; it is left until the rest is done.")
                 busy.append((config, how))
             except Stopped as error:
