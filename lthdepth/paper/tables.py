@@ -78,7 +78,7 @@ def comparison(records, floor=None):
         row = {"group": "published", "model": p["model"], "n": "–", "protocol": p["protocol"]}
         rows.append(row | {h: f"{p[m]:.3f}" for m, h in HEADINGS.items()})
     if floor:
-        row = {"group": "published", "model": "mean depth map, scored as the paper under test was"}
+        row = {"group": "published", "model": "mean depth map (scored as theirs)"}
         frames, height = floor["test"]["frames"], floor["data"]["height"]
         row["protocol"] = f"its last {frames} validation frames, pooled, at {height} rows"
         rows.append(scores([floor]).iloc[0].to_dict() | row)
