@@ -151,13 +151,14 @@ def test_every_map_is_in_the_viewer_to_two_centimetres_and_nothing_in_it_ends_it
     photos = rng.integers(0, 256, (2, 30, 400, 3), dtype=np.uint8)
     summary = Summary({}, depth[0], np.array([3, 9]), photos, depth, ["a<!--<script>", "c"])
     small = depth[:, ::2, ::4]
-    maps = {"mean depth map": small.mean(0)[None], "dense": small + 0.1, "random 1.8 %": small + 1}
+    better = np.array([0.2, 0.1])[:, None, None]  # of dense, on the second frame, which comes first
+    maps = {"mean depth map": small.mean(0)[None], "dense": small + better, "random 1.8 %": small + 1}
     page = live.viewer_fragment(summary, maps)
     data = json.loads(re.search(r'class="viewer-data">(.*?)</script>', page, re.DOTALL)[1])
     assert list(data["layers"]) == ["dense", "mean depth map", "random 1.8 %", "truth"]
     for name, layer in data["layers"].items():
         wanted = maps.get(name, depth[:, ::2, ::2])  # the widest map is thinned
-        assert np.abs(metres(layer) - wanted).max() < 0.02
-    assert [f["name"] for f in data["frames"]] == ["a<!--<script>, test frame 3", "c, test frame 9"]
+        assert np.abs(metres(layer) - wanted[::-1]).max() < 0.02
+    assert [f["name"] for f in data["frames"]] == ["c, test frame 9", "a<!--<script>, test frame 3"]
     assert "<!--" not in page and page.count("</script>") == 2
     assert re.match(r'<section class="viewer" hidden', page)  # until its script runs
