@@ -139,8 +139,8 @@ def _moved(rows):
     if len(both) < 2 and (rows.density > rows.largest).all():
         return f"So far no ticket matches its dense network, at budgets {span} (one seed, so no trend yet)."
     if len(both) < 2 and ((rows.density > 0) & (rows.density <= rows.largest)).all():
-        to = " to ".join(dict.fromkeys(_percent(d) for d in (rows.density.min(), rows.density.max())))
-        text = f"So far a ticket matches its dense network down to {to} of the weights"
+        to = " to ".join(dict.fromkeys(f"{100 * d:.2g}" for d in (rows.density.min(), rows.density.max())))
+        text = f"So far a ticket matches its dense network down to {to} % of the weights, not further"
         return f"{text}, at budgets {span} (one seed, so no trend yet)."
     if len(both) < 2:
         return f"So far one seed has budgets {span}, which shows no trend yet."
