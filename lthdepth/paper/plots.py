@@ -165,7 +165,7 @@ def best_and_smallest(records):
     for r in records:
         first.setdefault((r["arm"], r["density"]), r)
     low, high = (f((d for a, d in first if d < 1), default=1) for f in (min, max))
-    names = [("floor", 1.0), ("dense", 1.0), ("omp", high), ("imp", low), ("omp", low), ("random", low)]
+    names = [("floor", 1.0), ("dense", 1.0), ("omp", high), ("imp", low), ("gradual", low), ("omp", low)]
     return [first[n] for n in dict.fromkeys(names) if n in first]
 
 
@@ -319,10 +319,12 @@ def _against_budget(ax, rows):
         ax.annotate(f"{value:.2g} %", (r.epochs, value), (9, 4), **beside)
     ax.set(xscale="log", yscale="log")
     ax.set_xticks(rows.epochs, [str(e) for e in rows.epochs])
-    _ticks(ax.yaxis, (2, 5, 10, 20, 50, 100), (50 * rows.smallest.min(), 100))
+    known = [100 * d for d in (*rows.density, *rows.low) if d]
+    ax.set_ylim(min(20, *known) / 1.3, 110)  # no narrower, so that a small step looks small
+    _ticks(ax.yaxis, (2, 5, 10, 20, 30, 50, 70, 100), ax.get_ylim())
     ax.minorticks_off()
     ax.set(xlabel="training budget (epochs)", ylabel="break-even density (%)")
-    ax.margins(x=0.4, y=0.15)
+    ax.margins(x=0.4)
 
 
 def transfer(records, analysis=None):
@@ -461,7 +463,8 @@ def _weights_axis(ax, densities):
     """The logarithmic axis of remaining weights, dense on the left, with a tick at each of `densities`."""
     ax.set_xscale("log")
     ticks = 100 * np.sort(np.unique(densities))
-    names = [f"{t:#.3g}".rstrip(".") for t in ticks]
+    close = np.r_[ticks[1:] / ticks[:-1] < 1.3, False]  # to the next, whose name would run into its own
+    names = ["" if near else f"{t:#.3g}".rstrip(".") for t, near in zip(ticks, close, strict=True)]
     ax.set_xticks(ticks, names, fontsize=8, rotation=45 if len(ticks) > 8 else 0)
     ax.minorticks_off()
     if not ax.xaxis_inverted():

@@ -104,7 +104,7 @@ def comparison(records, floor=None):
 def front(paper, floor):
     """The front page's table, at most eight rows: what was published, the floor, dense and two tickets."""
     smallest = min((r["density"] for r in paper.main), default=1)
-    arms = [a for a in (plan.PRIMARY, "omp", "random") if any(r["arm"] == a for r in paper.main)][:2]
+    arms = [a for a in (plan.PRIMARY, "gradual", "omp") if any(r["arm"] == a for r in paper.main)][:2]
     whole = [r for r in paper.main if r["arm"] in ("floor", "dense")]
     shown = whole + [r for r in paper.main if r["arm"] in arms and r["density"] == smallest]
     return comparison(shown, floor)[["group", "model", "rel", "rms (m)", "δ1", "n"]]
