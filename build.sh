@@ -92,7 +92,7 @@ case $task in
   show) exec "$python" -P -m lthdepth show "$file" ;;
   test) cd "$root"; exec "$python" -m pytest $("$python" -c 'import xdist; print("-n auto")' 2>/dev/null) "$@" ;;
   lab)
-    exec "$python" -m jupyter lab --allow-root --ip=127.0.0.1 --ServerApp.root_dir="$root" --LabApp.news_url=None \
+    exec "$python" -m jupyter lab --allow-root --ip=127.0.0.1 --ServerApp.root_dir="$root" --LabApp.app_settings_dir="$root/notebooks" \
       --LabApp.default_url=/lab/tree/notebooks/01_data.ipynb "$@" ;;
 esac
 [[ -n $profile ]] || "$python" -P -m lthdepth build --profile quick "${options[@]}" ${sources[@]+"${sources[@]}"}

@@ -164,7 +164,9 @@ def sweep(args):
         if value is not None and not value >= least:
             raise UserError(f"--{name} {value}: give {least} or more.")
     deadline = None if args.budget is None else time.monotonic() + args.budget
-    options = Options(pick_device(args.device), deadline, args.every, progress=not args.worker)
+    options = Options(
+        pick_device(args.device), deadline, args.every, progress="lines" if args.worker else True
+    )
     inputs, study = sweeps.gathered(args.study, args.data, args.weights or [None])
     store = Store(args.out or Store().local, Store().recorded)
     wished = [c for c in study.configs if c.arm == "floor" or c.seed in (args.seeds or [c.seed])]

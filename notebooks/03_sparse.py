@@ -116,4 +116,4 @@ def cut(density):
     predict.show(paper, cut=density)
 
 
-interact(cut, density=FloatLogSlider(0.5, base=10, min=-2, max=0, step=0.05))
+_ = interact(cut, density=FloatLogSlider(0.5, base=10, min=-2, max=0, step=0.05))

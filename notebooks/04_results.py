@@ -119,7 +119,7 @@ from ipywidgets import FloatLogSlider, interact
 from lthdepth.inference import predict
 
 slider = FloatLogSlider(1.0, base=10, min=-2, max=0, step=0.1, description="density")
-interact(lambda density: predict.show(paper, density), density=slider)
+_ = interact(lambda density: predict.show(paper, density), density=slider)
 # %% [markdown]
 # ## Does the protocol matter?
 #

@@ -80,7 +80,7 @@ def network(name, store=None, device="cpu"):
 
 
 def show(paper, density=1.0, path=None, cut=1.0):
-    """Display, in JupyterLab, the depth of a photo by the network here whose density is nearest to one.
+    """Display, in JupyterLab, the depth of a photo by the network here of the nearest density.
 
     Args:
         paper: `study.Paper`; density: kept fraction of the network's weights.
@@ -98,8 +98,12 @@ def show(paper, density=1.0, path=None, cut=1.0):
     if not here:
         none = "*No trained network is here yet.* `./build.sh --profile quick` trains some in minutes."
         return display(Markdown(none))
-    nearest = min(here, key=lambda r: (abs(math.log(r["density"] / density)), r["data"]["name"] == "rooms"))
-    record, model = network(nearest["key"], store, paper.device)
+
+    def order(r):
+        rms = r["test"]["full"]["pooled"]["rms"] if r["test"] else math.inf
+        return abs(math.log(r["density"] / density)), r["data"]["name"] == "rooms", rms
+
+    record, model = network(min(here, key=order)["key"], store, paper.device)
     rgb = photo(path) if path else paper.summary().rgb[0]
     note = ""
     if cut < 1:

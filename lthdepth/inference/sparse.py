@@ -13,6 +13,7 @@ is a sum of shifted runs, which numba compiles.
 """
 
 import copy
+import time
 import warnings
 from itertools import pairwise
 
@@ -22,7 +23,6 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval
-from torch.utils.benchmark import Timer
 from torchvision.models.resnet import BasicBlock, Bottleneck
 
 CONVOLUTIONS = (nn.Conv2d, nn.ConvTranspose2d)
@@ -295,5 +295,9 @@ def quicken(network, part, x, repeats=5):
 
 def milliseconds(function, x):
     """Of one call, after two that are not counted; waits for the device."""
-    timer = Timer("function(x)", globals={"function": function, "x": x}, num_threads=torch.get_num_threads())
-    return 1e3 * timer.timeit(1).mean
+    for _ in range(3):
+        started = time.perf_counter()
+        function(x)
+        if x.device.type == "cuda":
+            torch.cuda.synchronize()
+    return 1e3 * (time.perf_counter() - started)

@@ -8,7 +8,6 @@ from matplotlib.patches import Patch
 from ..config import ARMS
 from ..errors import UserError
 from ..inference.measure import PRUNED, RECORD, load, pruned, study
-from ..runs.record import label
 from .plots import COLOURS
 
 WAYS = {
@@ -226,13 +225,16 @@ def tradeoff(runs):
     if not {r["arm"] for r, _ in runs} - {"dense"}:
         return None
     figure, ax = plt.subplots(figsize=(5.6, 3.7))
-    shown = set()
+    named = set()
     for r, ms in runs:
-        rms = r["test"]["full"]["pooled"]["rms"]
-        ax.plot(ms, rms, "o", color=COLOURS[r["arm"]])
-        if label(r) not in shown:
-            ax.annotate(label(r), (ms, rms), (6, 4), textcoords="offset points", fontsize=7)
-            shown.add(label(r))
-    ax.margins(x=0.25)
+        rms, name = r["test"]["full"]["pooled"]["rms"], ARMS[r["arm"]]
+        new = name not in ax.get_legend_handles_labels()[1]
+        ax.plot(ms, rms, "o", color=COLOURS[r["arm"]], label=name if new else None)
+        if r["density"] < 1 and ms not in named:
+            named.add(ms)  # a ticket of several seeds has one time
+            percent = f"{100 * r['density']:#.3g} %"
+            ax.annotate(percent, (ms, rms), (6, -3), textcoords="offset points", fontsize=7)
+    ax.margins(x=0.1)
+    ax.legend(frameon=False)
     ax.set(xlabel="time for one picture, end to end (ms)", ylabel="test rms (m), pooled")
     return figure

@@ -100,7 +100,7 @@ def sweep(configs, inputs, store, options, study):
             left, name = [c for c, _ in busy + todo[i:]], inputs.key(config)
             if options.deadline is not None and time.monotonic() > options.deadline:
                 return left, failed
-            if first and options.progress:
+            if first and options.progress is True:
                 print(f"run {i + 1} of {len(todo)}: {title(config)}", file=sys.stderr, flush=True)
             try:
                 print(line(runs.run(config, inputs, store, how, study)), flush=True)
@@ -108,7 +108,7 @@ def sweep(configs, inputs, store, options, study):
                 failed[name] = str(error)
                 print(f"{name}  {title(config)}  failed: {error}", flush=True)
             except Busy as error:
-                if first and not busy and options.progress is True:
+                if first and not busy and options.progress != "lines":
                     warn(f"{str(error).partition(';')[0]}; it is left until the rest is done.")
                 busy.append((config, how))
             except Stopped as error:

@@ -1,5 +1,6 @@
 """Fit one configuration, from its initial weights to its scores; a run that is stopped continues exactly."""
 
+import sys
 import time
 from dataclasses import dataclass
 
@@ -34,15 +35,15 @@ class Options:
 
     device: of torch; deadline: `time.monotonic()` before which to stop, after a checkpoint (None: never; the
     first epoch is always done); every: least seconds between checkpoints, which are written after epochs;
-    progress: show a bar; keep: make a run again where only its record is here, and not its trained weights;
-    snapshot: the same for the encoder after this epoch, which is then written to `epoch-<snapshot>.pt` (0:
-    none); wait: wait where another process is making the run.
+    progress: show a bar, or with "lines" a line an epoch on stderr; keep: make a run again where only its
+    record is here, and not its trained weights; snapshot: the same for the encoder after this epoch, which is
+    then written to `epoch-<snapshot>.pt` (0: none); wait: wait where another process is making the run.
     """
 
     device: torch.device | str = "cpu"
     deadline: float | None = None
     every: float = 0.0
-    progress: bool = True
+    progress: bool | str = True
     keep: bool = False
     snapshot: int = 0
     wait: bool = True
@@ -101,6 +102,9 @@ def fit(config, frames, start, folder, options=Options()):
                 bar.update()
             loss = run.end_epoch()
             bar.set_postfix_str(run.status(loss))
+            if options.progress == "lines":
+                left = (time.monotonic() - began) * (config.epochs - run.epoch) / 60
+                print(f"{run.label}: {run.status(loss)}, {left:.0f} min left", file=sys.stderr, flush=True)
             run.save(began)
     return run.finish()
 
@@ -140,7 +144,7 @@ class Training:
 
     def bar(self):
         """The progress bar, in steps."""
-        how = {"initial": self.epoch * self.per_epoch, "disable": not self.options.progress}
+        how = {"initial": self.epoch * self.per_epoch, "disable": self.options.progress is not True}
         return tqdm(total=self.steps, desc=self.label, unit="step", dynamic_ncols=True, **how)
 
     def batches(self):
@@ -192,7 +196,7 @@ class Training:
         return bool(patience and rms) and len(rms) - 1 - int(np.argmin(rms)) >= patience
 
     def status(self, loss):
-        """For the progress bar."""
+        """How far it has come, in words."""
         rms = self.curves["validation_rms"]
         validation = f", validation rms {rms[-1]:.3f} m" if rms else ""
         return f"epoch {self.epoch}/{self.config.epochs}, loss {loss:.3f}{validation}"
