@@ -57,6 +57,7 @@ figures.show(paper, plots.differences(verdict.main), "differences", caption, mai
 # A control that fails the test where a ticket passes it is not thereby shown to be worse, so the two are compared directly.
 
 # %%
+figures.say(sentences.ways(paper))
 caption = "How much worse the controls are than IMP at 1.80 %. p: one-sided paired t test, Holm-corrected over both."
 figures.show_table(paper, tables.controls(verdict.main), "controls_table", caption, main)
 caption = f"Break-even density of every arm, {sentences.budget(paper)}. {even}"

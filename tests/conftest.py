@@ -63,9 +63,9 @@ def paper():
     return Paper("paper", store=Store(root / "no-local-runs", root / "results"))
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def browser():
-    """A `chromium.Chromium`."""
+    """A `chromium.Chromium`; one a module, for a test of the build ends all children of its process."""
     import chromium
 
     if not chromium.program():

@@ -73,7 +73,7 @@ def test_a_dry_sweep_trains_nothing(elsewhere, capsys, monkeypatch):
     monkeypatch.setattr(runs, "run", None)
     assert main(["sweep", "quick", "--data", "rooms:24", "--dry-run"]) == 0
     lines = capsys.readouterr().out.splitlines()
-    assert len(lines) == 1 + 11 + 1  # 7 runs, and 4 that iterative pruning needs
+    assert len(lines) == 1 + 8 + 1  # 6 runs, and 2 that iterative pruning needs
     assert all("missing" in line for line in lines) and not (elsewhere / "runs").exists()
 
 

@@ -351,7 +351,8 @@ def transfer(records, analysis=None):
             ax.axhline(mean[1], color=colour, lw=1.4, ls=":" if arm == "floor" else "-", label=name)
             ax.axhspan(mean[1] - sd[1], mean[1] + sd[1], color=colour, alpha=0.15, lw=0)
         else:  # it starts at dense
-            ax.plot(100 * np.r_[mean.index, 1], np.r_[mean, dense], color=colour, label=ARMS[arm])
+            line = "-" if len(mean) > 1 else ":"  # from one density to dense nothing is known between
+            ax.plot(100 * np.r_[mean.index, 1], np.r_[mean, dense], line, color=colour, label=ARMS[arm])
             ax.fill_between(100 * mean.index, mean - sd, mean + sd, color=colour, alpha=0.2, lw=0)
             ax.plot(100 * rows.density, rows.rms, "o", ms=3.5, color=colour)
     if analysis is not None and len(analysis.break_even):

@@ -124,6 +124,18 @@ def budget(paper):
     return f"main budget of {paper.verdict.main.epochs} epochs"
 
 
+def ways(paper):
+    """What every way of drawing the sparsest ticket loses, from the least; "" for fewer than two."""
+    analysis = paper.verdict.main
+    rows = list(analysis.at(plan.LEVEL).itertuples()) if analysis.passed else []
+    if len(rows) < 2:
+        return ""
+    pairs = "one pair each" if max(r.n for r in rows) == 1 else f"{min(r.n for r in rows)} or more pairs each"
+    lost = ", ".join(f"{ARMS[r.arm]} {r.difference:.3f} m" for r in rows)
+    floor = f"the mean depth map would lose {analysis.floor - analysis.dense:.3f} m"
+    return f"At {100 * plan.LEVEL:.2f} % of the weights, from the least lost: {lost} ({pairs}); {floor}."
+
+
 def averages(paper):
     """How much lower the rms is per image than pooled, in the networks shown."""
     both = [r["test"]["full"] for r in paper.shown if r and r["arm"] != "floor" and r.get("test")]
