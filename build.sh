@@ -91,9 +91,9 @@ export PYTHONPATH="$root${PYTHONPATH:+:$PYTHONPATH}" # also for an interpreter t
 case $task in
   show) exec "$python" -P -m lthdepth show "$file" ;;
   test) cd "$root"; exec "$python" -m pytest $("$python" -c 'import xdist; print("-n auto")' 2>/dev/null) "$@" ;;
-  lab)
-    exec "$python" -m jupyter lab --allow-root --ip=127.0.0.1 --ServerApp.root_dir="$root" --LabApp.app_settings_dir="$root/notebooks" \
-      --LabApp.default_url=/lab/tree/notebooks/01_data.ipynb "$@" ;;
+  lab) # notebooks/overrides.json answers JupyterLab's question about news
+    exec "$python" -m jupyter lab --allow-root --ip=127.0.0.1 --ServerApp.root_dir="$root" \
+      --LabApp.app_settings_dir="$root/notebooks" --LabApp.default_url=/lab/tree/notebooks/01_data.ipynb "$@" ;;
 esac
 [[ -n $profile ]] || "$python" -P -m lthdepth build --profile quick "${options[@]}" ${sources[@]+"${sources[@]}"}
 [[ -n $profile ]] || sources=()

@@ -1,4 +1,4 @@
-"""The pipeline: notebook pairs compared, every notebook run in order by papermill, then one HTML site.
+"""The pipeline: pairs compared, what is missing trained, every notebook run by papermill, one HTML site.
 
 A pair is `notebooks/NN_name.py` (percent format, the source) beside `NN_name.ipynb` (no outputs). The two are
 compared by content, never by file time, because a checkout gives files whatever time it likes.

@@ -73,7 +73,7 @@ def sizes(paper):
 
 def made(paper):
     """How it was made, in three sentences."""
-    how = "belong to a plan that was fixed before them (`PLAN.md`)"
+    how = "belong to a plan (`PLAN.md`) that was fixed before them, but for one level, added after ten"
     if paper.profile == "quick":
         how = "were trained here just now and decide nothing"
     return (
