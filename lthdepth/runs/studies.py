@@ -95,8 +95,8 @@ def paper(base):
     yield from arms(short, curve, ["omp"], [0])
     yield from arms(base, curve, ["omp"], [0])
     yield from endpoint(0)
-    yield from arms(long, curve, ["omp"], [0])
     yield from arms(short, curve, ["omp"], [1, 2])
+    yield from arms(long, curve, ["omp"], [0])
     for seed in (1, 2):
         yield from endpoint(seed)
         yield from arms(base, curve, ["omp"], [seed])
