@@ -30,12 +30,12 @@ from torchvision import tv_tensors
 from torchvision.transforms import v2
 
 from lthdepth import mask
-from lthdepth.config import PUBLISHED
 from lthdepth.data import augment, weights
 from lthdepth.data.frames import Frames
 from lthdepth.inference.measure import environment
 from lthdepth.loss import berhu
 from lthdepth.model import FCRN, initialise
+from lthdepth.runs.studies import PUBLISHED
 from lthdepth.training import arms
 from lthdepth.training.evaluate import evaluate
 from lthdepth.training.fit import Options, Training, pick_device

@@ -29,16 +29,14 @@ def data(args):
     source = str(nyu.download()) if args.download else args.source
     if args.out and args.out.suffix.lower() not in (".h5", ".hdf5"):
         raise UserError(f"--out {args.out}: a cache is named .h5.")
-    if args.out or args.splits:
+    if args.out:
         if Path(source).suffix.lower() != ".mat":
-            raise UserError(f"--out and --splits go with a .mat to convert, and {source} is none.")
-        out = args.out or nyu.cache_of(source)
-        nyu.convert(Path(source), out, splits=args.splits)
-        source = str(out)
-    frames = nyu.load(source)
+            raise UserError(f"--out goes with a .mat to convert, and {source} is none.")
+        nyu.convert(Path(source), args.out)
+    frames = nyu.load(str(args.out or source))
     shown = describe(frames)
-    for part in shown["splits"].values():  # long lists are for figures, not for a terminal
-        del part["histogram"], part["scene_sizes"]
+    for part in shown["splits"].values():
+        del part["histogram"]  # for figures, not for a terminal
     print(json.dumps(shown, indent=1))
 
 
@@ -49,8 +47,7 @@ def train(args):
       python -m lthdepth train --data nyu_half.h5 --weights resnet50.pth arm=omp density=0.018 height=114
           width=152 epochs=4
     """
-    from . import tickets
-    from .data import nyu, weights
+    from .data import foreign, nyu, weights
     from .runs.record import line
     from .runs.run import Inputs, Options, Store, run
     from .training.fit import pick_device
@@ -61,7 +58,7 @@ def train(args):
     initial = weights.load(args.weights, config.backbone if "backbone" in named else None)
     config, ticket = config.replace(backbone=initial.backbone or config.backbone), None
     if args.ticket:
-        ticket = tickets.read(args.ticket, prunable(config.backbone))
+        ticket = foreign.masks(args.ticket, prunable(config.backbone))
         if "arm" not in named:
             config = config.replace(arm="file", density=ticket.density)
     frames = nyu.load(args.data)
@@ -97,7 +94,7 @@ def prunable(backbone):
 def ticket(args):
     """Draw a ticket, show one, or convert a mask file to one; show --weights: whether it fits them."""
     from . import tickets
-    from .data import weights
+    from .data import foreign, weights
     from .training import arms
 
     initial = weights.load(args.weights)
@@ -110,13 +107,13 @@ def ticket(args):
         if not args.out:
             raise UserError("convert needs --out FILE.npz, the ticket file to write.")
         is_free(args.out)
-        masks = tickets.read(path, prunable(backbone))
+        masks = foreign.masks(path, prunable(backbone))
         tickets.save(masks, args.out, backbone)
         path = args.out
     drawn, meta = tickets.load(path)
     backbone, init = meta["backbone"] or backbone, meta["init"]
     if args.action == "show" and initial.backbone:
-        tickets.read(path, prunable(initial.backbone))
+        foreign.masks(path, prunable(initial.backbone))
         which = "these" if init == initial.fingerprint else f"not these, {initial.fingerprint}"
         origin = f" ({which}; it fits them)"
     print(f"{path}: {backbone}, fingerprint {drawn.fingerprint}, from weights {init or 'unknown'}{origin}")
@@ -357,7 +354,6 @@ TASKS = {
     data: [
         ("source", FRAMES, {"nargs": "?"}),
         ("--out", "where the half-resolution cache of a .mat goes", FILE),
-        ("--splits", "a .json of train and test, for a .mat of other than 1449 frames", FILE),
         ("--download", "fetch nyu_depth_v2_labeled.mat (2.8 GB) into data/", FLAG),
     ],
     train: [

@@ -78,7 +78,6 @@ class Config:
     arm: str = _of("dense", " | ".join(ARMS), "how the ticket is drawn")
     density: float = _in(1.0, "(0, 1]", "kept fraction of the prunable encoder weights")
     round_epochs: int = _in(0, "[0, inf)", "of the earlier runs it follows from; 0: as this one")
-    rewind: int = _in(0, "[0, inf)", "imp starts from its dense run after this epoch; 0: pre-trained weights")
     stride: int = _in(1, "[1, inf)", "levels of 0.8 that one round of imp or lrr prunes at once")
     distil: float = _in(0.5, "[0, 1]", "distilled: share of the loss that is the distance from the dense run")
     seed: int = _in(0, "[0, 9223372036854775808)", "of decoder, frame order, augmentation, random tickets")
@@ -106,7 +105,6 @@ class Config:
     colour: float = _in(0.2, "[0, 1)", "channels times factors uniform in [1 - colour, 1 + colour]")
     # The protocol
     holdout: bool = _switch(True, "keep the validation scenes out of training, score them every epoch")
-    patience: int = _in(0, "[0, inf)", "stop after so many epochs without a better validation rms; 0: never")
     test: bool = _switch(True, "score the test frames, once, at the end")
     recalibrate: int = _in(0, "[0, inf)", "training frames that batch norm sees anew before scoring; 0: none")
     # Defects of the published code, each a switch; the defaults are without them
@@ -131,27 +129,18 @@ class Config:
 
     def _together(self):
         """Yields what holds between fields: (the name of one, whether it is good, what it must be)."""
-        arm, earlier = self.arm, self.round_epochs or self.epochs
+        arm = self.arm
         yield "round_epochs", arm in EARLIER or not self.round_epochs, f"0 for the arm {arm}"
-        yield "rewind", arm == "imp" or not self.rewind, "0 for every arm but imp"
-        yield "rewind", self.rewind <= earlier, "0, or an epoch of the dense run"
-        yield "rewind", not (self.rewind and self.patience), "0 with patience: the dense run may stop before"
         yield "stride", arm in ROUNDS or self.stride == 1, "1 for every arm but imp and lrr"
-        yield "patience", self.holdout or not self.patience, "0 without holdout: there is nothing to stop on"
-        yield "patience", arm != "gradual" or not self.patience, "0 for gradual: the best may be a denser one"
         yield "last_batch", self.test or not self.last_batch, "0 without test: there is nothing to score"
         yield "recalibrate", not 0 < self.recalibrate < self.batch, "0, or at least one batch"
         yield "density", arm not in WHOLE or self.density == 1, f"1 for the arm {arm}"
         yield "backbone", arm not in SMALL or self.backbone == arm, f"{arm} for the arm of that name"
 
-    def changes(self):
-        """`{name: value}` of the fields that differ from their defaults."""
-        values = {name: getattr(self, name) for name in FIELDS}
-        return {name: value for name, value in values.items() if value != FIELDS[name].default}
-
     def canonical(self):
         """JSON text of the fields that differ from their defaults, sorted: what a run's key is made of."""
-        return json.dumps(self.changes(), sort_keys=True)
+        changes = {k: value for k, field in FIELDS.items() if (value := getattr(self, k)) != field.default}
+        return json.dumps(changes, sort_keys=True)
 
     def floor(self):
         """The mean depth map under the same protocol: of the same frames, scored on the same pixels."""
@@ -202,20 +191,7 @@ def rounds(density):
     return k
 
 
-# The published setting: Laina's network as the paper under test says it was trained.
-PUBLISHED = Config(
-    optimiser="sgd", lr_encoder=1e-4, lr_decoder=2e-3, momentum=0.9, weight_decay=0.01, batch=50, epochs=10
-)
-
 # The better setting, chosen on the validation scenes (grid "recipe"; notebook 02 shows the scores).
 TUNED = Config.parse(
     "optimiser=adamw lr_encoder=3e-4 lr_decoder=1e-3 schedule=linear warmup=0.05 holdout=false".split()
 )
-
-# The published setting as its code ran it, defect by defect (notebook 05), and the mean depth map beside it.
-DEFECTS = (
-    "split=index normalise=false scale=1 rotation=0 flip=false colour=0 shuffle=false last_batch=50 "
-    "loss=berhu-published crop=true holdout=false"
-)
-PUBLISHED_CODE = Config.parse(DEFECTS.split(), PUBLISHED)
-PUBLISHED_FLOOR = Config(arm="floor", split="index", last_batch=50, holdout=False)

@@ -1,4 +1,4 @@
-"""Files that are whole or absent and never executed, what other people's files wrap, and one lock."""
+"""Files that are whole or absent and never executed, and one lock."""
 
 import errno
 import io
@@ -12,7 +12,6 @@ import uuid
 import warnings
 import zipfile
 from argparse import Namespace
-from collections import Counter
 from contextlib import contextmanager, suppress
 from pathlib import Path, PurePath
 
@@ -23,12 +22,10 @@ from .errors import UserError, reason, warn
 
 LARGEST = 2**31  # bytes that a file may have, or unpack to: several ResNets with their optimiser
 ANEW = "remove it, and it is made again"
-RIVALS = ("ema", "encoder_k", "momentum", "target", "student")  # of two networks in a file, the one not meant
-SCALAR = np.float64(0).__reduce__()[0]
 PLAIN = [  # what training scripts save beside the tensors: their arguments, paths, a score
     Namespace,
     *((PurePath, f"pathlib.{name}") for name in ("PosixPath", "WindowsPath", "PurePath")),
-    *((SCALAR, f"numpy.{name}.multiarray.scalar") for name in ("core", "_core")),
+    *((np.float64(0).__reduce__()[0], f"numpy.{name}.multiarray.scalar") for name in ("core", "_core")),
     *(np.dtype, *(type(np.dtype(kind)) for kind in "?ilfd")),
 ]
 NO_LOCKS = (errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP)
@@ -146,57 +143,6 @@ def looks_like_html(head):
     """Whether the first bytes of a file are those of a web page."""
     start = head.lstrip(b"\xef\xbb\xbf \t\r\n").lower()
     return start.startswith((b"<!doctype", b"<html", b"<head", b"<?xml", b"<!--"))
-
-
-def unwrap(content, names):
-    """The tensors of some names, out of the containers and prefixes that a file wraps them in.
-
-    Containers are dictionaries in dictionaries, as "state_dict"; prefixes end with a dot, as "module.". Of
-    several networks the one with most of the names is taken, of equals not one of `RIVALS`.
-
-    Args:
-        content: what `read_tensors` or `read_arrays` gave; names: set of the names to look for.
-
-    Returns:
-        `(tensors, where)`: `{name: tensor}` with all else behind the same prefix, sparse tensors dense, and
-        words for where they were, "" for a plain file. `({}, names that are there)` where none is there.
-        Raises ValueError for tensors that claim more memory than `LARGEST`.
-    """
-    parts = dict(_dictionaries(content))
-    networks = Counter()  # how many of the names there are at each (container, prefix)
-    for where, part in parts.items():
-        for key in part:
-            starts = [0, *(i + 1 for i, letter in enumerate(key) if letter == ".")]
-            if start := [i for i in starts if key[i:] in names][:1]:
-                networks[where, key[: start[0]]] += 1
-    if not networks:
-        keys = list(max(parts.values(), key=len, default={}))
-        return {}, ", ".join(keys[:3]) + ", …" * (len(keys) > 3) or f"nothing, in a {type(content).__name__}"
-    most = [place for place in networks if networks[place] == max(networks.values())]
-    first, *others = sorted(most, key=lambda place: any(rival in "".join(place) for rival in RIVALS))
-    where = f"what is taken is under {''.join(first)!r}" if any(first) else ""
-    if others:
-        where += f", not that under {' or '.join(repr(''.join(place)) for place in others)}"
-    part, prefix = parts[first[0]], first[1]
-    return _dense({k.removeprefix(prefix): v for k, v in part.items() if k.startswith(prefix)}), where
-
-
-def _dictionaries(content, where="", depth=4):
-    """Yields `(where, dictionary)` for a dictionary and those in it, of each what has a text as its name."""
-    if isinstance(content, dict) and depth:
-        content = {k: v for k, v in content.items() if isinstance(k, str)}
-        yield where, content
-        for key, value in content.items():
-            yield from _dictionaries(value, f"{where}{key}/", depth - 1)
-
-
-def _dense(values):
-    import torch
-
-    tensors = {k: v for k, v in values.items() if isinstance(v, torch.Tensor)}
-    if sum(v.numel() * v.element_size() for v in tensors.values()) > LARGEST:
-        raise ValueError(f"it unpacks to more than {LARGEST >> 20} MiB")
-    return {k: v if v.layout == torch.strided else v.to_dense() for k, v in tensors.items()}
 
 
 @contextmanager

@@ -14,8 +14,6 @@ from torch import nn
 
 from .errors import UserError
 
-PLACES = 2**16  # weights whose bits `sample` records
-
 
 class Ticket:
     """Bool masks by parameter name, on the CPU, in the order of the network: True is kept.
@@ -53,16 +51,6 @@ class Ticket:
             digest.update(f"{name}{tuple(mask.shape)}".encode())
             digest.update(np.packbits(mask.numpy()).tobytes())
         return digest.hexdigest()[:16]
-
-
-def sample(ticket):
-    """A ticket's bits at `PLACES` random places that depend on its size alone: uint8 `(PLACES / 8,)`, packed.
-
-    Recorded with every run: 8 kB instead of up to 3 MB. Small tickets are sampled with repetition.
-    """
-    bits = np.concatenate([m.numpy().ravel() for m in ticket.masks.values()])
-    places = np.random.Generator(np.random.Philox(key=2016)).integers(bits.size, size=PLACES)
-    return np.packbits(bits[places])
 
 
 def prunable(state):

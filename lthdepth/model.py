@@ -1,7 +1,6 @@
 """FCRN: a ResNet encoder and four up-projections (Laina et al. 2016, arXiv 1606.00373)."""
 
 import torch
-import torch.nn.functional as F
 import torchvision
 from torch import nn
 
@@ -25,7 +24,7 @@ class UpProjection(nn.Module):
 
     def forward(self, x):
         main, skip = self.up_bn(self.up(x)).chunk(2, dim=1)
-        return F.relu(self.conv_bn(self.conv(F.relu(main))) + skip)
+        return torch.relu(self.conv_bn(self.conv(torch.relu(main))) + skip)
 
 
 class FCRN(nn.Module):

@@ -42,7 +42,7 @@ paper = study.Paper(profile, data, weights, device)
 # everything is a box, with exact depth, drawn by a small ray caster.
 
 # %%
-summary = paper.summary()
+summary = paper.summary
 about = summary.description
 caption = f"The data set of this build: {tables.DATA.get(about['name'], about['name'])}, {about['width']}×{about['height']}."
 figures.show_table(paper, tables.splits(about), "data_table", caption)
@@ -56,11 +56,6 @@ figures.show(paper, plots.frames(summary), "frames", caption, alt=alt)
 caption = "Distribution of depth over the pixels of each split, 0.2 m bins."
 alt = "Three curves over depth that nearly coincide: most pixels lie between one and four metres."
 figures.show(paper, plots.histograms(about), "depth_histogram", caption, alt=alt)
-
-# %%
-caption = "Frames per scene. Scenes are small, and a scene is in one split only."
-alt = "Bars of how many scenes have how many frames, by split: most have a few."
-figures.show(paper, plots.scene_counts(about), "scene_counts", caption, alt=alt)
 
 # %% [markdown]
 # ## The floor

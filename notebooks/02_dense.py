@@ -75,5 +75,5 @@ caption = (
     "What the dense network sees (first seed), beside the truth and the mean depth map, one scale in metres."
 )
 alt = "Four rows: photo, true depth, mean depth map and the dense network's depth map."
-maps = plots.depth_maps(paper.summary(), paper.predictions(main))
+maps = plots.depth_maps(paper.summary, paper.predictions(main))
 figures.show(paper, maps, "dense_depth", caption, main, alt=alt)

@@ -100,13 +100,11 @@ figures.show_table(paper, tables.others(), "others_table", caption, ["lthdepth/p
 
 # %%
 shown = plots.across(main)
-maps, summary = paper.predictions(shown), paper.summary()
 caption = "From dense to sparse (first seed), one scale in metres: of eight frames evenly spaced through the test set, the four on which the dense network errs least."
 alt = "Photos, true depth and depth maps of ever sparser networks."
-figures.show(paper, plots.depth_maps(summary, maps), "depth_across", caption, shown, alt=alt)
-caption = "Error against true depth (first seed), over the eight test frames whose depth maps are kept, in bins of 1 m."
-alt = "Lines of rms error over true depth, one a network."
-figures.show(paper, plots.error_by_depth(summary, maps), "error_by_depth", caption, shown, alt=alt)
+figures.show(
+    paper, plots.depth_maps(paper.summary, paper.predictions(shown)), "depth_across", caption, shown, alt=alt
+)
 live.viewer(paper, {paper.study.name: main})
 
 # %% [markdown] tags=["remove-cell"]

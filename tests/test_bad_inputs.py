@@ -97,12 +97,10 @@ CONV = "layer1.0.conv1.weight"
 FILES = {  # that several rows name
     "page.h5": HTML,
     "whole.mat": matlab(),
-    "good.json": b'{"train": [0, 1, 2, 3, 4], "test": [5, 6, 7, 8, 9]}',
     "r18.pth": state,
     "ones.pt": masks,
     "b.png": b"png",
     "cost.json": b"[" * 10**5,
-    "millimetres.mat": matlab(depths=np.full((10, 24, 16), 2500, np.float32)),
     "notes.npz": b"notes",
 }
 
@@ -153,13 +151,6 @@ BAD = {  # by command and name: content, what gives it, or what makes it there; 
             "even",
         ),
         "scenes.mat": (matlab(scenes=np.zeros((1, 10))), "scenes"),
-    },
-    "data whole.mat --splits {} --out o.h5": {
-        "brace.json": (b"{train", "brace.json"),
-        "fractions.json": (b'{"train": [0.5], "test": [1]}', "whole numbers"),
-        "untrained.json": (b'{"train": [], "test": [0, 1, 2, 3, 4, 5, 6, 7, 8, 9]}', "0 train"),
-        "from1.json": (b'{"train": [1, 2, 3, 4, 5], "test": [6, 7, 8, 9, 10]}', "exactly once"),
-        "brackets.json": (b"[" * 10**6, "brackets.json"),
     },
     "TRAIN --weights {}": {
         "folder.pth": (os.mkdir, "folder.pth"),
@@ -233,7 +224,6 @@ TRAIN --frames 4 4 | rooms:N
 TRAIN lr_encoder=1e30 lr_decoder=1e30 | diverged
 data page.h5 | web page
 data whole.mat | official split does not fit
-data whole.mat --splits absent.json --out o.h5 | absent.json
 TRAIN --weights absent.pth | no weights file absent.pth
 TRAIN --weights r18.pth backbone=resnet50 | holds a resnet18
 TRAIN --weights IMAGENET1K_V9 | IMAGENET1K_V9
@@ -246,7 +236,6 @@ build --data page.h5 | web page
 build --weights absent.pth | absent.pth
 show b.png | sidecar
 cost --device cpu --out cost.json | no file of measurements
-data millimetres.mat --splits good.json --out o.h5 | metres
 ticket draw notes.npz | notes.npz
 """
 ROWS = [row.split(" | ") for row in ROWS.strip().splitlines()]

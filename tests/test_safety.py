@@ -16,7 +16,7 @@ from conftest import Evil
 from PIL import EpsImagePlugin, Image
 
 from lthdepth import files, tickets
-from lthdepth.data import photos, weights
+from lthdepth.data import foreign, photos, weights
 from lthdepth.errors import UserError
 from lthdepth.inference import predict
 from lthdepth.runs.store import Store
@@ -82,9 +82,9 @@ ENTRANCES = [
     ("w.pth", torch_zip, weights.load),
     ("w.pth", pickle.dumps, weights.load),
     ("w.pth.xz", packed, weights.load),
-    ("mask.pt", torch_zip, lambda path: tickets.read(path, {})),
-    ("mask.pt", pickle.dumps, lambda path: tickets.read(path, {})),
-    ("mask.npz", arrays, lambda path: tickets.read(path, {})),
+    ("mask.pt", torch_zip, lambda path: foreign.masks(path, {})),
+    ("mask.pt", pickle.dumps, lambda path: foreign.masks(path, {})),
+    ("mask.npz", arrays, lambda path: foreign.masks(path, {})),
     ("t.npz", arrays, tickets.load),
     ("checkpoint.pt", torch_zip, files.read_tensors),
     ("runs/k/arrays.npz", arrays, lambda path: Store(path.parents[1], path.parents[2]).arrays("k")),

@@ -9,7 +9,7 @@ import pandas as pd
 from scipy.stats import ttest_1samp
 
 from .. import metrics
-from ..config import ROUNDS, WHOLE, level
+from ..config import WHOLE, level
 from ..runs.record import label
 from ..training import arms
 from . import stats
@@ -51,8 +51,7 @@ def images(config, frames):
     if config.arm == "floor":
         return 0
     own = config.epochs * (frames // config.batch) * config.batch
-    earlier = {} if config.arm not in (*ROUNDS, "fisher", "finetuned", "distilled") else arms.parents(config)
-    return own + sum(images(parent, frames) for parent in earlier.values())
+    return own + sum(images(parent, frames) for parent in arms.parents(config).values())
 
 
 @dataclass(frozen=True, eq=False)
@@ -96,6 +95,16 @@ class Analysis:
     def row(self, arm, density):
         """A row of `tickets`, or None."""
         return next((r for r in self.at(density).itertuples() if r.arm == arm), None)
+
+    def outcome(self, row, margin=stats.MARGIN):
+        """What the tests say of a row of `tickets`, in two words; a dash where the gate is not passed."""
+        if row.n < 2:
+            return "one seed"
+        if not self.passed:
+            return "–"
+        if row.holm < stats.ALPHA:
+            return "non-inferior"
+        return "worse" if row.low > margin else "not shown"
 
     def best(self, density):
         """The row of `tickets` that loses least at a density, or None."""

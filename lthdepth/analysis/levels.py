@@ -1,7 +1,7 @@
 """Tickets compared: what the 19 levels of Chen et al. (2021) leave of real weights, and what tickets share.
 
-The bits at `mask.PLACES` fixed places, which are recorded with every run, give the intersection over union of
-any two tickets of one architecture with a standard error of 1.3 points at worst for tickets of 1.8 %.
+The bits at `record.PLACES` fixed places, recorded with every run, give the intersection over union of any two
+tickets of one architecture with a standard error of 1.3 points at worst for tickets of 1.8 %.
 """
 
 import json

@@ -23,6 +23,17 @@ from .budget import CONTROLS, LEVEL, PRIMARY, SEEDS, Analysis, budget, differenc
 from .budget import analyse as one_budget
 
 CURVE = "omp"  # the arm whose break-even density is followed from budget to budget (question 1)
+SAID = {  # what follows, by the outcome of the test
+    "none": "No IMP or one-shot ticket has a dense network of these seeds beside it.",
+    "one seed": "One seed has no spread: no test can be made.",
+    "–": "Gate not passed: nothing is concluded about pruning.",
+    "not shown": "Not shown either way; the interval is the result.",
+    "worse": "The ticket is worse than the dense network by more than the margin.",
+    "non-inferior": "The ticket loses less than the margin.",
+    "controls worse": "The ticket carries what depth needs, and which weights are kept matters.",
+    "controls open": "The ticket suffices; that it is better than every control is not shown.",
+    "control passes": "{kept} of the weights suffice, but no ticket is needed: so does {controls}.",
+}
 LEVELS = [level(k) for k in (1, 3, 6, 12, 18)]  # where: those that every budget has, so that no grid moves it
 
 
@@ -74,7 +85,8 @@ class Verdict:
         row, best, planned = main.row(PRIMARY, LEVEL), main.best(LEVEL), self.study in ("paper", "full")
         pairs = row.n if row else 0
         if pairs >= SEEDS and planned:
-            return f"{_outcome(main, row)} {main.gate[1]}"
+            test = f"{difference(row)} p = {row.p:.2g} against the margin of {stats.MARGIN:.3f} m."
+            return f"**{conclude(main, row)}** {test} {main.gate[1]}"
         if best is None:
             return f"**Open.** No ticket of {100 * LEVEL:.2f} % is recorded yet. {main.gate[1]}"
         why = "These runs are not those of the plan: they describe, and decide nothing."
@@ -188,21 +200,20 @@ def _closing(budgets):
     return pd.DataFrame(rows)
 
 
-def _outcome(analysis, row):
-    test = f"{difference(row)} p = {row.p:.2g} against the margin of {stats.MARGIN:.3f} m."
-    tickets, controls = analysis.tickets, analysis.controls
-    if row.p >= stats.ALPHA:
-        if row.low > stats.MARGIN:
-            return f"**The ticket is worse than the dense network by more than the margin.** {test}"
-        return f"**Not shown either way; the interval is the result.** {test}"
-    beside = tickets[tickets.arm.isin(CONTROLS) & np.isclose(tickets.density, LEVEL)]
-    if also := [ARMS[c.arm] for c in beside.itertuples() if c.holm < stats.ALPHA]:
-        named = " and ".join(also)
-        weights = f"{100 * LEVEL:.2f} % of the weights"
-        return f"**{weights} suffice, but no ticket is needed: so does {named}.** {test}"
-    if len(controls[controls.holm < stats.ALPHA]) == len(CONTROLS):
-        return f"**The ticket carries what depth needs, and which weights are kept matters.** {test}"
-    return f"**The ticket suffices; that it is better than every control is not shown.** {test}"
+def primary(row):
+    """Whether a row of `Analysis.tickets` is the one that decides question 2."""
+    return row.arm == PRIMARY and bool(np.isclose(row.density, LEVEL))
+
+
+def conclude(analysis, row, margin=stats.MARGIN):
+    """What follows by the plan from a row of `Analysis.tickets`; the primary one's controls count."""
+    said, passing = analysis.outcome(row, margin), []
+    if said == "non-inferior" and primary(row):
+        beside = [control for arm in CONTROLS if (control := analysis.row(arm, row.density))]
+        passing = [ARMS[c.arm] for c in beside if c.holm < stats.ALPHA]
+        worse = (analysis.controls.holm < stats.ALPHA).sum() == len(CONTROLS)
+        said = "control passes" if passing else "controls worse" if worse else "controls open"
+    return SAID[said].format(kept=f"{100 * row.density:.2f} %", controls=" and ".join(passing))
 
 
 def error_sums(records, arrays):

@@ -117,9 +117,9 @@ def describe(frames):
 
     Returns:
         dict: `name`, `fingerprint`, `height` and `width` in pixels, and `splits`: for each of train,
-        validation and test `frames`, `scenes`, `scene_sizes` (frames in each scene, sorted), `depth_mean` and
-        `depth_std` in metres over valid pixels, `valid` (the fraction of pixels), and `histogram`: 100 counts
-        of valid pixels in bins of 0.1 m from 0 to 10 m, deeper ones in the last.
+        validation and test `frames`, `scenes`, `depth_mean` and `depth_std` in metres over valid pixels,
+        `valid` (the fraction of pixels), and `histogram`: 100 counts of valid pixels in bins of 0.1 m from 0
+        to 10 m, deeper ones in the last.
     """
     splits, (_, height, width) = {}, frames.depth.shape
     for split in SPLITS:
@@ -129,12 +129,11 @@ def describe(frames):
             depth = frames.depth[i][frames.depth[i] > 0].astype(np.float64)
             histogram += np.bincount(np.minimum(depth * 10, 99).astype(int), minlength=100)
             sums += depth.sum(), np.square(depth).sum()
-        n, sizes = int(histogram.sum()), np.unique(frames.scene[rows], return_counts=True)[1].tolist()
+        n = int(histogram.sum())
         mean, square = (sums / max(n, 1)).tolist()
         splits[split] = {
             "frames": len(rows),
-            "scenes": len(sizes),
-            "scene_sizes": sorted(sizes),
+            "scenes": len(np.unique(frames.scene[rows])),
             "depth_mean": mean,
             "depth_std": max(square - mean**2, 0) ** 0.5,
             "valid": n / max(len(rows) * height * width, 1),

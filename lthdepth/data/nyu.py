@@ -12,8 +12,6 @@ frame; `depths` (N, W, H) uint8 or uint16, metres = (code + offset) * scale with
 import hashlib
 import http.client
 import io
-import json
-import operator
 import os
 import re
 import shutil
@@ -161,7 +159,7 @@ def _split(file, n, train):
     return f"{name}.h5" if name in ("nyu", "rooms") else name, carve(scene, train), scene
 
 
-def convert(mat, cache, splits=None):
+def convert(mat, cache, train=None):
     """Converts the official `.mat` to a cache of half its size, which takes its name when it is complete.
 
     Half size is made of 2 x 2 blocks. RGB is their mean, rounded. Depth is their lower median, the second
@@ -171,11 +169,11 @@ def convert(mat, cache, splits=None):
 
     Args:
         mat, cache: the `.mat` and the `.h5` to write.
-        splits: for a file that is not the 1449 frames of NYU: a `.json` with 0-based lists `train` and
-            `test`. NYU's is in `nyu_frames.csv`.
+        train: (N,) bool, the training frames of a file that is not the official one, whose split is in
+            `nyu_frames.csv`.
 
     Raises:
-        UserError: `mat` or `splits` is missing, damaged or of another layout, or `cache` cannot be written.
+        UserError: `mat` is missing, damaged or of another layout, or `cache` cannot be written.
     """
     with open_h5(mat) as file:
         depths = dataset(file, "depths", (None, None, None), "float")
@@ -184,7 +182,7 @@ def convert(mat, cache, splits=None):
         if width % 2 or height % 2:
             raise UserError(f"{mat} has frames of {width} x {height} pixels: both sides must be even.")
         scenes = _scenes(file, n)
-        train = _official_split(mat, scenes) if splits is None else _read_splits(splits, n)
+        train = _official_split(mat, scenes) if train is None else train
         with writing(cache) as out:
             out["trainNdxs"] = np.flatnonzero(train).astype(np.int32)
             out["testNdxs"] = np.flatnonzero(~train).astype(np.int32)
@@ -234,20 +232,9 @@ def _official_split(mat, scenes):
     if scenes != names.tolist():
         raise UserError(
             f"{mat} does not hold the {NYU_FRAMES} frames of the official file, so the official split does "
-            "not fit: give another, a .json with 0-based lists train and test."
+            "not fit: make a cache of it, as help(lthdepth.data.nyu) says."
         )
     return split != "test"
-
-
-def _read_splits(source, n):
-    path = existing(source, "split file")
-    try:
-        lists = json.loads(path.read_text(encoding="utf-8-sig"))  # some editors begin it with a mark
-        train, test = ([operator.index(i) for i in lists[name]] for name in ("train", "test"))
-    except (ValueError, TypeError, KeyError, OSError, RecursionError):
-        wanted = "a .json with 0-based lists train and test of whole numbers"
-        raise UserError(f"{path} is not a split: give {wanted}.") from None
-    return train_mask(train, test, n, path)
 
 
 def train_mask(train, test, n, where):

@@ -8,7 +8,8 @@ import torch
 import torchvision
 
 from ..errors import UserError, warn
-from ..files import existing, read_tensors, unwrap
+from ..files import existing, read_tensors
+from .foreign import unwrap
 
 # Content fingerprints of weights whose origin is known: name, description.
 KNOWN = {
@@ -77,7 +78,7 @@ def load(source, backbone=None):
     Args:
         source: None or "none"; a name of torchvision's weights enum such as "IMAGENET1K_V1" (downloaded on
             first use); or a file of a ResNet with torchvision's or Hugging Face's names, in whatever
-            `files.unwrap` takes away: `.pth`, `.pt`, `.ckpt`, `.safetensors`, packed by xz or not.
+            `foreign.unwrap` takes away: `.pth`, `.pt`, `.ckpt`, `.safetensors`, packed by xz or not.
         backbone: architecture the weights must have; None takes the one they fit.
 
     Raises:
@@ -113,7 +114,7 @@ def fitting(sources, backbone):
 
 
 def _read(path):
-    """The encoder's tensors in a file, without counters, and words for where they were, as `files.unwrap`."""
+    """The encoder's tensors in a file, without counters, and where they were, as `foreign.unwrap`."""
     content = read_tensors(path, then="get the file again")
     if isinstance(content, dict) and any("embedder.embedder." in str(k) for k in content):
         for theirs, ours in HUGGING_FACE.items():

@@ -13,7 +13,6 @@ from PIL import Image
 from PIL.PngImagePlugin import PngInfo
 
 from .. import mask, tickets
-from ..config import Config
 from ..data import photos, rooms
 from ..data.augment import Views
 from ..data.frames import Frames
@@ -104,7 +103,7 @@ def show(paper, density=1.0, path=None, cut=1.0):
         return abs(math.log(r["density"] / density)), r["data"]["name"] == "rooms", rms
 
     record, model = network(min(here, key=order)["key"], store, paper.device)
-    rgb = photo(path) if path else paper.summary().rgb[0]
+    rgb = photo(path) if path else paper.summary.rgb[0]
     note = ""
     if cut < 1:
         mask.Masking(tickets.magnitude(mask.prunable(model.encoder.state_dict()), cut), model.encoder)
@@ -130,7 +129,7 @@ def depth(rgb, record, model, device="cpu"):
     Args:
         rgb: uint8 (H, W, 3); record, model: of `network`; device: where the model is.
     """
-    config = Config(**record["config"])
+    config = record.config
     height, width = seen(rgb, config)
     scale = record["data"]["height"] / config.height
     size = round(width * scale), round(height * scale)
@@ -156,7 +155,7 @@ def about(record, store=None):
     Args:
         record: of `network`; store: `runs.Store`, for the mean depth map under the same protocol.
     """
-    config, (frames, worth) = Config(**record["config"]), source(record)
+    config, (frames, worth) = record.config, source(record)
     text = f"The network ({label(record)}, {config.backbone}) was trained on {frames} at "
     text += f"{config.width}×{config.height} pixels."
     if split := next((s for s in ("test", "validation") if record[s]), None):

@@ -12,10 +12,9 @@ import shutil
 import subprocess
 import sys
 import tempfile
-import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import chdir, redirect_stderr, suppress
+from contextlib import chdir, redirect_stderr
 from datetime import date
 from pathlib import Path
 
@@ -23,7 +22,6 @@ import ipykernel.kernelspec  # noqa: F401  (what papermill imports late, and two
 import jupytext
 import nbformat
 import papermill
-import psutil
 import torch
 from jupytext.compare import NotebookDifference, compare_notebooks
 
@@ -44,7 +42,7 @@ METADATA = {
 # not as JupyterLab's widgets.
 KERNEL = ["--log-level=50", "--IPKernelApp.exec_lines=import sys; sys.modules['tqdm.notebook'] = None"]
 CHAPTER = 2  # epochs of a quick run that running a notebook takes about as long as
-IDLE = 180  # seconds without computing after which a kernel counts as hung
+LONGEST = 6 * 3600  # seconds that a cell may take: long runs are trained before the notebooks
 CHROMIUM = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
 QUIET = (
     "no-first-run disable-sync disable-background-networking disable-component-update disable-quic".split()
@@ -84,14 +82,14 @@ def build(profile, data=None, weights=None, device="auto", quiet=False, notebook
     shutil.rmtree(out / "notebooks", ignore_errors=True)
     (out / "notebooks").mkdir(parents=True)
     values = {"profile": profile, "device": device, "data": _absolute(data), "weights": _absolute(weights)}
-    progress, watch = Progress(stream, missing, len(sources)), Watch()
+    progress = Progress(stream, missing, len(sources))
 
     def execute(source):
-        return _execute(source, out / "notebooks" / f"{source.stem}.ipynb", values, progress, watch)
+        return _execute(source, out / "notebooks" / f"{source.stem}.ipynb", values, progress)
 
     if missing:
         train(paper, values, progress)
-    with tempfile.TemporaryDirectory() as own, chdir(runs.ROOT), watch, ThreadPoolExecutor(2) as pool:
+    with tempfile.TemporaryDirectory() as own, chdir(runs.ROOT), ThreadPoolExecutor(2) as pool:
         os.environ |= {"JUPYTER_PREFER_ENV_PATH": "1", "IPYTHONDIR": own}
         os.environ["PYDEVD_DISABLE_FILE_VALIDATION"] = "1"
         os.environ.setdefault("TQDM_MININTERVAL", "1")  # a day's bars would make a notebook of many megabytes
@@ -191,10 +189,9 @@ def _missing(paper):
     """What is still to train here: `{file that a run leaves when it is done: its epochs}`."""
     if not paper.live:
         return {}
-    marks, known, found = (paper.frames.fingerprint, paper.initial.fingerprint), paper.store.records(), {}
+    known, found = paper.store.records(), {}
     for config in (c for planned in paper.study.configs for c in lineage(planned)):
-        key = runs.key(config, *marks)
-        if config.arm not in SMALL and key not in known:
+        if config.arm not in SMALL and (key := paper.inputs.key(config)) not in known:
             found[paper.store.local / key / "record.json"] = 0 if config.arm == "floor" else config.epochs
     return found
 
@@ -224,7 +221,7 @@ def train(paper, values, progress):
             process.terminate()
 
 
-def _execute(source, target, parameters, progress, watch):
+def _execute(source, target, parameters, progress):
     """Run one notebook into `target`, which is kept as far as it got; returns the executed notebook.
 
     Cells tagged "remove-cell" are for JupyterLab: their widgets are not seen on a page, and here, where no
@@ -236,6 +233,7 @@ def _execute(source, target, parameters, progress, watch):
     started, words = time.monotonic(), "stopped after "
     how = {"kernel_name": "python3", "progress_bar": False, "extra_arguments": KERNEL}
     how |= {"stderr_file": progress, "start_timeout": 600, "iopub_timeout": 600}  # of a busy machine
+    how["execution_timeout"] = LONGEST
     try:
         notebook = papermill.execute_notebook(target, target, parameters=parameters, **how)
         words = ""
@@ -246,44 +244,13 @@ def _execute(source, target, parameters, progress, watch):
             raise UserError(error.evalue) from None
         error.add_note(f"This happened in {source}; as far as it got, it is in {target}.")
         raise
-    except (RuntimeError, TimeoutError) as error:  # what nbclient makes of a kernel that is gone
+    except (RuntimeError, TimeoutError) as error:  # what nbclient makes of a kernel that is gone, or late
         words = "failed after "
-        why = "died, most often for lack of memory"
-        if watch.hung:
-            why = f"did nothing for {IDLE} s and was ended"
-        why = f"the kernel of {source.name} {why} ({str(error).splitlines()[0].rstrip('.')})"
-        raise UserError(f"{why}; {target} is how far it got. Start again: finished runs are kept.") from None
+        why = f"the kernel of {source.name} died, most often for lack of memory, or a cell took too long"
+        how = f"({str(error).splitlines()[0].rstrip('.')}); {target} is how far it got"
+        raise UserError(f"{why} {how}. Start again: finished runs are kept.") from None
     finally:
         progress.end(f"{source.stem:<14} {words}{_clock(time.monotonic() - started)}")
-
-
-class Watch:
-    """Ends the kernels of this process when none of them computes, so that no build waits for ever.
-
-    A cell may last for days while a run trains in it, so that time tells nothing. Idle, a kernel takes a
-    hundredth of a second a minute; waiting for a run of another process, which polls its lock, much more.
-    """
-
-    def __enter__(self):
-        self.hung, self.over = False, threading.Event()
-        threading.Thread(target=self._look, daemon=True).start()
-        return self
-
-    def __exit__(self, *_):
-        self.over.set()
-
-    def _look(self):
-        spent, since = 0.0, time.monotonic()
-        while not self.over.wait(IDLE / 20):
-            with suppress(psutil.Error):  # one ended just now
-                kernels = psutil.Process().children(recursive=True)
-                now = sum(sum(kernel.cpu_times()[:2]) for kernel in kernels)
-                if abs(now - spent) > 0.2:
-                    spent, since = now, time.monotonic()
-                elif kernels and time.monotonic() - since > IDLE:
-                    self.hung = True
-                    for kernel in kernels:
-                        kernel.kill()
 
 
 class Progress:

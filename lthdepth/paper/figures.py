@@ -4,7 +4,6 @@ import base64
 import hashlib
 import io
 import json
-import subprocess
 from collections import Counter
 from html import escape
 from pathlib import Path
@@ -27,7 +26,6 @@ from . import tables
 
 DPI = 160  # of bitmaps
 NUMBERS = ("test", "validation", "curves", "densities", "ticket")  # what of a record a figure can show
-DECIDES = ("lthdepth/*.py", "lthdepth/data", "lthdepth/training")  # the code that decides a run's numbers
 
 
 def style():
@@ -198,7 +196,7 @@ def sidecar(paper, name, caption, sources, content):
     files = [s for s in sources if isinstance(s, str)]
     data = [r["data"] for r in records]
     if not records and not files:
-        data = [paper.summary().description]
+        data = [paper.summary.description]
         files = ["results/nyu_summary.h5"] if paper.profile == "paper" else []
     weights = [r["init"] for r in records if r["arm"] != "floor"]
     kept = ("key", "study", "arm", "density", "seed", "commit", "dirty", "device", "seconds")
@@ -272,8 +270,6 @@ def explain(path, store=None):
         return "\n".join(lines)
     missing = [r["key"] for r in used if r["key"] not in known]
     lines.append(f"Not recorded here: {', '.join(missing)}." if missing else "All their records are here.")
-    if files := _edited({r["commit"] for r in used if r["commit"]}):
-        lines.append(f"Code that decides numbers was edited since, under the same science version: {files}.")
     lines += ["", *map(line, used)]
     if again := next((known[r["key"]] for r in used if r["key"] in known and r["arm"] != "floor"), None):
         lines += ["", f"To make the run {again['key']} again: {command(again)}"]
@@ -307,19 +303,6 @@ def banner(folder, store=None):
     if any(r.get("science_version", SCIENCE_VERSION) != SCIENCE_VERSION for r in used):
         return "Some runs shown here were made by code of another science version."
     return ""
-
-
-def _edited(commits):
-    """Names of the files that decide numbers and differ from some commits; "" for none, or without git."""
-    names = set()
-    for made in commits:
-        words = ["git", "diff", "--name-only", made, "--", *DECIDES]
-        try:
-            done = subprocess.run(words, cwd=ROOT, capture_output=True, text=True, check=True)
-        except (OSError, subprocess.CalledProcessError):
-            continue
-        names |= {Path(name).name for name in done.stdout.split()}
-    return ", ".join(sorted(names))
 
 
 def _listed(names):

@@ -21,25 +21,14 @@ from PIL import Image
 from ..analysis import budget as plan
 from ..analysis import stats
 from ..analysis.budget import of_budget
-from ..analysis.verdict import error_sums
+from ..analysis.verdict import SAID, conclude, error_sums, primary
 from ..config import ARMS
 from ..runs.record import label
 from . import figures, plots
-from .tables import density, density_interval, interval, outcome, p_value, signed
+from .tables import density, density_interval, interval, p_value, signed
 
 HERE = Path(__file__).parent / "html"
 WIDTH = 160  # pixels of the widest map in the viewer
-SAID = {  # by outcome
-    "none": "No IMP or one-shot ticket has a dense network of these seeds beside it.",
-    "one seed": "One seed has no spread: no test can be made.",
-    "–": "Gate not passed: nothing is concluded about pruning.",
-    "not shown": "Not shown either way; the interval is the result.",
-    "worse": "The ticket is worse than the dense network by more than the margin.",
-    "non-inferior": "The ticket loses less than the margin.",
-    "controls worse": "The ticket carries what depth needs, and which weights are kept matters.",
-    "controls open": "The ticket suffices; that it is better than every control is not shown.",
-    "control passes": "{kept} of the weights suffice, but no ticket is needed: so does {controls}.",
-}
 
 
 def show(paper, caption):
@@ -69,11 +58,11 @@ def data(verdict, records, arrays, scenes):
             continue
         tables, tickets = plan.protocols(of_budget(records, epochs), sums, scenes), []
         protocols = list(tables)
-        for t in _ordered(analysis).to_dict("records"):
-            pairs = [stats.pair(table, t["arm"], t["density"]) for table in tables.values()]
+        for t in _ordered(analysis).itertuples():
+            pairs = [stats.pair(table, t.arm, t.density) for table in tables.values()]
             losses = [[round(float(d[s]), 9) if s in d else None for s in seeds] for d in pairs]
-            names = {"arm": t["arm"], "name": ARMS[t["arm"]], "label": label(t), "primary": _primary(t)}
-            tickets.append(names | {"density": t["density"], "losses": losses})
+            names = {"arm": t.arm, "name": ARMS[t.arm], "label": label(t._asdict()), "primary": primary(t)}
+            tickets.append(names | {"density": t.density, "losses": losses})
         budgets[epochs] = {"passed": analysis.passed, "tickets": tickets}
     fixed = {"margin": stats.MARGIN, "alpha": stats.ALPHA, "controls": plan.CONTROLS, "said": SAID}
     return fixed | {"main": verdict.main.epochs, "seeds": seeds, "protocols": protocols, "budgets": budgets}
@@ -100,10 +89,10 @@ def rows(analysis, margin=stats.MARGIN):
     for arm, levels in _ordered(analysis).groupby("arm", sort=False):
         result.append([ARMS[arm] + (_break_even(even[arm]) if arm in even else "")])
         for t in levels.itertuples():
-            said = _outcome(t, analysis, margin)
             p = p_value(t.holm) if analysis.passed else "–"
             loss = signed(t.difference)
-            result.append([_percent(t.density), str(t.n), loss, interval(t.low, t.high), p, said])
+            said = analysis.outcome(t, margin)
+            result.append([f"{100 * t.density:.2f} %", str(t.n), loss, interval(t.low, t.high), p, said])
     return result
 
 
@@ -113,19 +102,13 @@ def conclusion(analysis, margin=stats.MARGIN):
     t = sparsest.get("imp") or sparsest.get("omp")
     if t is None:
         return SAID["none"], ""
-    said, name = _outcome(t, analysis, margin), label(t._asdict())
+    name = label(t._asdict())
     details = f"{name[0].upper()}{name[1:]}: {signed(t.difference)} m from dense, "
     details += "one pair" if t.n < 2 else f"{t.n} pairs, 95 % interval {interval(t.low, t.high)} m"
-    if said not in ("–", "one seed"):
+    if t.n > 1 and analysis.passed:
         p = p_value(t.holm)
         details += f"; p {p if '<' in p else f'= {p}'} against a margin of {margin:.3f} m"
-    passing = []
-    if said == "non-inferior" and _primary(t._asdict()):
-        beside = [row for arm in plan.CONTROLS if (row := analysis.row(arm, t.density))]
-        passing = [ARMS[c.arm] for c in beside if c.holm < stats.ALPHA]
-        worse = (analysis.controls.holm < stats.ALPHA).sum() == len(plan.CONTROLS)
-        said = "control passes" if passing else "controls worse" if worse else "controls open"
-    return SAID[said].format(kept=_percent(t.density), controls=" and ".join(passing)), f"{details}."
+    return conclude(analysis, t, margin), f"{details}."
 
 
 def _ordered(analysis):
@@ -133,22 +116,10 @@ def _ordered(analysis):
     return table.sort_values("arm", key=lambda arm: arm.map(list(ARMS).index), kind="stable")
 
 
-def _primary(ticket):
-    return ticket["arm"] == plan.PRIMARY and abs(ticket["density"] - plan.LEVEL) < 1e-8
-
-
-def _outcome(t, analysis, margin):
-    return outcome(t, margin) if analysis.passed or t.n < 2 else "–"
-
-
 def _break_even(row):
     value, bounds = density(row, row.density), density_interval(row)
     text = f": breaks even {'at ' if value[0].isdigit() else ''}{value}"
     return text if bounds == "–" else f"{text}, 95 % interval {bounds}"
-
-
-def _percent(density):
-    return f"{100 * density:.2f} %"
 
 
 def viewer(paper, found):
@@ -161,7 +132,7 @@ def viewer(paper, found):
         maps = paper.predictions(records)
         if ARMS["dense"] in maps:
             caption = "Depth viewer: the dense network, a ticket and the truth."
-            return figures.html("viewer", viewer_fragment(paper.summary(), maps), caption)
+            return figures.html("viewer", viewer_fragment(paper.summary, maps), caption)
 
 
 def viewer_fragment(summary, predictions):

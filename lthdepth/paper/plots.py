@@ -75,17 +75,6 @@ def histograms(description):
     return figure
 
 
-def scene_counts(description):
-    """How many scenes have how many frames, by split."""
-    figure, ax = plt.subplots(figsize=(5.6, 3.1))
-    counts = {s: part["scene_sizes"] for s, part in description["splits"].items() if part["scene_sizes"]}
-    names, bins = [f"{s}: {len(n)} scenes" for s, n in counts.items()], max(map(max, counts.values())) + 1.5
-    ax.hist(list(counts.values()), np.arange(0.5, bins), label=names, color=[SPLITS[s] for s in counts])
-    ax.set(xlabel="frames in a scene", ylabel="scenes")
-    ax.legend(frameon=False)
-    return figure
-
-
 def mean_map(summary):
     """The mean depth map of the training frames: the floor."""
     figure, ax = plt.subplots(figsize=(4.6, 3))
@@ -231,29 +220,6 @@ def depth_maps(summary, predictions, rows=4):
         ax.set_axis_off()
     # A prediction may exceed the truth.
     figure.colorbar(image, ax=axes, label="depth (m)", shrink=0.6, extend="max")
-    return figure
-
-
-def error_by_depth(summary, predictions):
-    """Root mean square error against the true depth, in bins of 1 m, over the frames whose depth maps are
-    kept.
-
-    Args:
-        summary: `frames.Summary`.
-        predictions: `{label: (8, h, w) metres}`, drawn in their order, darkest first.
-    """
-    if ARMS["dense"] not in predictions:
-        return None
-    figure, ax = plt.subplots(figsize=(5.8, 3.4))
-    edges, colours = np.arange(0.5, 10.1, 1.0), plt.cm.viridis(np.linspace(0, 0.9, len(predictions)))
-    for (name, maps), colour in zip(predictions.items(), colours, strict=True):
-        error, truth = errors(summary, maps)
-        bins = np.digitize(truth, edges)
-        inside = [(bins == k) & (truth > 0) for k in range(1, len(edges))]
-        rms = [np.sqrt(np.mean(error[m] ** 2)) if m.sum() > 500 else np.nan for m in inside]
-        ax.plot((edges[1:] + edges[:-1]) / 2, rms, "o-", ms=3.5, color=colour, label=name)
-    ax.set(xlabel="true depth (m)", ylabel="rms error (m)", ylim=(0, None))
-    figure.legend(loc="outside right upper", frameon=False, fontsize=8)
     return figure
 
 
@@ -491,7 +457,7 @@ def postmortem(rows, published_floor=None):
 
     Args:
         rows: of `analysis.postmortem.grid`.
-        published_floor: record of `config.PUBLISHED_FLOOR`, to add the published rows; None leaves them out.
+        published_floor: record of `studies.PUBLISHED_FLOOR`, to add the published rows; None leaves them out.
 
     Returns:
         A figure, or None where no run but the sound one is finished.

@@ -5,13 +5,13 @@ from functools import cached_property
 
 from ..analysis import verdict
 from ..analysis.budget import of_budget
-from ..config import ARMS, PUBLISHED_FLOOR, SMALL
+from ..config import ARMS, SMALL
 from ..data import frames as data_sets
 from ..data import nyu as data
-from ..data import weights
 from ..errors import UserError, warn
 from ..runs import run as runs
 from ..runs import studies
+from ..runs.sweep import gathered
 from ..training import arms
 from ..training.fit import Diverged, pick_device
 from . import figures
@@ -31,7 +31,7 @@ class Paper:
         device: "auto", "cpu", "cuda".
 
     Attributes:
-        frames, initial: `frames.Frames` and `weights.Initial`; None where a paper build has no data.
+        inputs: `runs.Inputs`; frames, initial: of them; None where a paper build has no data.
         study: the `studies.Study` that the profile trains or looks up.
 
     Raises:
@@ -48,13 +48,10 @@ class Paper:
             raise UserError(
                 "weights without data train nothing; give --data too, or neither to use the recorded runs."
             )
-        self.initial = weights.load(weights_source) if self.live else None
-        self.frames = data.load(data_source or "rooms") if self.live else None
-        self.study = studies.study(profile)
-        if profile == "quick":
-            self.study = studies.study(profile, self.initial.backbone or "resnet18")
-            if self.frames.name != "rooms":
-                self.frames = self.frames.subset(*studies.QUICK_FRAMES)
+        self.inputs, self.study, self.frames, self.initial = None, studies.study(profile), None, None
+        if self.live:
+            self.inputs, self.study = gathered(profile, data_source or "rooms", [weights_source])
+            self.frames, (self.initial, *_) = self.inputs.frames, self.inputs.initial
 
     def record(self, config):
         """The record of a configuration; None where it is missing and cannot be trained here, or diverged.
@@ -63,10 +60,9 @@ class Paper:
         """
         if not self.live or config.arm in SMALL:
             return self.find(config)
-        inputs = runs.Inputs(self.frames, self.initial)
         options = runs.Options(device=self.device, every=CHECKPOINT)
         try:
-            return runs.run(config, inputs, self.store, options, study=self.study.name)
+            return runs.run(config, self.inputs, self.store, options, study=self.study.name)
         except Diverged as error:  # no result, and no reason to lose the others
             return warn(error)
 
@@ -92,7 +88,7 @@ class Paper:
     @cached_property
     def published_floor(self):
         """The record of the mean depth map scored as the paper under test scored its networks, or None."""
-        return self.find(PUBLISHED_FLOOR)
+        return self.find(studies.PUBLISHED_FLOOR)
 
     def lost(self, name):
         """The planned runs of a study that diverged, or whose ticket follows from a run that did.
@@ -174,15 +170,12 @@ class Paper:
         used = {r["data"]["fingerprint"] for r in records}
         if self.frames is not None and used == {self.frames.fingerprint}:
             return self.frames.scene
-        nyu = self.profile == "paper" and used == {self.summary().description["fingerprint"]}
+        nyu = self.profile == "paper" and used == {self.summary.description["fingerprint"]}
         return data.nyu_table()[1] if nyu else None
 
+    @cached_property
     def summary(self):
         """The `frames.Summary` of the data: of the frames at hand, or of the recorded NYU Depth V2."""
-        return self._summary
-
-    @cached_property
-    def _summary(self):
         if self.profile == "quick":
             return data_sets.summarise(self.frames)
         recorded = data_sets.load_summary(self.store.recorded / "nyu_summary.h5")
@@ -195,7 +188,7 @@ class Paper:
         """
         predictions = {}
         for r in records:
-            if r and r["data"]["name"] == self.summary().description["name"]:
+            if r and r["data"]["name"] == self.summary.description["name"]:
                 maps = self.store.arrays(r["key"]).get("gallery")
                 if maps is not None:
                     predictions.setdefault(runs.label(r), maps)

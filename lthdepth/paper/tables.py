@@ -11,7 +11,6 @@ from pathlib import Path
 import pandas as pd
 
 from ..analysis import budget as plan
-from ..analysis import stats
 from ..analysis.postmortem import measured, order
 from ..config import ARMS
 from ..runs.record import label
@@ -71,7 +70,7 @@ def scores(records):
 def comparison(records, floor=None):
     """The paper's table: published rows, then ours by density, the best of ours marked; protocols are notes.
 
-    floor: record of `config.PUBLISHED_FLOOR`, which belongs beside the published rows; None leaves it out.
+    floor: record of `studies.PUBLISHED_FLOOR`, which belongs beside the published rows; None leaves it out.
     """
     rows = []
     for p in pd.read_csv(Path(__file__).with_name("published.csv")).to_dict("records"):
@@ -152,19 +151,10 @@ def tickets(analysis):
             row |= {"p non-inferior": p_value(r.holm), "p equivalent": p_value(r.equivalence)}
             row["p sign flip"] = p_value(r.sign_flip)
             row["within 1 sd"] = {None: "–", True: "yes", False: "no"}[r.chen]
-            row["outcome"] = outcome(r)
+            row["outcome"] = analysis.outcome(r)
         rows.append(row)
     table = pd.DataFrame(rows)
     return table.loc[:, (table != "–").any()]  # with one seed most columns are empty
-
-
-def outcome(row, margin=stats.MARGIN):
-    """What the tests say of a row of `Analysis.tickets`, in two words."""
-    if row.n < 2:
-        return "one seed"
-    if row.holm < stats.ALPHA:
-        return "non-inferior"
-    return "worse" if row.low > margin else "not shown"
 
 
 def controls(analysis):
@@ -250,7 +240,7 @@ def simulated(path=ROOT / "benchmarks" / "statistics.csv"):
 def against_floor(floor):
     """The published rows of the paper under test beside the mean depth map on the frames they were scored on.
 
-    floor: record of `config.PUBLISHED_FLOOR`, shown under both averages; None leaves it out.
+    floor: record of `studies.PUBLISHED_FLOOR`, shown under both averages; None leaves it out.
     """
     rows = plots.published_scores()
     if floor:

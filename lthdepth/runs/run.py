@@ -15,7 +15,7 @@ from ..training import arms
 from ..training import fit as training
 from ..training.evaluate import rows_of
 from ..training.fit import Options
-from .record import Record, command, environment, label, sealed
+from .record import Record, command, environment, label, sample, sealed
 from .store import ROOT, Store, order, write_arrays
 
 __all__ = ["ROOT", "Inputs", "Options", "Record", "Store", "key", "label", "order", "run"]
@@ -91,8 +91,7 @@ def run(config, inputs, store, options=Options(), study=""):
         return record
     folders = {}
     for role, parent in arms.parents(config).items():
-        needed = {"keep": True, "snapshot": config.rewind if role == "origin" else 0}
-        run(parent, inputs, store, dataclasses.replace(options, **needed), study)
+        run(parent, inputs, store, dataclasses.replace(options, keep=True), study)
         folders[role] = store.local / inputs.key(parent)
     with locked(folder, options.wait, options.deadline):
         record = finished(store, name, options)  # another process has made it meanwhile
@@ -143,7 +142,7 @@ def _make(record, config, inputs, folders, folder, options):
         record["ticket"] = {"fingerprint": ticket.fingerprint, "history": ticket.history, "layers": layers}
         record["densities"] = mask.densities(ticket, FCRN(config.backbone), config.height, config.width)
         if ticket.kept < ticket.size:
-            arrays["ticket"] = mask.sample(ticket)
+            arrays["ticket"] = sample(ticket)
     arrays |= {f"{split}/frames": rows_of(frames, config)[split] for split in ("validation", "test")}
     write_arrays(folder / "arrays.npz", arrays)
     record |= sealed(record | results | environment(options.device) | {"status": "finished"})

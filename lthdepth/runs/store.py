@@ -123,8 +123,7 @@ class Store:
                 continue
             with locked(self.local / key):
                 write_arrays(self.local / key / "arrays.npz", source.arrays(key))
-                kinds = ("weights.pt", "epoch-*.pt", "ticket.npz")
-                for path in (path for kind in kinds for path in (folder / key).glob(kind)):
+                for path in (p for kind in ("weights.pt", "ticket.npz") for p in (folder / key).glob(kind)):
                     with replacing(self.local / key / path.name) as part:
                         shutil.copyfile(path, part)
                 write_atomic(self.local / key / "record.json", record)  # last: now the run is finished

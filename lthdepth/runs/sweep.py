@@ -59,18 +59,18 @@ def gathered(name, data, sources):
 def missing(configs, inputs, store, options=Options()):
     """What is missing of a study, in its order, but each run after those that it follows from.
 
-    Returns `{Config: Options}`, with `keep` and `snapshot` where a later run needs the weights.
+    Returns `{Config: Options}`, with `keep` where a later run needs the weights.
     """
     done, needed = store.records(), {}
 
-    def add(config, keep=False, snapshot=0):
-        before = needed.get(config, options)
-        how = replace(before, keep=keep or before.keep, snapshot=snapshot or before.snapshot)
+    def add(config, keep=False):
+        how = needed.get(config, options)
+        how = replace(how, keep=keep or how.keep)
         name = inputs.key(config)
         if name in done and how.kept(store.local / name):
             return
-        for role, parent in arms.parents(config).items():
-            add(parent, True, config.rewind if role == "origin" else 0)
+        for parent in arms.parents(config).values():
+            add(parent, keep=True)
         needed[config] = how
 
     for config in configs:
@@ -138,7 +138,7 @@ def on_cluster(configs, inputs, store, options, study, gpus=0.0):
         folders = [inputs.key(parent) for parent in arms.parents(config).values()]
         here = contents(store.local / name for name in folders if name not in tasks)
         there = [tasks[name] for name in folders if name in tasks]
-        how = replace(options, keep=needed.keep, snapshot=needed.snapshot)
+        how = replace(options, keep=needed.keep)
         tasks[inputs.key(config)] = make.remote(config, given, how, (study, end), (here, ""), *there)
     return collect(ray, {tasks[inputs.key(config)]: config for config in todo}, inputs, store)
 

@@ -35,8 +35,7 @@ def parents(config):
 
     Returns:
         `{role: Config}`: "trained" gives the weights a ticket is drawn from (the round before, or the dense
-        run); "origin" the encoder after epoch `config.rewind`, batch-norm statistics included, to which imp
-        rewinds; "teacher" the network that is distilled.
+        run); "teacher" the network that is distilled.
 
     Raises:
         UserError: the density is not one that rounds of `config.stride` levels reach.
@@ -48,8 +47,6 @@ def parents(config):
             raise UserError(f"rounds of {config.stride} levels do not reach 0.8^{k}: choose a multiple.")
         before = config.replace(density=level(k - config.stride), epochs=config.round_epochs or config.epochs)
         needed["trained"] = before if k > config.stride else dense(config)
-        if config.rewind:
-            needed["origin"] = dense(config)
     elif config.arm in ("finetuned", "fisher"):
         needed["trained"] = dense(config)
     elif config.arm == "distilled":
@@ -60,8 +57,7 @@ def parents(config):
 def dense(config):
     """The dense run from which the tickets of a run follow."""
     epochs = config.round_epochs or config.epochs
-    plain = {"round_epochs": 0, "rewind": 0, "stride": 1}
-    return config.replace(arm="dense", density=1.0, epochs=epochs, **plain)
+    return config.replace(arm="dense", density=1.0, epochs=epochs, round_epochs=0, stride=1)
 
 
 def lineage(config):
@@ -89,8 +85,6 @@ def start(config, initial, frames=None, folders=None, given=None, device="cpu"):
     ticket = given or draw(config, prunable(state))
     if "teacher" in folders:
         teacher = read_tensors(folders["teacher"] / "weights.pt")
-    if "origin" in folders:
-        state = read_tensors(folders["origin"] / f"epoch-{config.rewind}.pt")
     if "trained" in folders:
         trained = read_tensors(folders["trained"] / "weights.pt")
         encoder = {k: trained[f"encoder.{k}"] for k in prunable(state)}

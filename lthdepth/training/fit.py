@@ -36,8 +36,7 @@ class Options:
     device: of torch; deadline: `time.monotonic()` before which to stop, after a checkpoint (None: never; the
     first epoch is always done); every: least seconds between checkpoints, which are written after epochs;
     progress: show a bar, or with "lines" a line an epoch on stderr; keep: make a run again where only its
-    record is here, and not its trained weights; snapshot: the same for the encoder after this epoch, which is
-    then written to `epoch-<snapshot>.pt` (0: none); wait: wait where another process is making the run.
+    record is here, and not its trained weights; wait: wait where another process is making the run.
     """
 
     device: torch.device | str = "cpu"
@@ -45,13 +44,11 @@ class Options:
     every: float = 0.0
     progress: bool | str = True
     keep: bool = False
-    snapshot: int = 0
     wait: bool = True
 
     def kept(self, folder):
         """Whether what is to be kept beside the record of a run is in its folder."""
-        files = ["weights.pt"] * self.keep + [f"epoch-{self.snapshot}.pt"] * bool(self.snapshot)
-        return all((folder / file).exists() for file in files)
+        return not self.keep or (folder / "weights.pt").exists()
 
 
 def pick_device(name="auto"):
@@ -93,7 +90,7 @@ def fit(config, frames, start, folder, options=Options()):
         return *floor(config, frames), None
     run = Training(config, frames, start, folder, options)
     with run.bar() as bar:
-        while run.epoch < config.epochs and not run.patience_is_out():
+        while run.epoch < config.epochs:
             began = time.monotonic()
             for at, batch in run.batches():
                 if config.arm == "gradual" and (density := tickets.gradual(config.density, at, run.steps)):
@@ -132,9 +129,7 @@ class Training:
             self.step.teacher = teacher.eval().requires_grad_(False)
         self.epoch, self.before, self.best = 0, 0.0, None
         self.curves = {"train_loss": [], "validation_rms": []}
-        self.snapshot = folder / f"epoch-{options.snapshot}.pt"
-        latest = options.snapshot - 1 if options.snapshot and not self.snapshot.exists() else config.epochs
-        if saved := load(folder, self.model, self.optimiser, latest):
+        if saved := load(folder, self.model, self.optimiser):
             self.epoch, self.before = saved["epoch"], saved["seconds"]
             self.curves, self.best = saved["curves"], saved["best"]
             if saved.get("masks"):
@@ -186,14 +181,9 @@ class Training:
             sums = evaluate(self.model, self.views, self.rows["validation"], config)
             rms = self.curves["validation_rms"]
             rms.append(metrics.summarise(sums["full"])["pooled"]["rms"])
-            if (config.patience or config.last_batch) and rms[-1] == min(rms):
+            if config.last_batch and rms[-1] == min(rms):
                 self.best = {k: v.to("cpu", copy=True) for k, v in self.model.state_dict().items()}
         return loss
-
-    def patience_is_out(self):
-        """Whether the validation rms has not improved for `patience` epochs."""
-        patience, rms = self.config.patience, self.curves["validation_rms"]
-        return bool(patience and rms) and len(rms) - 1 - int(np.argmin(rms)) >= patience
 
     def status(self, loss):
         """How far it has come, in words."""
@@ -204,8 +194,6 @@ class Training:
     def save(self, began):
         """Write what is due after an epoch begun then. Raises Stopped where one more would be too long."""
         now, options = time.monotonic(), self.options
-        if self.epoch == options.snapshot:
-            write_atomic(self.snapshot, {k: v.cpu() for k, v in self.model.encoder.state_dict().items()})
         late = options.deadline is not None and 2 * now - began > options.deadline
         late = late and self.epoch < self.config.epochs
         if late or now - self.written >= options.every:
@@ -249,11 +237,11 @@ class Training:
         return results | scores, arrays, self.ticket
 
 
-def load(folder, model, optimiser, latest):
+def load(folder, model, optimiser):
     """Put the checkpoint of a run into its model and optimiser; a damaged one is left with a warning.
 
     Returns:
-        The "state" that was saved, or None where there is no whole checkpoint of an epoch up to `latest`.
+        The "state" that was saved, or None where there is no whole checkpoint.
     """
     path = folder / "checkpoint.pt"
     if not path.exists():
@@ -263,8 +251,6 @@ def load(folder, model, optimiser, latest):
         shapes = {k: v.shape for k, v in saved["model"].items()}
         if shapes != {k: v.shape for k, v in model.state_dict().items()}:
             raise ValueError("it is of another network")
-        if saved["state"]["epoch"] > latest:
-            return None
         restore(optimiser, saved["optimiser"])  # refuses other parameters before it changes anything
         model.load_state_dict(saved["model"])
         return saved["state"]

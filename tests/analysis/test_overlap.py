@@ -5,12 +5,13 @@ import pytest
 import torch
 from made_up import curve, study
 
-from lthdepth import mask, tickets
+from lthdepth import tickets
 from lthdepth.analysis import levels
 from lthdepth.config import Config, level
 from lthdepth.data import weights
 from lthdepth.paper import plots
 from lthdepth.runs import run as runs
+from lthdepth.runs.record import PLACES, sample
 
 
 def exact(one, two):
@@ -24,11 +25,11 @@ def test_the_estimate_is_near_the_overlap_of_the_whole_tickets(resnet18_prunable
         tickets.random(resnet18_prunable, density, 0),
         tickets.magnitude(resnet18_prunable, 2 * density),
     )
-    n = mask.PLACES * density  # places that count, about
+    n = PLACES * density  # places that count, about
     for a, b in ((one, two), (tickets.magnitude(resnet18_prunable, density), two)):
-        assert levels.iou(mask.sample(a), mask.sample(b)) == pytest.approx(exact(a, b), abs=4 * 0.5 / n**0.5)
-    assert levels.iou(mask.sample(one), mask.sample(one)) == 1
-    assert np.isnan(levels.iou(mask.sample(one) * 0, mask.sample(one) * 0))
+        assert levels.iou(sample(a), sample(b)) == pytest.approx(exact(a, b), abs=4 * 0.5 / n**0.5)
+    assert levels.iou(sample(one), sample(one)) == 1
+    assert np.isnan(levels.iou(sample(one) * 0, sample(one) * 0))
 
 
 def test_random_tickets_share_what_chance_gives_them(resnet18_prunable):
@@ -58,4 +59,4 @@ def test_a_run_records_a_sample_of_its_ticket(frames, store, narrow):
     store.publish([record["key"]], "toy")
     published = runs.Store(store.local / "nothing", store.recorded)
     found = published.arrays(record["key"])["ticket"]
-    assert np.unpackbits(found).mean() == pytest.approx(0.1, abs=4 * (0.09 / mask.PLACES) ** 0.5)
+    assert np.unpackbits(found).mean() == pytest.approx(0.1, abs=4 * (0.09 / PLACES) ** 0.5)

@@ -5,9 +5,10 @@ import numpy as np
 import pytest
 
 from lthdepth.analysis import postmortem, verdict
-from lthdepth.config import PUBLISHED_CODE, PUBLISHED_FLOOR, TUNED, level
+from lthdepth.config import TUNED, level
 from lthdepth.paper import plots, sentences, tables
 from lthdepth.runs import studies
+from lthdepth.runs.studies import PUBLISHED_CODE, PUBLISHED_FLOOR
 
 
 def test_every_defect_alone_changes_what_the_published_code_has_and_nothing_else():

@@ -7,9 +7,9 @@ from pathlib import Path
 import pytest
 import torch
 
-from lthdepth.config import PUBLISHED
 from lthdepth.loss import berhu
 from lthdepth.model import FCRN, initialise
+from lthdepth.runs.studies import PUBLISHED
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "benchmarks"))
 import speed

@@ -9,11 +9,11 @@ from lthdepth.errors import UserError
 
 OUT_OF_RANGE = """
 arm=lottery arm=DENSE density=0 density=1.01 density=nan density=inf round_epochs=-1 round_epochs=3
-rewind=-1 rewind=2 stride=0 stride=3 distil=-0.1 distil=1.1 seed=-1 seed=9223372036854775808
+stride=0 stride=3 distil=-0.1 distil=1.1 seed=-1 seed=9223372036854775808
 backbone=resnet101 height=31 height=4097 width=31 width=4097 bias=nan bias=inf optimiser=rmsprop
 lr_encoder=-1e-4 lr_encoder=nan lr_decoder=-1e-4 lr_decoder=inf momentum=-0.1 momentum=1 weight_decay=-0.1
 weight_decay=nan warmup=-0.1 warmup=1 schedule=step batch=1 epochs=0 loss=mse precision=float16 scale=0.99
-scale=inf rotation=-1 rotation=181 colour=-0.1 colour=1 patience=-1 recalibrate=-1 recalibrate=3
+scale=inf rotation=-1 rotation=181 colour=-0.1 colour=1 recalibrate=-1 recalibrate=3
 split=random last_batch=-1
 """.split()
 WRONG_TYPE = {"arm": None, "density": "0.5", "seed": True, "height": 228.0, "flip": 1}
@@ -34,9 +34,6 @@ def test_a_value_out_of_range_or_of_another_type_is_refused_by_name():
 def test_what_does_not_go_together_is_refused():
     for wrong, says in (
         ({"arm": "floor", "density": 0.5}, "density must be 1 for the arm floor"),
-        ({"patience": 3, "holdout": False}, "patience must be 0 without holdout"),
-        ({"arm": "gradual", "patience": 3}, "patience must be 0 for gradual"),
-        ({"arm": "imp", "patience": 3, "rewind": 1}, "rewind must be 0 with patience"),
         ({"last_batch": 50, "test": False}, "last_batch must be 0 without test"),
         ({"arm": "resnet18"}, "backbone must be resnet18"),
     ):

@@ -1,4 +1,4 @@
-"""Files are whole or absent, locks end with their process, a network is taken out of its wraps."""
+"""Files are whole or absent, locks end with their process."""
 
 import errno
 import os
@@ -93,31 +93,3 @@ def test_a_file_system_without_locks_is_told_and_does_not_stop_a_run(tmp_path, m
     monkeypatch.setattr(filelock.FileLock, "acquire", fail)
     with files.locked(tmp_path / "run"):
         assert "no file locks (No locks available)" in capsys.readouterr().err
-
-
-PLAIN = {"conv1.weight": torch.zeros(1), "layer1.0.bn1.bias": torch.ones(1)}
-OTHER = {k: v + 9 for k, v in PLAIN.items()}
-
-
-def behind(prefix, tensors=PLAIN):
-    return {prefix + k: v for k, v in tensors.items()}
-
-
-@pytest.mark.parametrize(
-    ("content", "where"),
-    [
-        (PLAIN, ""),
-        ({"state_dict": behind("module."), "arch": "resnet50"}, "'state_dict/module.'"),
-        ({"model": PLAIN, "optimizer": {"state": {0: {"momentum": torch.ones(1)}}}}, "'model/'"),
-        ({"a": {"b": {"net": behind("_orig_mod.module.encoder.")}}}, "'a/b/net/_orig_mod.module.encoder.'"),
-        (
-            {"state_dict": behind("module.encoder_k.", OTHER) | behind("module.encoder_q.")},
-            "'state_dict/module.encoder_q.', not that under 'state_dict/module.encoder_k.'",
-        ),
-        ({"student": OTHER, "teacher": PLAIN}, "'teacher/', not that under 'student/'"),
-        ({"conv1.weight": torch.ones(1), "net": PLAIN}, "'net/'"),
-    ],
-)
-def test_a_network_is_taken_out_of_what_wraps_it(content, where):
-    tensors, said = files.unwrap(content, set(PLAIN))
-    assert tensors == PLAIN and (said.endswith(where) if where else said == "")

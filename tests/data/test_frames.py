@@ -117,4 +117,4 @@ def test_describe_counts_valid_pixels_only():
     assert train["valid"] == pytest.approx(5 / 6)
     assert {i: n for i, n in enumerate(train["histogram"]) if n} == {0: 1, 1: 2, 99: 2}
     assert (test["frames"], test["scenes"], test["valid"]) == (0, 0, 0)
-    assert (told["height"], told["width"], train["scene_sizes"]) == (2, 3, [1])
+    assert (told["height"], told["width"], train["scenes"]) == (2, 3, 1)

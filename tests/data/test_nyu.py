@@ -2,7 +2,6 @@
 
 import fcntl
 import io
-import json
 import os
 import shutil
 from pathlib import Path
@@ -33,9 +32,8 @@ def cached(**change):
 
 def converted():
     """Frames of a small `.mat`, of which the fourth is for testing, and the parts of it."""
-    Path("split.json").write_text('{"train": [0, 1, 2], "test": [3]}', encoding="utf-8-sig")  # with a mark
     parts = write_mat("small.mat", 4)
-    convert("small.mat", "half.h5", "split.json")
+    convert("small.mat", "half.h5", np.arange(4) < 3)
     return read_cache("half.h5"), parts
 
 
@@ -154,7 +152,10 @@ def test_damage_inside_the_mat_is_told_and_leaves_nothing():
         file.seek(spot + 20)
         file.write(bytes(60))
     with pytest.raises(UserError, match="small.mat is damaged"):
-        convert("small.mat", "data/out.h5", "split.json")
+        convert("small.mat", "data/out.h5", np.arange(4) < 3)
+    write_mat("small.mat", 4, depths=np.full((4, 24, 16), 2500, np.float32))  # millimetres
+    with pytest.raises(UserError, match="depths must be metres"):
+        convert("small.mat", "data/out.h5", np.arange(4) < 3)
     assert not Path("data").exists()
 
 
@@ -166,10 +167,7 @@ def test_sample_converts_upright_and_agrees_with_the_half_cache(shared):
         images = [Image.open(io.BytesIO(half["images_jpeg"][i].tobytes())) for i in index]
         rgb = [np.asarray(image).transpose(2, 0, 1) for image in images]
         depth = [(half["depths"][i].T + 0.5) * half["depths"].attrs["scale"] for i in index]
-    official = {"train": split[index] != "test", "test": split[index] == "test"}
-    parts = {name: np.flatnonzero(rows).tolist() for name, rows in official.items()}
-    Path("split.json").write_text(json.dumps(parts), encoding="utf-8")
-    convert(sample, "sample.h5", "split.json")
+    convert(sample, "sample.h5", split[index] != "test")
     ours = read_cache("sample.h5")
     assert ours.scene.tolist() == scene[index].tolist()
     assert np.array_equal(ours.split == "test", split[index] == "test")
@@ -204,6 +202,6 @@ def test_rooms_are_split_by_room_rendered_once_and_need_no_place(monkeypatch):
     for path in Path("data").glob("*.npz"):
         path.write_bytes(path.read_bytes()[:1000])
     assert load("rooms").fingerprint == frames.fingerprint and calls == [240, 240]
-    monkeypatch.setattr(nyu, "DATA_DIR", Path("split.json"))
-    Path("split.json").write_text("a file where the folder should be", encoding="utf-8")
+    monkeypatch.setattr(nyu, "DATA_DIR", Path("taken"))
+    Path("taken").write_text("a file where the folder should be", encoding="utf-8")
     assert set(load("rooms:12").split) == set(SPLITS)

@@ -107,7 +107,7 @@ def test_what_is_said_of_a_network_is_in_its_record(made):
     for r in (record, floor):
         assert re.search(rf"rms (is )?{r['test']['full']['pooled']['rms']:.2f} m", said)
     assert f"trained on {record['fit_frames']} frames of toy" in said
-    rooms = record | {"data": record["data"] | {"name": "rooms"}}
+    rooms = runs.Record(record | {"data": record["data"] | {"name": "rooms"}})
     assert "never seen a photo" in predict.about(rooms, store=store)
 
 
@@ -123,7 +123,7 @@ def test_without_its_weights_a_run_says_how_to_make_them(made, tmp_path):
 
 class Paper:
     def __init__(self, store, summary):
-        self.store, self.device, self.summary = store, torch.device("cpu"), lambda: summary
+        self.store, self.device, self.summary = store, torch.device("cpu"), summary
 
 
 def test_the_network_nearest_to_a_density_shows_itself(made, tmp_path, monkeypatch):

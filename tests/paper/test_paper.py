@@ -25,7 +25,7 @@ def shown(tmp_path, monkeypatch):
     """Function from a call of `figures` to the HTML that it displays in a quick build; with the folder."""
     monkeypatch.setattr(figures, "ROOT", tmp_path)
     quick = SimpleNamespace(profile="quick", frames=SimpleNamespace(name="rooms", fingerprint="d"))
-    quick.summary = lambda: SimpleNamespace(description={"name": "rooms", "fingerprint": "f"})
+    quick.summary = SimpleNamespace(description={"name": "rooms", "fingerprint": "f"})
 
     def call(function, *args, **more):
         displayed = []

@@ -21,10 +21,10 @@ from lthdepth.training import arms
 
 pytestmark = pytest.mark.usefixtures("narrow")
 
-OTHER = """arm=imp density=0.5 round_epochs=3 rewind=2 stride=3 distil=0.25 recalibrate=32 seed=7 height=114
+OTHER = """arm=imp density=0.5 round_epochs=3 stride=3 distil=0.25 recalibrate=32 seed=7 height=114
 width=152 backbone=resnet18 optimiser=adamw lr_encoder=3e-4 lr_decoder=1e-3 momentum=0.8 weight_decay=1e-4
 warmup=0.05 schedule=linear batch=8 epochs=5 loss=l1 precision=bfloat16 scale=1.2 rotation=3.0 flip=false
-colour=0.1 holdout=false patience=3 test=false split=index normalise=false shuffle=false last_batch=50
+colour=0.1 holdout=false test=false split=index normalise=false shuffle=false last_batch=50
 crop=true bias=2.8""".split()
 
 
@@ -60,7 +60,7 @@ def test_a_committed_record_has_the_key_of_its_configuration():
     assert known
     for name, record in known.items():
         ticket = record["ticket"]["fingerprint"] if record["arm"] == "file" else ""
-        config = Config(**record["config"])
+        config = record.config
         assert name == runs.key(config, record["data"]["fingerprint"], record["init"]["fingerprint"], ticket)
         assert (record["arm"], record["density"], record["seed"]) == (config.arm, config.density, config.seed)
 

@@ -45,16 +45,15 @@ def test_what_a_run_costs(frames):
 
 
 def test_what_a_run_needs_comes_before_it_and_is_made_only_where_it_is_missing(given, store):
-    deep = ONE.replace(arm="imp", density=level(3), rewind=1)
+    deep = ONE.replace(arm="imp", density=level(3))
     study = [ONE, ONE.replace(arm="omp", density=level(3)), deep, ONE.replace(seed=1)]
     todo = sweep.missing(study, given, store)
-    wanted = [("dense", 0, 0, True, 1), ("omp", 3, 0, False, 0)]
-    wanted += [("imp", 1, 0, True, 0), ("imp", 2, 0, True, 0), ("imp", 3, 0, False, 0)]
-    wanted += [("dense", 0, 1, False, 0)]
+    wanted = [("dense", 0, 0, True), ("omp", 3, 0, False)]
+    wanted += [("imp", 1, 0, True), ("imp", 2, 0, True), ("imp", 3, 0, False), ("dense", 0, 1, False)]
     rounds = [round(math.log(c.density, 0.8)) for c in todo]
-    made = [(c.arm, k, c.seed, how.keep, how.snapshot) for k, (c, how) in zip(rounds, todo.items())]
+    made = [(c.arm, k, c.seed, how.keep) for k, (c, how) in zip(rounds, todo.items())]
     assert made == wanted
-    make(ONE, given.frames, store, snapshot=1)
+    make(ONE, given.frames, store)
     assert list(sweep.missing(study, given, store)) == list(todo)[1:]
     (store.local / given.key(ONE) / "weights.pt").unlink()  # a later round needs them
     assert ONE in sweep.missing(study, given, store) and not sweep.missing([ONE], given, store)

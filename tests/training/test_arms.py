@@ -40,30 +40,6 @@ def test_a_ticket_is_drawn_from_the_initial_weights(arm):
     assert start.ticket.fingerprint == wanted.get(arm, lambda: tickets.dense(one))().fingerprint
 
 
-def test_imp_rewinds_to_the_encoder_after_the_named_epoch_of_its_dense_run(frames, initial, store):
-    config = BARE.replace(arm="imp", density=level(1), rewind=1, epochs=2)
-    record = make(config, frames, store, initial)
-    dense = dense_of(store)
-    assert dense["config"]["rewind"] == 0 and len(store.records()) == 2
-    folder, early = store.local / dense["key"], saved(store, dense, "epoch-1.pt")
-    ticket, state, _ = arms.start(config, initial, None, {"trained": folder, "origin": folder})
-    assert ticket.fingerprint == record["ticket"]["fingerprint"] and same(state, early)
-    assert not torch.equal(state["bn1.running_mean"], initial.state["bn1.running_mean"])
-    last = encoder_of(saved(store, dense))
-    assert not torch.equal(early["layer4.1.conv2.weight"], last["layer4.1.conv2.weight"])
-    # Of the dense run itself: one that stops there under the same constant schedule has the same encoder.
-    alone = make(config.replace(arm="dense", density=1.0, rewind=0, epochs=1), frames, store, initial)
-    assert same(early, encoder_of(saved(store, alone)))
-
-
-def test_a_checkpoint_past_the_epoch_that_is_wanted_is_not_continued(frames, initial, store):
-    dense = BARE.replace(epochs=2)
-    for snapshot in (0, 1):
-        with pytest.raises(train.Stopped):
-            make(dense, frames, store, initial, deadline=0, snapshot=snapshot)
-    assert list(store.local.glob("*/epoch-1.pt"))
-
-
 def test_rounds_of_three_levels_pass_through_every_third_and_their_first_is_dense(frames, store):
     config = BARE.replace(arm="imp", density=level(6), stride=3, epochs=2, round_epochs=1)
     make(config, frames, store)

@@ -9,9 +9,10 @@ from making import make, same
 from test_train import Watch, fit
 
 from lthdepth import metrics
-from lthdepth.config import PUBLISHED_CODE, Config
+from lthdepth.config import Config
 from lthdepth.data import augment
 from lthdepth.errors import UserError
+from lthdepth.runs.studies import PUBLISHED_CODE
 from lthdepth.training import fit as train
 
 PLAIN = {"scale": 1.0, "rotation": 0.0, "flip": False, "colour": 0.0}

@@ -3,8 +3,9 @@
 import numpy as np
 import pytest
 
-from lthdepth.config import PUBLISHED_FLOOR, Config
+from lthdepth.config import Config
 from lthdepth.data.frames import Frames
+from lthdepth.runs.studies import PUBLISHED_FLOOR
 from lthdepth.training import fit as train
 
 

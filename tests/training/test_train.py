@@ -48,7 +48,7 @@ def assert_same(a, b):
 RESUMED = {
     "sgd, dense": TINY.replace(epochs=2),
     "adamw, ticket": TICKET.replace(schedule="cosine", warmup=0.3, epochs=2),
-    "sgd, random ticket, patience": TINY.replace(arm="random", density=0.2, patience=1, lr_decoder=0.1),
+    "sgd, random ticket, best epoch": TINY.replace(arm="random", density=0.2, last_batch=3, lr_decoder=0.1),
 }
 
 
@@ -207,19 +207,6 @@ def test_without_holdout_validation_frames_are_trained_on_and_nothing_is_validat
     assert watch.seen == [] and arrays == {}  # no test frame was looked at
     assert results["validation"] is None and results["test"] is None
     assert results["curves"]["validation_rms"] == [] and results["fit_frames"] == 16
-
-
-def test_patience_stops_and_keeps_the_best_weights(frames, tmp_path, monkeypatch):
-    script, states = iter([1.0, 0.5, 0.7, 0.6, 9.0]), []
-
-    def scripted(model, views, index, config):
-        states.append({k: v.clone() for k, v in model.state_dict().items()})
-        sums = np.array([[1, 0, next(script) ** 2, 0, 0, 0, 0]])
-        return {"full": sums, "eigen": sums}
-
-    monkeypatch.setattr(train, "evaluate", scripted)
-    results, _, state = fit(TINY.replace(epochs=8, patience=2, test=False), frames, tmp_path)
-    assert results["epochs_run"] == 4 and same(state, states[1]) and not same(state, states[3])
 
 
 @pytest.mark.parametrize("still", ["lr_encoder", "lr_decoder"])

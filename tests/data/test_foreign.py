@@ -1,0 +1,120 @@
+"""Files of others: a network out of what wraps it; masks, however they are wrapped, give the same ticket."""
+
+import numpy as np
+import pytest
+import torch
+
+from lthdepth import tickets
+from lthdepth.data import foreign
+from lthdepth.errors import UserError
+
+NAME = "layer1.0.conv1.weight"
+WEIGHTS = {NAME: torch.zeros(8, 8, 3, 3), "layer1.0.conv2.weight": torch.zeros(8, 8, 3, 3)}
+WEIGHTS["layer2.0.conv1.weight"] = torch.zeros(16, 8, 3, 3)
+TICKET = tickets.shuffled(tickets.random(WEIGHTS, 0.3, 0), 4)
+FULL = torch.ones(8, 8, 3, 3)
+
+
+def named(prefix="", suffix="_mask"):
+    """Float masks as others name them (Chen et al. 2021), `conv1` and `fc` among them."""
+    masks = TICKET.masks | {"conv1.weight": torch.ones(64, 3, 7, 7), "fc.weight": torch.ones(10, 16)}
+    return {f"{prefix}{k}{suffix}": m.float() for k, m in masks.items()}
+
+
+def test_a_ticket_file_is_read_like_masks_and_must_fit(tmp_path):
+    path = tmp_path / "t.npz"
+    tickets.save(TICKET, path, "resnet18", "abc")
+    assert foreign.masks(path, WEIGHTS).history == TICKET.history
+    for other, says in (
+        ({NAME: FULL}, "masks layer1.0.conv2.weight"),
+        (WEIGHTS | {"layer9.weight": FULL}, "has no mask for layer9.weight"),
+        (WEIGHTS | {NAME: torch.zeros(1, 1, 1, 1)}, "the weights are"),
+    ):
+        with pytest.raises(UserError, match=says):
+            foreign.masks(path, other)
+
+
+STATE = {k: v + 0.5 for k, v in WEIGHTS.items()} | {"bn1.weight": torch.ones(64)}
+WRAPPED = {
+    "plain": named() | {"module.step": torch.tensor(3.0), "bn1.weight": torch.ones(64)},
+    "Chen et al.": {"state_dict": {f"module.{k}": v for k, v in STATE.items()}, "mask": named()},
+    "Chen et al., data parallel": {"state_dict": STATE, "mask": named("module.")},
+    "torch's pruning": {"state_dict": named("module.") | {f"{k}_orig": v for k, v in STATE.items()}},
+    "Lightning": {"epoch": 3, "state_dict": named("model.backbone.")},
+    "a network's names": {"mask": named("module.", "") | {"bn1.weight": torch.ones(64)}},
+    "a network's names, plain": {k: v.to(torch.int8) for k, v in TICKET.masks.items()},
+    "sparse": {k: v.to_sparse() for k, v in named().items()},
+}
+
+
+@pytest.mark.parametrize("case", WRAPPED)
+def test_masks_as_people_have_them_give_the_same_ticket(tmp_path, capsys, case):
+    torch.save(WRAPPED[case], tmp_path / "m.pt")
+    ticket = foreign.masks(tmp_path / "m.pt", WEIGHTS)
+    assert ticket.fingerprint == TICKET.fingerprint and list(ticket.masks) == list(WEIGHTS)
+    assert ticket.history == [{"drawn": "file", "file": "m.pt"}]
+    said = capsys.readouterr().err.strip()
+    assert len(said.splitlines()) == (case not in ("plain", "sparse", "a network's names, plain"))
+
+
+@pytest.mark.parametrize("bits", [False, True])
+def test_npz_files_are_read_back(tmp_path, bits):
+    arrays = {k: v.numpy().astype(np.uint8) for k, v in named().items()}
+    if bits:
+        shapes = {f"shape:{k}": np.array(v.shape) for k, v in arrays.items()}
+        arrays = {k: np.packbits(v) for k, v in arrays.items()} | shapes
+    np.savez(tmp_path / "m.npz", **arrays)
+    assert foreign.masks(tmp_path / "m.npz", WEIGHTS).fingerprint == TICKET.fingerprint
+    if bits:
+        np.savez(tmp_path / "m.npz", **{k: v[:-4] if v.dtype == np.uint8 else v for k, v in arrays.items()})
+        with pytest.raises(UserError, match="m.npz"):
+            foreign.masks(tmp_path / "m.npz", WEIGHTS)
+
+
+BAD = {
+    "no masks: .* named net.0, net.1, net.2, …": {f"net.{i}": FULL for i in range(9)},
+    "holds no masks: .* named list": [1, 2],
+    "has no mask for layer1.0.conv2": {k: v for k, v in named().items() if "conv2" not in k},
+    "masks layer9": named() | {"layer9.0.conv1.weight_mask": torch.ones(2)},
+    "of layer2.0.conv1.weight is": named() | {"layer2.0.conv1.weight_mask": torch.ones(8, 16, 3, 3)},
+    "other than 0 and 1": named() | {f"{NAME}_mask": 2 * FULL},
+    "values other than 0 and 1": named() | {f"{NAME}_mask": FULL * float("nan")},
+    "keeps no weight": {k: torch.zeros_like(v) for k, v in named().items()},
+    "has no mask for layer1.0.conv1": named() | {f"{NAME}_mask": "yes"},
+}
+
+
+@pytest.mark.parametrize("says", BAD)
+def test_masks_that_do_not_fit_are_refused_in_a_sentence(tmp_path, says):
+    torch.save(BAD[says], tmp_path / "m.pt")
+    with pytest.raises(UserError, match=f"m.pt.*{says}") as error:
+        foreign.masks(tmp_path / "m.pt", WEIGHTS)
+    assert len(str(error.value).splitlines()) == 1
+
+
+PLAIN = {"conv1.weight": torch.zeros(1), "layer1.0.bn1.bias": torch.ones(1)}
+OTHER = {k: v + 9 for k, v in PLAIN.items()}
+
+
+def behind(prefix, tensors=PLAIN):
+    return {prefix + k: v for k, v in tensors.items()}
+
+
+@pytest.mark.parametrize(
+    ("content", "where"),
+    [
+        (PLAIN, ""),
+        ({"state_dict": behind("module."), "arch": "resnet50"}, "'state_dict/module.'"),
+        ({"model": PLAIN, "optimizer": {"state": {0: {"momentum": torch.ones(1)}}}}, "'model/'"),
+        ({"a": {"b": {"net": behind("_orig_mod.module.encoder.")}}}, "'a/b/net/_orig_mod.module.encoder.'"),
+        (
+            {"state_dict": behind("module.encoder_k.", OTHER) | behind("module.encoder_q.")},
+            "'state_dict/module.encoder_q.', not that under 'state_dict/module.encoder_k.'",
+        ),
+        ({"student": OTHER, "teacher": PLAIN}, "'teacher/', not that under 'student/'"),
+        ({"conv1.weight": torch.ones(1), "net": PLAIN}, "'net/'"),
+    ],
+)
+def test_a_network_is_taken_out_of_what_wraps_it(content, where):
+    tensors, said = foreign.unwrap(content, set(PLAIN))
+    assert tensors == PLAIN and (said.endswith(where) if where else said == "")
