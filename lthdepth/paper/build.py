@@ -25,10 +25,9 @@ import papermill
 import torch
 from jupytext.compare import NotebookDifference, compare_notebooks
 
-from ..config import SMALL
 from ..errors import UserError
 from ..runs import run as runs
-from ..training.arms import lineage
+from ..runs import sweep
 from . import figures, site, tables
 from .study import Paper
 
@@ -189,11 +188,9 @@ def _missing(paper):
     """What is still to train here: `{file that a run leaves when it is done: its epochs}`."""
     if not paper.live:
         return {}
-    known, found = paper.store.records(), {}
-    for config in (c for planned in paper.study.configs for c in lineage(planned)):
-        if config.arm not in SMALL and (key := paper.inputs.key(config)) not in known:
-            found[paper.store.local / key / "record.json"] = 0 if config.arm == "floor" else config.epochs
-    return found
+    configs = [config for config in paper.study.configs if paper.inputs.weights(config)]
+    todo = {paper.inputs.key(c): c for c in sweep.missing(configs, paper.inputs, paper.store)}
+    return {paper.store.local / key / "record.json": c.epochs * (c.arm != "floor") for key, c in todo.items()}
 
 
 def train(paper, values, progress):
