@@ -58,6 +58,7 @@ figures.show(paper, plots.differences(verdict.main), "differences", caption, mai
 # A control that fails the test where a ticket passes it is not thereby shown to be worse, so the two are compared directly.
 
 # %%
+figures.say(sentences.rounds(paper))
 figures.say(sentences.ways(paper))
 caption = "How much worse the controls are than IMP at 1.80 %. p: one-sided paired t test, Holm-corrected over both."
 figures.show_table(paper, tables.controls(verdict.main), "controls_table", caption, main)
@@ -66,6 +67,16 @@ figures.show_table(paper, tables.break_even(verdict.main), "break_even_table", c
 caption = "Test rms at 1.80 % against all training images that an arm costs; squares are dense networks. A marker a run."
 alt = "Error against training images on a logarithmic axis, a colour for each way of drawing the ticket."
 figures.show(paper, plots.cost(every), "cost_of_training", caption, every, alt=alt)
+
+# %%
+short = min(verdict.budgets, default=0)
+if paper.rounds and short < verdict.main.epochs:
+    caption = f"Test rms against the remaining prunable weights after {short} epochs. IMP's points are its earlier rounds, each a run of {short} epochs from the pre-trained weights under a ticket from the round before; the plan asks nothing of them. Dots are runs, lines their mean over seeds; diamonds mark the break-even density."
+    at, alt = (
+        paper.at(short),
+        "Error against weights kept: the line of IMP stays at dense much longer than that of one-shot magnitude.",
+    )
+    figures.show(paper, plots.transfer(at, verdict.budgets[short]), "transfer_short", caption, at, alt=alt)
 
 # %% [markdown]
 # ## The comparison
@@ -128,6 +139,8 @@ _ = interact(lambda density: predict.show(paper, density), density=slider)
 
 # %%
 figures.say(sentences.averages(paper))
+caption = f"How the squared error is spread over test frames, {sentences.budget(paper)}: rms pooled, of the median and of the worst frame, and what the worst 1 % of the frames carry of all squared error; mean ± sample standard deviation over runs (n = their number). Looked at after the runs; no part of the plan."
+figures.show_table(paper, tables.tails(main, paper.store.arrays), "tails_table", caption, main)
 caption = f"Mean difference in test rms (m) from dense under every protocol, {sentences.budget(paper)}."
 figures.show_table(paper, tables.protocols(verdict.main), "protocols_table", caption, main)
 

@@ -139,6 +139,19 @@ def gate(dense, floor):
     return False, f'<span style="color:#c00">**{text} from these runs.**</span>'
 
 
+def tail(sums, part=0.01):
+    """How a network's squared error is spread over frames, from its error sums `(N, 7)`.
+
+    Returns:
+        `(median, worst, share)`: rms of the median and of the worst frame, metres, and the share of all
+        squared error that the worst `part` of the frames carry.
+    """
+    sums = sums[sums[:, 0] > 0].astype(float)
+    rms, squares = np.sqrt(sums[:, 2] / sums[:, 0]), np.sort(sums[:, 2])
+    share = squares[-int(np.ceil(part * len(squares))) :].sum() / squares.sum()
+    return float(np.median(rms)), float(rms.max()), float(share)
+
+
 def scored(records, protocol="full", average="pooled"):
     """`scores`, with a row of the floor, its key too, in place of that of a ticket's run that diverged."""
     table = scores(records, protocol, average)

@@ -69,9 +69,10 @@ class Verdict:
         if rows.empty:
             return "**Open.** No budget has a dense network, a mean depth map and two levels recorded yet."
         what = (
-            f"The break-even density, down to which a ticket loses no more than {stats.MARGIN:.3f} m of rms"
+            f"The break-even density, down to which it loses no more than {stats.MARGIN:.3f} m of rms, lies"
         )
-        said = f"{what}, lies {'; '.join(map(_at_budget, rows.itertuples()))}."
+        said = f"{what} {'; '.join(map(_at_budget, rows.itertuples()))}."
+        said = said.replace("it", "a one-shot ticket", 1) if len(rows) == 1 else said
         return f"**{said}**" if len(rows) == 1 else f"**{_moved(rows)}** {said}"
 
     def endpoint(self):
@@ -148,14 +149,14 @@ def _moved(rows):
     moves = [np.sign(last.by_seed[s] - first.by_seed[s]) for s in both]  # 0 is below the smallest level
     span = f"from {first.epochs} to {last.epochs} epochs"
     seeds = "both seeds" if len(both) == 2 else f"all {len(both)} seeds"
-    if len(both) < 2 and (rows.density > rows.largest).all():
-        return f"So far no ticket matches its dense network, at budgets {span} (one seed, so no trend yet)."
-    if len(both) < 2 and ((rows.density > 0) & (rows.density <= rows.largest)).all():
-        to = " to ".join(dict.fromkeys(f"{100 * d:.2g}" for d in (rows.density.min(), rows.density.max())))
-        text = f"So far a ticket matches its dense network down to {to} % of the weights, not further"
-        return f"{text}, at budgets {span} (one seed, so no trend yet)."
     if len(both) < 2:
-        return f"So far one seed has budgets {span}, which shows no trend yet."
+        yet = f"at budgets {span} (one seed has both, so no trend yet)."
+        if (rows.density > rows.largest).all():
+            return f"So far no one-shot ticket matches its dense network, {yet}"
+        if not ((rows.density > 0) & (rows.density <= rows.largest)).all():
+            return f"So far one seed has budgets {span}, which shows no trend yet."
+        to = " to ".join(dict.fromkeys(f"{100 * d:.2g}" for d in (rows.density.min(), rows.density.max())))
+        return f"So far a one-shot ticket matches its dense network down to {to} % of the weights, {yet}"
     if all(m > 0 for m in moves):
         return f"Pruning looks free where training is weak: the break-even density rises {span}, in {seeds}."
     if all(m < 0 for m in moves):
@@ -191,12 +192,13 @@ def _closing(budgets):
     rows = []
     for density in sorted(set(first.tickets.get("density", ())) & set(last.tickets.get("density", ()))):
         one, two = (a.row(CURVE, density) for a in (first, last))
-        d = (_by_seed(two) - _by_seed(one)).dropna() if one and two else ()
-        if len(d):
-            low, high = stats.interval(d)
-            row = {"arm": CURVE, "density": density, "n": len(d), "change": d.mean()}
-            row |= {"low": low, "high": high, "first": one.difference, "last": two.difference}
-            rows.append(row)
+        if not (one and two):
+            continue
+        losses = pd.DataFrame({"first": _by_seed(one), "last": _by_seed(two)}).dropna()
+        if len(losses):
+            change = losses["last"] - losses["first"]
+            row = {"arm": CURVE, "density": density, "n": len(losses), "change": change.mean()}
+            rows.append(row | dict(zip(("low", "high"), stats.interval(change))) | losses.mean().to_dict())
     return pd.DataFrame(rows)
 
 

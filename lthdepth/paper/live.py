@@ -33,7 +33,7 @@ WIDTH = 160  # pixels of the widest map in the viewer
 
 def show(paper, caption):
     """Display the live verdict of the study in front; nothing without dense, floor and a ticket."""
-    done, main = [r for r in paper.shown if r], paper.verdict.main
+    done, main = [r for r in [*paper.shown, *paper.rounds] if r], paper.verdict.main
     records = done + [r for r in paper.lost(paper.study.name) if r["key"] not in {d["key"] for d in done}]
     quick = f"Quick run on {paper.frames.name}, not a result. " if paper.profile == "quick" else ""
     if main.gate and len(main.tickets):

@@ -145,12 +145,24 @@ class Paper:
     @cached_property
     def verdict(self):
         """The `verdict.Verdict` of the paper's study."""
-        return self.analyse(self.study.name, self.shown)
+        return self.analyse(self.study.name, [*self.shown, *self.rounds])
+
+    @cached_property
+    def rounds(self):
+        """Recorded earlier rounds of the study's tickets: no runs of its grid, but of one of its budgets."""
+        planned = self.study.configs
+        budgets = {c.epochs for c in planned if c.arm == "dense"}
+        behind = dict.fromkeys(c for p in planned for c in arms.lineage(p) if c.epochs in budgets)
+        return [r for c in behind if c not in planned and (r := self.find(c))]
+
+    def at(self, epochs):
+        """The records of a budget, the floor's first, those of `rounds` last."""
+        return of_budget([*self.shown, *self.rounds], epochs)
 
     @property
     def main(self):
-        """The records of the paper's study at its main budget, the floor's first."""
-        return of_budget(self.shown, self.verdict.main.epochs)
+        """The records of the paper's study at its main budget."""
+        return self.at(self.verdict.main.epochs)
 
     def analyse(self, name, records):
         """The `verdict.Verdict` of a study's records, from them and their per-image error sums alone.

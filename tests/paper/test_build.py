@@ -16,6 +16,7 @@ from lthdepth.errors import UserError
 from lthdepth.model import FCRN
 from lthdepth.paper import build, site
 from lthdepth.paper.study import Paper
+from lthdepth.runs.store import Store
 
 ROOT = Path(__file__).parents[2]
 
@@ -227,12 +228,16 @@ def test_a_build_runs_renders_and_says_where_and_personal_settings_change_nothin
     (own / "ipython_kernel_config.py").write_text(every, encoding="utf-8")
     monkeypatch.setenv("IPYTHONDIR", str(own.parent))
     write(folder, '"twice"\n1 + 1')
+    trained = []  # in this test nothing is, and no run of this folder counts
+    monkeypatch.setattr(build, "train", lambda paper, values, progress: trained.append(values["data"]))
+    monkeypatch.setattr(Store.__init__, "__defaults__", (tmp_path / "runs", tmp_path / "results"))
     index = build.build("quick", "rooms:24", notebooks=folder)
     said, page = capsys.readouterr().out, index.read_text(encoding="utf-8")
     assert "profile quick" in page and "<strong>line</strong>" in page
     assert "twice" not in page.split("<footer")[0]
     assert "Quick build on built-in rooms" in page and index.as_uri() in said
-    assert re.search(r"The quick paper: \d+ runs are trained on built-in rooms, 1 notebooks run", said)
+    assert "The quick paper: 8 runs are trained on built-in rooms, 1 notebooks run" in said
+    assert trained == ["rooms:24"]
     (folder / "01_small.py").write_text(SOURCE, encoding="utf-8")
     with pytest.raises(UserError, match="01_small.ipynb differ"):
         build.build("quick", "rooms:24", notebooks=folder)
