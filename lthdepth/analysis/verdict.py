@@ -68,11 +68,9 @@ class Verdict:
         rows = self.movement
         if rows.empty:
             return "**Open.** No budget has a dense network, a mean depth map and two levels recorded yet."
-        what = (
-            f"The break-even density, down to which it loses no more than {stats.MARGIN:.3f} m of rms, lies"
-        )
-        said = f"{what} {'; '.join(map(_at_budget, rows.itertuples()))}."
-        said = said.replace("it", "a one-shot ticket", 1) if len(rows) == 1 else said
+        ticket, lost = "it" if len(rows) > 1 else "a one-shot ticket", f"{stats.MARGIN:.3f} m of rms"
+        what = f"The break-even density, down to which {ticket} loses no more than {lost}"
+        said = f"{what}, lies {'; '.join(map(_at_budget, rows.itertuples()))}."
         return f"**{said}**" if len(rows) == 1 else f"**{_moved(rows)}** {said}"
 
     def endpoint(self):
