@@ -7,6 +7,7 @@ from ..analysis import stats
 from ..analysis.postmortem import relative
 from ..analysis.verdict import CURVE
 from ..config import ARMS
+from ..runs.record import label
 from ..runs.studies import study
 from . import plots, tables
 
@@ -138,23 +139,30 @@ def ways(paper):
     pairs = "one pair each" if max(r.n for r in rows) == 1 else f"{min(r.n for r in rows)} or more pairs each"
     lost = ", ".join(f"{ARMS[r.arm]} {r.difference:.3f} m" for r in rows)
     floor = f"the mean depth map would lose {analysis.floor - analysis.dense:.3f} m"
-    said = f"At {100 * plan.LEVEL:.2f} % of the weights, from the least lost: {lost} ({pairs}); {floor}."
-    return f"{said} {_tails(paper, [r.arm for r in rows])}"
+    return f"At {100 * plan.LEVEL:.2f} % of the weights, from the least lost: {lost} ({pairs}); {floor}."
 
 
-def _tails(paper, arms):
-    """Of which arms, at 1.80 %, a few frames carry much more of the error than of dense; "" for none."""
+def outliers(paper):
+    """In which networks a few frames carry much more of the squared error than in dense ones; "" for none."""
     shares = {}
-    for r in paper.main:
-        if r["arm"] == "dense" or r["arm"] in arms and r["density"] == plan.LEVEL:
-            *_, share = plan.tail(paper.store.arrays(r["key"])["test/full"])
-            shares.setdefault(r["arm"], []).append(100 * share)
-    mean = {arm: sum(values) / len(values) for arm, values in shares.items()}
-    heavy = [f"{ARMS[arm]} {mean[arm]:.0f} %" for arm in arms if mean[arm] > 2 * mean["dense"]]
-    if not heavy:
+    for r in [*paper.shown, *paper.rounds]:
+        if r and r["arm"] != "floor" and r["test"]:
+            *_, shares[r["key"]] = plan.tail(paper.store.arrays(r["key"])["test/full"])
+    records = {r["key"]: r for r in [*paper.shown, *paper.rounds] if r}
+    dense = [share for key, share in shares.items() if records[key]["arm"] == "dense"]
+    usual = sum(dense) / max(1, len(dense))
+    odd = [(records[key], share) for key, share in shares.items() if dense and share > 2 * usual]
+    if not odd:
         return ""
-    carried = f"a few frames carry much of that: the worst 1 % of them {' and '.join(heavy)} of the squared"
-    return f"Of some {carried} error, where those of dense carry {mean['dense']:.0f} %."
+    named = "; ".join(
+        f"{label(r)}, seed {r['seed']}, {r['config']['epochs']} epochs: {100 * share:.0f} %"
+        for r, share in odd
+    )
+    return (
+        f"In {len(odd)} of the {len(shares)} networks a few frames decide: the worst 1 % of them carry "
+        f"more than twice the share of the squared error of dense networks, {100 * usual:.0f} %. "
+        f"They are: {named}. Their loss in pooled rms says little of the other frames."
+    )
 
 
 def rounds(paper):

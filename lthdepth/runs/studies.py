@@ -74,7 +74,12 @@ def recipe(base):
         base.replace(lr_encoder=1e-4),
         base.replace(batch=16),
     ]
-    return [c.replace(recalibrate=frames) for c in tried for frames in (0, 320)]
+    later = [  # when the study had begun: larger input at equal time, and full augmentation
+        base.replace(height=128, width=160),
+        base.replace(epochs=3),
+        base.replace(**{name: getattr(TUNED, name) for name in LIGHT}),
+    ]
+    return [c.replace(recalibrate=frames) for c in tried for frames in (0, 320)] + later
 
 
 def paper(base):
@@ -202,7 +207,7 @@ def with_floors(rows):
 
 STUDIES = {
     "quick": ("Quick: a small network trained here", quick),
-    "recipe": ("Recipe: settings compared on the validation scenes, 96×128, 2 epochs", recipe),
+    "recipe": ("Recipe: settings compared on the validation scenes", recipe),
     "paper": ("Paper: 96×128; 2, 6 and 18 epochs", paper),
     "pilot": ("Pilot: 114×152, 6 epochs", pilot),
     "full": ("Full size: 228×304, 100 epochs", full),
