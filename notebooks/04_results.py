@@ -71,10 +71,10 @@ figures.show(paper, plots.cost(every), "cost_of_training", caption, every, alt=a
 # %%
 short = min(verdict.budgets, default=0)
 if paper.rounds and short < verdict.main.epochs:
-    caption = f"Test rms against the remaining prunable weights after {short} epochs. IMP's points are its earlier rounds, each a run of {short} epochs from the pre-trained weights under a ticket from the round before; the plan asks nothing of them. Dots are runs, lines their mean over seeds; diamonds mark the break-even density."
+    caption = f"Test rms against the remaining prunable weights after {short} epochs. IMP's points are its earlier rounds, each a run of {short} epochs from the pre-trained weights under a ticket from the round before, whose cost is not counted here; the plan asks nothing of them. Dense is the mean over all seeds. A high mean may be one run that fails on a few frames (below). Dots are runs, lines their mean over seeds; diamonds mark the break-even density."
     at, alt = (
         paper.at(short),
-        "Error against weights kept: the line of IMP stays at dense much longer than that of one-shot magnitude.",
+        "Error against weights kept: IMP first lies below dense and rises later than one-shot magnitude.",
     )
     figures.show(paper, plots.transfer(at, verdict.budgets[short]), "transfer_short", caption, at, alt=alt)
 
@@ -96,7 +96,7 @@ figures.show_table(paper, table, "comparison_table", caption, [*sources, "lthdep
 # falls, so each task is shown as its change relative to its own dense network, up being worse. A per cent of accuracy is
 # not a per cent of rms: the shapes can be compared, and where a curve leaves zero, not the heights. Depth has been pruned
 # before: DiSparse and AdapMTL have depth columns for several ways of pruning, in multi-task networks and one run each.
-# What we know of no other work is a single-task study with seeds, controls and a margin, at several training budgets.
+# We know of no other study of depth alone that is planned with seeds, controls, a margin and several training budgets.
 
 # %%
 caption = "What pruning costs in other tasks and in depth. Change relative to each task's dense network; dashed: published, read off the figures of Chen et al. (2021), means of three runs of accuracy, AP and mIoU. Left: tickets that follow from the pre-training; right: tickets found on the task itself, and single results of other studies (violet: depth, grey: classification; triangles IMP and LTH, squares LTH-T, cross random)."
@@ -137,10 +137,9 @@ _ = interact(lambda density: predict.show(paper, density), density=slider)
 # The same differences under other protocols. The last column leaves out the test scene whose shop is probably in two
 # training scenes.
 #
-# A pooled rms is decided by the frames with the largest errors, and a very sparse network can fail on a few frames by
-# metres where it does well on the median one. It was looked at after the runs and has no part in the plan. In the IMP network
-# of 1.80 % batch norm is at work: normalised by the statistics of their own batch, as in training, frames come out without
-# such errors (tried on training frames; not among the records).
+# A pooled rms weighs the largest errors most, and a very sparse network can be off by metres on a few frames. A possible
+# cause is batch norm: in a trial that is not among the records, on training frames, the large errors of the IMP network of
+# 1.80 % vanished when frames were normalised by the statistics of their batch, as in training.
 
 # %%
 figures.say(sentences.averages(paper))

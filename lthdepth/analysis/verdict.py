@@ -68,9 +68,17 @@ class Verdict:
         rows = self.movement
         if rows.empty:
             return "**Open.** No budget has a dense network, a mean depth map and two levels recorded yet."
-        ticket, lost = "it" if len(rows) > 1 else "a one-shot ticket", f"{stats.MARGIN:.3f} m of rms"
-        what = f"The break-even density, down to which {ticket} loses no more than {lost}"
+        ticket = "its mean loss stays" if len(rows) > 1 else "the mean loss of a one-shot ticket stays"
+        what = f"The break-even density, down to which {ticket} within {stats.MARGIN:.3f} m of rms"
         said = f"{what}, lies {'; '.join(map(_at_budget, rows.itertuples()))}."
+        passing = [
+            r
+            for a in self.budgets.values()
+            for r in a.break_even.itertuples()
+            if r.arm == CURVE and r.shown > 0
+        ]
+        if not passing:
+            said += " No level is shown to lose less than that, by the plan's test."
         return f"**{said}**" if len(rows) == 1 else f"**{_moved(rows)}** {said}"
 
     def endpoint(self):
@@ -88,14 +96,19 @@ class Verdict:
             return f"**{conclude(main, row)}** {test} {main.gate[1]}"
         if best is None:
             return f"**Open.** No ticket of {100 * LEVEL:.2f} % is recorded yet. {main.gate[1]}"
-        why = "These runs are not those of the plan: they describe, and decide nothing."
-        if planned:
-            asked = f"{SEEDS} pairs of {ARMS[PRIMARY]}"
-            why = f"The plan decides by {asked}; {pairs} are recorded, so that nothing is decided yet."
         lost = f"Of the tickets of {100 * LEVEL:.2f} % the best so far loses {best.difference:.3f} m of rms"
         if best.difference > stats.MARGIN:
             lost += f", {best.difference / stats.MARGIN:.0f} times the margin"
-        return f"**{lost}.** {difference(best)} {why} {main.gate[1]}"
+        if not planned:
+            why = "These runs are not those of the plan: they describe, and decide nothing."
+            return f"**{lost}.** {difference(best)} {why} {main.gate[1]}"
+        asked = f"{SEEDS} pairs of {ARMS[PRIMARY]} at {100 * LEVEL:.2f} %"
+        there = f"{pairs} {'is' if pairs == 1 else 'are'} recorded"
+        why = f"**Open.** The plan decides by {asked}, of which {there}."
+        its = f"{difference(row)} " if row else ""
+        return (
+            f"{why} {its}{lost}. {difference(best) if not row or best.arm != row.arm else ''} {main.gate[1]}"
+        )
 
 
 def analyse(study, records, arrays=None, scene=None, main=None):
@@ -132,7 +145,8 @@ def _at_budget(row):
     n = f"{row.seeds} seeds" if row.seeds > 1 else "one seed"
     n += f", at some densities {row.fewest}" if row.fewest < row.seeds else ""
     known = row.seeds > 1 and (row.low or row.high < 1)  # else it is all there is, and says nothing
-    interval = f", 95 % interval {_percent(row.low)} to {_percent(row.high)}" if known else ""
+    high = _percent(row.high) if row.high <= row.largest else f"above {_percent(row.largest)}"
+    interval = f", 95 % interval {_percent(row.low)} to {high}" if known else ""
     return f"{where} after {row.epochs} epochs ({n}{interval})"
 
 
@@ -150,11 +164,13 @@ def _moved(rows):
     if len(both) < 2:
         yet = f"at budgets {span} (one seed has both, so no trend yet)."
         if (rows.density > rows.largest).all():
-            return f"So far no one-shot ticket matches its dense network, {yet}"
+            return f"So far no one-shot ticket stays within the margin of its dense network, {yet}"
         if not ((rows.density > 0) & (rows.density <= rows.largest)).all():
             return f"So far one seed has budgets {span}, which shows no trend yet."
         to = " to ".join(dict.fromkeys(f"{100 * d:.2g}" for d in (rows.density.min(), rows.density.max())))
-        return f"So far a one-shot ticket matches its dense network down to {to} % of the weights, {yet}"
+        what = "So far a one-shot ticket, the largest weights of the pre-trained encoder, stays on average "
+        what += "within the margin of its dense network"
+        return f"{what} down to {to} % of the weights, {yet}"
     if all(m > 0 for m in moves):
         return f"Pruning looks free where training is weak: the break-even density rises {span}, in {seeds}."
     if all(m < 0 for m in moves):

@@ -280,7 +280,9 @@ def _against_budget(ax, rows):
             ax.annotate(f"above {value:.3g} %", (r.epochs, value), (9, 2), **beside)
             continue
         if r.seeds > 1:
-            ax.plot([r.epochs] * 2, [100 * (r.low or r.smallest), 100 * r.high], color=colour, lw=2)
+            known = 100 * min(r.high, r.largest)
+            ax.plot([r.epochs] * 2, [100 * (r.low or r.smallest), known], color=colour, lw=2)
+            ax.plot([r.epochs] * 2, [known, 100 * r.high], ":", color=colour, lw=2)  # denser was not tried
         ax.plot(r.epochs, value, "D" if r.density else "v", ms=9, mfc="white", mew=1.8, color=colour)
         ax.annotate(f"{value:.2g} %", (r.epochs, value), (9, 4), **beside)
     ax.set(xscale="log", yscale="log")

@@ -45,7 +45,7 @@ def test_nothing_recorded_is_an_open_question():
 def test_one_seed_describes_and_tests_nothing():
     found = analyse(1, missing=20)
     said = found.sentence()
-    assert "nothing is decided yet" in said
+    assert "of which 1 is recorded" in said
     assert "m from dense (one pair" in said
     assert found.main.tickets[["p", "low", "bca_low", "sign_flip"]].isna().all(axis=None)
     assert (found.main.tickets.scene_low < found.main.tickets.difference).all()
@@ -57,7 +57,7 @@ def test_one_seed_describes_and_tests_nothing():
 def test_two_seeds_are_tested_but_conclude_nothing():
     found = analyse(2)
     said = found.endpoint()
-    assert "decides by 3 pairs of IMP; 2 are recorded, so that nothing is decided yet" in said
+    assert said.startswith("**Open.** The plan decides by 3 pairs of IMP at 1.80 %, of which 2 are recorded.")
     assert found.main.tickets.p.notna().all()
     row = found.main.tickets[found.main.tickets.arm == "omp"].iloc[0]
     d = np.array(row.seeds)
@@ -281,6 +281,13 @@ def test_a_budget_whose_gate_is_not_passed_has_no_break_even_density():
     records, _ = made_up.study(2, made_up.curve("omp", 0.1), dense=1.1, epochs=2)
     found = verdict.analyse("paper", records)
     assert found.movement.empty and "Open" in found.break_even()
+
+
+def test_the_tail_is_what_the_worst_frames_carry():
+    squares = np.r_[np.full(99, 4.0), 604.0, 0.0]  # of 100 frames with 1 valid pixel each, and one without
+    sums = np.stack([np.r_[np.ones(100), 0], np.zeros(101), squares], 1)
+    assert budget.tail(sums) == pytest.approx((2, 604**0.5, 604 / 1000))
+    assert budget.tail(sums, 0.1)[2] == pytest.approx((604 + 9 * 4) / 1000)
 
 
 def test_images_count_what_the_earlier_rounds_cost():

@@ -5,7 +5,7 @@ import json
 import pytest
 from made_up import record
 
-from lthdepth.analysis import budget
+from lthdepth.analysis import budget, stats
 from lthdepth.config import TUNED, Config
 from lthdepth.errors import UserError
 from lthdepth.paper import sentences
@@ -85,3 +85,19 @@ def test_records_are_shown_from_dense_to_sparse_and_the_missing_last(tmp_path):
     main = [c for c in studies.study("paper").configs if c.epochs == studies.MAIN and c.arm != "floor"][:4]
     shown = published(tmp_path, "paper", main, "d").shown
     assert [r and r["density"] for r in shown[:5]] == sorted([c.density for c in main], reverse=True) + [None]
+
+
+def test_rounds_are_recorded_runs_outside_the_grid_and_stand_beside_those_of_their_budget(paper):
+    planned = {c for c in paper.study.configs}
+    assert paper.rounds and all(r["arm"] == "imp" and r.config not in planned for r in paper.rounds)
+    (epochs,) = {r["config"]["epochs"] for r in paper.rounds}
+    at = {
+        (r["arm"], r["density"]): r["test"]["full"]["pooled"]["rms"]
+        for r in paper.at(epochs)
+        if not r["seed"]
+    }
+    losses = {d: rms - at["dense", 1.0] for (arm, d), rms in at.items() if arm == "imp"}
+    assert len(losses) == len(paper.rounds)
+    even = 100 * stats.crossing(list(losses), list(losses.values()))
+    assert f"at {even:.3g} % of the weights" in sentences.rounds(paper)
+    assert not {r["key"] for r in paper.rounds} & {r["key"] for r in paper.main}
