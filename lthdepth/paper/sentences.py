@@ -24,7 +24,8 @@ def abstract(paper):
         )
     keys = " ".join(r["key"] for r in paper.shown if r)
     return (
-        f'<span data-runs="{keys}">{paper.verdict.break_even()}</span> {_smallest(paper)} {rounds(paper)} '
+        f'<span data-runs="{keys}">{paper.verdict.break_even()}</span>\n\n'
+        f"{_smallest(paper)}\n\n{rounds(paper)}\n\n"
         "Networks that estimate depth from one photo start from an encoder trained to classify ImageNet. We "
         "keep only part of its weights (a *ticket*), train what is left on NYU Depth V2, and compare it with "
         "the dense network of the same seed and the same training, by a plan and a margin fixed beforehand. "
