@@ -13,7 +13,6 @@ NAME = "layer1.0.conv1.weight"
 WEIGHTS = {NAME: torch.zeros(8, 8, 3, 3), "layer1.0.conv2.weight": torch.zeros(8, 8, 3, 3)}
 WEIGHTS["layer2.0.conv1.weight"] = torch.zeros(16, 8, 3, 3)
 TICKET = tickets.shuffled(tickets.random(WEIGHTS, 0.3, 0), 4)
-FULL = torch.ones(8, 8, 3, 3)
 
 
 def test_round_trip_keeps_masks_and_says_what_it_is(tmp_path):
