@@ -188,23 +188,13 @@ def sweep(args):
                 sweeps.together(args.words, args.jobs, args.device)
             left, failed = sweeps.sweep(configs, inputs, store, options, study.name)
     finally:
-        sweeps.publish(configs, inputs, store, study.name, args.publish, args.out)
+        if args.publish:
+            sweeps.publish(configs, inputs, store, study.name)
     if left:
         print(f"{len(left)} runs are left; the same command continues")
     if failed:
         names = ", ".join(failed)
         raise UserError(f"{len(failed)} runs failed and are no results: {names}; `show KEY` says more.")
-
-
-def merge(args):
-    """Bring finished runs of other machines together: folders that `sweep --out` wrote, or what it packed."""
-    from .runs.store import Store
-
-    store = Store(args.out or Store().local, Store().recorded)
-    merged = [store.merge(folder) for folder in args.folders]
-    print(f"{sum(n for n, *_ in merged)} runs added, {sum(n for _, n, _ in merged)} were there already")
-    for key in (key for *_, others in merged for key in others):
-        print(f"{key}: made twice with different scores; the one that was there first is kept")
 
 
 def show(args):
@@ -383,16 +373,12 @@ TASKS = {
         ("--seeds", "only these, a share for one machine of several", INTS),
         ("--budget", "seconds: stop cleanly before this time is up", NUMBER),
         ("--every", "least seconds between two checkpoints (default 60)", NUMBER | {"default": 60.0}),
-        ("--out", "where runs go (default: runs/); finished ones also packed there", FOLDER),
+        ("--out", "where runs go (default: runs/)", FOLDER),
         ("--engine", "ray: on the cluster that RAY_ADDRESS names", {"choices": ("local", "ray")}),
         ("--gpus", "ray: of a GPU for every run; 0: none (default 1)", NUMBER | {"default": 1.0}),
         ("--publish", "copy the study's finished runs into results/ at the end", FLAG),
         ("--dry-run", "only say what would run, at what cost, and how long it would take", FLAG),
         ("--worker", HIDDEN, FLAG),
-    ],
-    merge: [
-        ("folders", "of runs, or with runs.jsonl and arrays/", FOLDER | {"nargs": "+"}),
-        ("--out", "where they go (default: runs/)", FOLDER),
     ],
     show: [
         ("what", "key of a run (its beginning is enough) or a file in figures/", {"nargs": "?"}),

@@ -7,7 +7,6 @@ published. Per-image error sums and a few predicted depth maps lie beside it (`a
 """
 
 import json
-import shutil
 from pathlib import Path
 
 import numpy as np
@@ -99,39 +98,6 @@ class Store:
     def has(self, name):
         """Whether a run was made here, finished or failed."""
         return any((self.local / name / file).exists() for _, file in FILES.values())
-
-    def merge(self, folder):
-        """Copy the finished runs of a folder into `local`, each once, and the records of failed ones.
-
-        Args:
-            folder: of runs as a store's `local`, or with what `publish` wrote, or both.
-
-        Returns:
-            `(added, same, other)`: numbers of finished runs that were copied and that were there already;
-            keys of the latter whose scores differ.
-
-        Raises:
-            UserError: the folder holds no runs, or one that does not read.
-        """
-        source, known, other = Store(folder, folder), self.records(), []
-        finished, failed = source.records(), source.failed()
-        if not finished and not failed:
-            raise UserError(f"{folder} holds no finished runs: name a folder that `sweep --out` wrote.")
-        for key, record in finished.items():
-            if key in known:
-                other += [key] * (known[key]["test"] != record["test"])
-                continue
-            with locked(self.local / key):
-                write_arrays(self.local / key / "arrays.npz", source.arrays(key))
-                for path in (p for kind in ("weights.pt", "ticket.npz") for p in (folder / key).glob(kind)):
-                    with replacing(self.local / key / path.name) as part:
-                        shutil.copyfile(path, part)
-                write_atomic(self.local / key / "record.json", record)  # last: now the run is finished
-        for key in failed.keys() - known.keys() - self.failed().keys():
-            with locked(self.local / key):
-                write_atomic(self.local / key / "failed.json", failed[key])
-        same = len(finished.keys() & known.keys())
-        return len(finished) - same, same, other
 
 
 def order(record):

@@ -313,15 +313,11 @@ def describe(configs, inputs, store, device, jobs):
     print(f"missing in all: {total / 1e12:.1f} TFLOP, {left} by the times of recorded runs")
 
 
-def publish(configs, inputs, store, study, into_results, out):
-    """Copy a study's runs, with the rounds behind its tickets, to where it was asked for.
+def publish(configs, inputs, store, study):
+    """Copy a study's runs into `results/`, with the rounds behind its tickets.
 
     A run that studies share stays filed under the first.
     """
     known = store.failed() | store.records()
     names = dict.fromkeys(inputs.key(c) for config in configs for c in arms.lineage(config))
-    made = [n for n in names if store.has(n) and known[n]["study"] in (study, "own")]
-    if into_results:
-        store.publish(made, study)
-    if out and made:
-        Store(out, out).publish(made, study)
+    store.publish([n for n in names if store.has(n) and known[n]["study"] in (study, "own")], study)
