@@ -149,8 +149,8 @@ def describe(drawn, backbone):
 def sweep(args):
     """Train every missing run of a study; finished ones are kept, stopped ones continued.
 
-    All arms of one seed and level come before the next, so that a sweep that is cut off is useful. Whatever
-    ends it, the same command continues it; started several times it shares the work.
+    They come in the order in which they are worth having. Whatever ends a sweep, the same command continues
+    it; started several times it shares the work.
     """
     from .runs import sweep as sweeps
     from .runs.run import Options, Store
@@ -164,19 +164,14 @@ def sweep(args):
     options = Options(
         pick_device(args.device), deadline, args.every, progress="lines" if args.worker else True
     )
-    inputs, study = sweeps.gathered(args.study, args.data, args.weights or [None])
+    inputs, study = sweeps.gathered(args.study, args.data, args.weights)
     store = Store(args.out or Store().local, Store().recorded)
-    wished = [c for c in study.configs if c.arm == "floor" or c.seed in (args.seeds or [c.seed])]
-    configs = [c for c in wished if inputs.weights(c)]
+    configs = [c for c in study.configs if c.arm == "floor" or c.seed in (args.seeds or [c.seed])]
     if args.worker:  # one of several, which the first has started
         return sweeps.sweep(configs, inputs, store, options, study.name)
-    for c in wished:
-        if not inputs.weights(c):
-            needs = f"needs weights of a {c.backbone}: give --weights once more"
-            print(f"{'left out':16}  {c.arm:9} seed {c.seed}  {needs}")
     known = store.records()
     done, missing = sum(inputs.key(c) in known for c in configs), len(sweeps.missing(configs, inputs, store))
-    print(f"{study.title}: {len(wished)} runs, {done} finished; ", end="")
+    print(f"{study.title}: {len(configs)} runs, {done} finished; ", end="")
     print(f"missing, with those that these need: {missing}", flush=True)
     if args.dry_run:
         return sweeps.describe(configs, inputs, store, options.device, args.jobs)
@@ -367,7 +362,7 @@ TASKS = {
     sweep: [
         ("study", "", {"choices": tuple(STUDIES)}),
         ("--data", FRAMES, SOURCE | {"required": True}),
-        ("--weights", f"{ENCODER}; once for each backbone", SOURCE | {"action": "append"}),
+        WEIGHTS,
         DEVICE,
         ("--jobs", "workers that share the cores or GPUs (default 1)", {"type": int, "default": 1}),
         ("--seeds", "only these, a share for one machine of several", INTS),
@@ -439,7 +434,7 @@ def main(words=None):
             top.error(f"unrecognized arguments: {' '.join(rest)}")
         args.settings += rest
     args.words = words
-    signal.signal(signal.SIGTERM, lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
         args.run(args)
         sys.stdout.flush()

@@ -22,16 +22,11 @@ ARMS = {
     "shuffled": "layer-shuffled",  # as many a layer as one-shot magnitude, at random places
     "uniform": "uniform",  # the largest of each layer, at one density (as Gale et al. 2019)
     "reinit": "re-initialised",  # the one-shot magnitude ticket over a random encoder
-    "permuted": "permuted values",  # the one-shot magnitude ticket, its values in another order
     "finetuned": "pruned after fine-tuning",  # the largest weights of the dense run, trained on
-    "frozen": "frozen encoder",  # neither its weights nor its batch-norm statistics are trained
-    "resnet18": "small dense ResNet-18",  # a smaller network, whole, with pre-trained weights of its own
-    "resnet34": "small dense ResNet-34",
     "file": "from file",  # read from a mask file
 }
 
-WHOLE = ("floor", "dense", "frozen", "resnet18", "resnet34")  # the arms that prune nothing
-SMALL = ("resnet18", "resnet34")  # the arms that are named after their backbone
+WHOLE = ("floor", "dense")  # the arms that prune nothing
 ROUNDS = ("imp", "lrr")  # the arms that prune in rounds, each a run of its own
 EARLIER = (*ROUNDS, "fisher", "distilled")  # the arms that follow from earlier training
 
@@ -135,7 +130,6 @@ class Config:
         yield "last_batch", self.test or not self.last_batch, "0 without test: there is nothing to score"
         yield "recalibrate", not 0 < self.recalibrate < self.batch, "0, or at least one batch"
         yield "density", arm not in WHOLE or self.density == 1, f"1 for the arm {arm}"
-        yield "backbone", arm not in SMALL or self.backbone == arm, f"{arm} for the arm of that name"
 
     def canonical(self):
         """JSON text of the fields that differ from their defaults, sorted: what a run's key is made of."""

@@ -44,7 +44,7 @@ caption = f"Test rms against the remaining prunable weights, {sentences.budget(p
 alt = "Error against weights kept, a line for each way of drawing the ticket; dense and the mean depth map as levels."
 figures.show(paper, plots.transfer(main, verdict.main), "transfer", caption, main, alt=alt)
 
-caption = f"Every ticket against dense, {sentences.budget(paper)}. Mean ± sample standard deviation of the paired differences; 95 % intervals over seeds by Student's t and by the BCa bootstrap, and over test scenes, drawn whole. p non-inferior: loss below the margin of {MARGIN:.3f} m, Holm-corrected over the arms of a density except for the primary endpoint. Not corrected: p equivalent (within the margin), p sign flip (no difference). Last: whether the mean is within one standard deviation of dense (Chen et al. 2021)."
+caption = f"Every ticket against dense, {sentences.budget(paper)}. Mean ± sample standard deviation of the paired differences; 95 % intervals over seeds by Student's t, and over test scenes, drawn whole, by the bootstrap. p non-inferior: loss below the margin of {MARGIN:.3f} m, Holm-corrected over the arms of a density except for the primary endpoint. Not corrected: p equivalent (within the margin), p sign flip (no difference). Last: whether the mean is within one standard deviation of dense (Chen et al. 2021)."
 figures.show_table(paper, tables.tickets(verdict.main), "verdict_table", caption, main)
 
 # %%
@@ -152,8 +152,8 @@ figures.show_table(paper, tables.protocols(verdict.main), "protocols_table", cap
 # ## How far can these statistics be trusted?
 #
 # The intervals and tests were tried on made-up studies with a known truth (`benchmarks/simulate.py`). The t interval and
-# the test keep what they promise where differences are normal; the BCa bootstrap is too narrow with so few
-# seeds and only stands beside it. Where a run now and then ends badly, all of them promise too much.
+# the test keep what they promise where differences are normal. Where a run now and then ends badly, they
+# promise too much.
 
 # %%
 if paper.profile == "paper":

@@ -88,16 +88,6 @@ caption = f"Size on disk: {cost.setting(measured)}."
 alt = "Bars in megabytes: of the network most is the decoder, which is not pruned; of the encoder little is left."
 figures.show(paper, cost.on_disk(measured), "cost_bytes", caption, files, alt=alt)
 
-# %%
-if runs := cost.timed(paper.shown, measured):
-    figures.say(
-        "## Accuracy against time\n\nRecorded runs at the measured time of their ticket, at the input size they were trained and measured at."
-    )
-    caption = f"Test rms against time, {paper.study.name} runs: {cost.setting(measured, False)}."
-    alt = "A dot a run: sparser tickets are quicker and err more."
-    sources = [record for record, _ in runs] + files
-    figures.show(paper, cost.tradeoff(runs), f"cost_accuracy_{paper.study.name}", caption, sources, alt=alt)
-
 # %% [markdown]
 # ## What does not pay
 #

@@ -64,7 +64,7 @@ class Analysis:
         dense, floor: mean test rms of the dense runs and of the mean depth map, metres; nan where there is
             none.
         tickets: a row an arm and density: its difference from dense (metres of rms, positive is worse) with
-            intervals over seeds (t, BCa) and over scenes, and the p values; nan where the seeds are too few.
+            intervals over seeds and over scenes, and the p values; nan where the seeds are too few.
             `seeds`: each difference; `numbers`: the seeds they are of.
         controls: a row a control: how much worse it is than the primary arm, at the primary density.
         break_even: a row an arm: break-even density and its interval; `shown`: the smallest density down to
@@ -191,7 +191,6 @@ def _tickets(table, pairs, sums, scene):
         row = {"arm": arm, "density": density, "n": len(d), "seeds": tuple(d), "numbers": tuple(d.index)}
         row |= {"difference": d.mean(), "sd": d.std(), "rms": runs.rms.mean()}
         row["low"], row["high"] = stats.interval(d)
-        row["bca_low"], row["bca_high"] = stats.bca(d)
         row["scene_low"], row["scene_high"] = _over_scenes(runs.key[d.index], dense.key[d.index], sums, scene)
         row |= dict.fromkeys(("p", "equivalence", "sign_flip"), np.nan)
         if len(d) > 1:

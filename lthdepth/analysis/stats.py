@@ -75,19 +75,6 @@ def interval(differences, level=0.95):
     return float(d.mean() - half), float(d.mean() + half)
 
 
-def bca(differences):
-    """BCa bootstrap 95 % interval (Efron 1987) of the mean difference over seeds: `(low, high)`; nan for
-    fewer than three.
-
-    With a handful of seeds it is too narrow: see its coverage in `benchmarks/statistics.csv`.
-    """
-    d = np.asarray(differences, float)
-    if len(d) < 3 or np.ptp(d) == 0:
-        return np.nan, np.nan
-    bounds = stats.bootstrap((d,), np.mean, n_resamples=RESAMPLES, rng=0).confidence_interval
-    return tuple(map(float, bounds))
-
-
 def over_scenes(ticket, dense, scene):
     """BCa bootstrap 95 % interval of the mean difference in pooled rms when the test scenes were others.
 

@@ -128,7 +128,7 @@ def _generator(seed, room, stream=0):
 
 
 def rays(axes, height, width, wider=1.0):
-    """Viewing rays of a camera's axes (forward is 1: t of a hit is its depth), float32 `(3, height * width)`."""
+    """Viewing rays of a camera's axes (forward is 1, so a hit's t is its depth), `(3, rows * columns)`."""
     y, x = np.mgrid[:height, :width].astype(np.float32)
     scale, axes = np.float32(wider / (FOCAL * width)), axes.astype(np.float32)[:, :, None, None]
     right, down = (x + 0.5 - width / 2) * scale, (y + 0.5 - height / 2) * scale

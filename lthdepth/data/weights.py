@@ -107,12 +107,6 @@ def load(source, backbone=None):
     return _initial(state, fits, path.name.split(".")[0], f"{fits} from the file {path.name}")
 
 
-def fitting(sources, backbone):
-    """The first of several sources (as `load`) with weights of a backbone, loaded; None where none has."""
-    loaded = (load(s, backbone if NAMED.fullmatch(str(s)) else None) for s in sources)
-    return next((initial for initial in loaded if initial.backbone in (None, backbone)), None)
-
-
 def _read(path):
     """The encoder's tensors in a file, without counters, and where they were, as `foreign.unwrap`."""
     content = read_tensors(path, then="get the file again")

@@ -188,8 +188,7 @@ def _missing(paper):
     """What is still to train here: `{file that a run leaves when it is done: its epochs}`."""
     if not paper.live:
         return {}
-    configs = [config for config in paper.study.configs if paper.inputs.weights(config)]
-    todo = {paper.inputs.key(c): c for c in sweep.missing(configs, paper.inputs, paper.store)}
+    todo = {paper.inputs.key(c): c for c in sweep.missing(paper.study.configs, paper.inputs, paper.store)}
     return {paper.store.local / key / "record.json": c.epochs * (c.arm != "floor") for key, c in todo.items()}
 
 

@@ -203,38 +203,3 @@ def on_disk(measurement):
     handles = [Patch(color=c, label=words) for c, words in PARTS.values()]
     ax.legend(handles=handles, ncols=2, **ABOVE | {"bbox_to_anchor": (0, 1), "loc": "lower left"})
     return figure
-
-
-def timed(records, measurement):
-    """`[(record, milliseconds end to end)]` of the scored runs whose ticket was measured at their input size.
-
-    Of a dense run those of the folded network.
-    """
-    first, *_ = times = [(t["arm"], t["density"], speeds(t).network) for t in measurement["tickets"]]
-    times = [("dense", 1.0, first[2]["folded"]), *((arm, d, network["sparse"]) for arm, d, network in times)]
-    result = []
-    for r in records:
-        if r and r["test"] and [r["config"]["height"], r["config"]["width"]] == measurement["size"]:
-            same = [ms for arm, d, ms in times if arm == r["arm"] and abs(d / r["density"] - 1) < 1e-3]
-            result += [(r, ms) for ms in same[:1]]
-    return result
-
-
-def tradeoff(runs):
-    """Test rms against milliseconds end to end, a dot a run of `timed`; None without a ticket's."""
-    if not {r["arm"] for r, _ in runs} - {"dense"}:
-        return None
-    figure, ax = plt.subplots(figsize=(5.6, 3.7))
-    named = set()
-    for r, ms in runs:
-        rms, name = r["test"]["full"]["pooled"]["rms"], ARMS[r["arm"]]
-        new = name not in ax.get_legend_handles_labels()[1]
-        ax.plot(ms, rms, "o", color=COLOURS[r["arm"]], label=name if new else None)
-        if r["density"] < 1 and ms not in named:
-            named.add(ms)  # a ticket of several seeds has one time
-            percent = f"{100 * r['density']:#.3g} %"
-            ax.annotate(percent, (ms, rms), (6, -3), textcoords="offset points", fontsize=7)
-    ax.margins(x=0.1)
-    ax.legend(frameon=False)
-    ax.set(xlabel="time for one picture, end to end (ms)", ylabel="test rms (m), pooled")
-    return figure

@@ -4,7 +4,6 @@ Every function takes records, arrays or an analysis and returns a matplotlib fig
 """
 
 import math
-from pathlib import Path
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -19,14 +18,14 @@ from ..analysis.verdict import CURVE
 from ..config import ARMS, WHOLE
 from ..runs.record import Record, label
 from ..runs.studies import SOUND
+from .tables import others_found, published_curves, published_scores
 
 COLOURS = dict(
     pair.split("=")
     for pair in (
         "floor=0.45 dense=black omp=#0072B2 lrr=#66A61E gradual=#E6AB02 fisher=#7570B3 lamp=#A6761D "
         "distilled=#882255 random=#D55E00 imp=#009E73 shuffled=#CC79A7 uniform=#56B4E9 "
-        "reinit=#E69F00 permuted=#7F5B2E file=#B2182B finetuned=#B15928 frozen=#666699 "
-        "resnet18=#F781BF resnet34=#984EA3"
+        "reinit=#E69F00 file=#B2182B finetuned=#B15928"
     ).split()
 )
 BUDGETS = {2: "#9ECAE1", 6: "#3182BD", 18: "#08306B", 24: "#756BB1", 100: "#54278F"}  # the longer, the darker
@@ -40,9 +39,8 @@ OTHERS = {  # line styles of the published tasks: classification grey
     "VOC 2007 detection": {"color": "#8C510A", "ls": "--"},
     "VOC 2012 segmentation": {"color": "#C51B7D", "ls": "--"},
 }
-# Of the post-mortem: metrics relative to the mean depth map's on the same pixels, and rows.
+# Of the post-mortem: metrics relative to the mean depth map's on the same pixels.
 PANELS = {"rms": "rms", "rel": "rel", "delta1": "1 − δ1"}
-PUBLISHED = ("published, dense", "published, sparse")
 
 
 def frames(summary, columns=4):
@@ -358,7 +356,7 @@ def differences(analysis):
     return figure
 
 
-def cost(records, frames=795):
+def cost(records):
     """Test rms against all training images that a run costs, earlier rounds included: a marker an arm, at
     1.80 %.
     """
@@ -372,7 +370,7 @@ def cost(records, frames=795):
             ax.axhline(rms, color=COLOURS[arm], ls=":", label=ARMS[arm])
             continue
         name = None if ARMS[arm] in ax.get_legend_handles_labels()[1] else ARMS[arm]
-        x, marker = images(Record(r).config, frames) / 1000, "s" if r["density"] == 1 else "o"
+        x, marker = images(Record(r).config, r["fit_frames"]) / 1000, "s" if r["density"] == 1 else "o"
         ax.plot(x, rms, marker, color=COLOURS[arm], ms=6, label=name, alpha=0.85)
     ax.set_xscale("log")
     _ticks(ax.xaxis, (1, 2, 5, 10, 20, 50, 100), ax.get_xlim())
@@ -380,16 +378,6 @@ def cost(records, frames=795):
     ax.set(xlabel="training images, earlier rounds included (thousands)", ylabel="test rms (m), pooled")
     figure.legend(loc="outside right upper", frameon=False, fontsize=9)
     return figure
-
-
-def published():
-    """The transfer curves of Chen et al. (2021), read off their figures (how exactly: head of the file)."""
-    return pd.read_csv(Path(__file__).with_name("chen2021.csv"), comment="#")
-
-
-def others():
-    """What other studies of pruning found, a row each with its caveat and source (`others.csv`)."""
-    return pd.read_csv(Path(__file__).with_name("others.csv"))
 
 
 def beside_published(records):
@@ -407,7 +395,7 @@ def beside_published(records):
     left = ("m_Img", "omp", "ticket from the pre-training")
     right = ("m_task", "imp", "ticket found on the task")
     for ax, (source, arm, title) in zip(axes, (left, right), strict=True):
-        for task, rows in published().query("source == @source").groupby("task", sort=False):
+        for task, rows in published_curves().query("source == @source").groupby("task", sort=False):
             worse = 100 * (1 - rows.value / rows.value.iloc[0])
             ax.plot(rows.remaining_percent, worse, **OTHERS[task], lw=1.3, label=task)
         mean = table[table.arm == arm].groupby("density").rms.mean()
@@ -415,7 +403,7 @@ def beside_published(records):
             change = 100 * (np.r_[mean, dense] / dense - 1)  # like the others it starts at dense
             style = {"color": COLOURS[arm], "lw": 2.2, "ms": 4, "label": f"depth, {ARMS[arm]}"}
             ax.plot(100 * np.r_[mean.index, 1], change, "o-" if len(mean) > 1 else "o:", **style)
-        for r in others().query("plotted == 'yes'").itertuples() if source == "m_task" else ():
+        for r in others_found().query("plotted == 'yes'").itertuples() if source == "m_task" else ():
             worse = 100 * (1 - r.sparse / r.dense) * (1 if r.better == "higher" else -1)
             mark = {"IMP": "^", "LTH": "v", "LTH-T": "s", "random": "x"}[r.how]
             colour = "0.55" if "classification" in r.task else "#C51B7D"
@@ -423,7 +411,7 @@ def beside_published(records):
         ax.axhline(0, color="black", lw=0.8)
         ax.set_title(title, fontsize=10)
         ax.legend(frameon=False, fontsize=8)
-        _weights_axis(ax, published().remaining_percent[[0, 3, 6, 9, 12, 15, 18]] / 100)
+        _weights_axis(ax, published_curves().remaining_percent[[0, 3, 6, 9, 12, 15, 18]] / 100)
     axes[0].set(ylabel="worse than dense (% of its score)")
     return figure
 
@@ -445,13 +433,6 @@ def _ticks(axis, values, limits):
     """Ticks at those of `values` that lie within the limits, in plain decimals."""
     kept = [v for v in values if limits[0] <= v <= limits[1]]
     axis.set_ticks(kept, [f"{v:g}" for v in kept])
-
-
-def published_scores():
-    """The scores of the paper under test as it published them: `{name: {metric: value}}`."""
-    table = pd.read_csv(Path(__file__).with_name("published.csv"))
-    rows = table[table.model.str.contains("paper under test")].to_dict("records")
-    return dict(zip(PUBLISHED, rows, strict=True))
 
 
 def postmortem(rows, published_floor=None):
@@ -486,7 +467,7 @@ def _relative_to_floor(ax, values):
     ax.axvline(1, color=COLOURS["floor"], ls=":", lw=1.4)
     ax.axvline(start, color=COLOURS["dense"], lw=1)
     for y, (row, multiples) in enumerate(values.items()):
-        marker, colour = ("D", "#D55E00") if row in PUBLISHED else ("o", "#0072B2")
+        marker, colour = ("D", "#D55E00") if row in published_scores() else ("o", "#0072B2")
         ends = [start, multiples.mean()]
         ax.plot(ends, [y, y], color=colour, lw=5, alpha=0.25, solid_capstyle="butt")
         ax.plot(multiples, np.full(len(multiples), y), marker, color=colour, ms=4.5)

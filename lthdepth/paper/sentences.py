@@ -236,7 +236,7 @@ def against_floor(floor):
     if not floor:
         return ""
     texts = []
-    for name, scores in plots.published_scores().items():
+    for name, scores in tables.published_scores().items():
         changes = relative(scores, floor["test"]["full"]["pooled"])
         signed = ", ".join(f"{plots.PANELS[k]} {100 * (v - 1):+.1f} %" for k, v in changes.items())
         texts.append(f"the {name.removeprefix('published, ')} network has {signed}".replace("-", "−"))
@@ -274,7 +274,7 @@ def training_images(verdict, floor, frames=795):
             f"{least / stats.MARGIN:.0f} times the margin of {stats.MARGIN:.3f} m."
         )
     if floor:
-        dense, sparse = (scores["rms"] for scores in plots.published_scores().values())
+        dense, sparse = (scores["rms"] for scores in tables.published_scores().values())
         mean = floor["test"]["full"]["pooled"]["rms"]
         text += (
             f"\n\nTheir pair could not show it, whatever the ticket. Their dense network, {dense:.3f} m, had "

@@ -5,7 +5,7 @@ from functools import cached_property
 
 from ..analysis import verdict
 from ..analysis.budget import of_budget
-from ..config import ARMS, SMALL
+from ..config import ARMS
 from ..data import frames as data_sets
 from ..data import nyu as data
 from ..errors import UserError, warn
@@ -50,15 +50,12 @@ class Paper:
             )
         self.inputs, self.study, self.frames, self.initial = None, studies.study(profile), None, None
         if self.live:
-            self.inputs, self.study = gathered(profile, data_source or "rooms", [weights_source])
-            self.frames, (self.initial, *_) = self.inputs.frames, self.inputs.initial
+            self.inputs, self.study = gathered(profile, data_source or "rooms", weights_source)
+            self.frames, self.initial = self.inputs.frames, self.inputs.initial
 
     def record(self, config):
-        """The record of a configuration; None where it is missing and cannot be trained here, or diverged.
-
-        Small networks need weights of their own, which only `sweep` takes; they are looked up.
-        """
-        if not self.live or self.inputs.weights(config) is None:
+        """The record of a configuration; None where it is missing and cannot be trained here, or diverged."""
+        if not self.live:
             return self.find(config)
         options = runs.Options(device=self.device, every=CHECKPOINT)
         try:
@@ -80,9 +77,6 @@ class Paper:
         own), or None.
         """
         data_mark, init_mark, _ = self.basis(name or self.study.name)
-        if config.arm in SMALL:
-            same = (r for r in self._finished.values() if r["arm"] == config.arm and r.config == config)
-            return next((r for r in same if _made_of(r, data_mark, init_mark)), None)
         return data_mark and self._finished.get(runs.key(config, data_mark, init_mark))
 
     @cached_property
@@ -171,9 +165,8 @@ class Paper:
         """
         done = [r for r in records if r]
         failed = [r for r in self.lost(name) if r["key"] not in {d["key"] for d in done}]
-        missing = [None] * (len(records) - len(done) - len(failed))
         main = studies.MAIN if name == "paper" else None
-        return verdict.analyse(name, [*done, *failed, *missing], self.store.arrays, self.scenes(done), main)
+        return verdict.analyse(name, [*done, *failed], self.store.arrays, self.scenes(done), main)
 
     def scenes(self, records):
         """Scene of every frame of the data set behind some records, by frame index; None where it is not
@@ -208,6 +201,5 @@ class Paper:
 
 
 def _made_of(record, data, init):
-    """Whether a run was made on some data and weights; small networks have weights of their own."""
-    same = record["init"]["fingerprint"] == init or record["arm"] in SMALL
-    return same and record["data"]["fingerprint"] == data
+    """Whether a run was made on some data and weights."""
+    return (record["data"]["fingerprint"], record["init"]["fingerprint"]) == (data, init)

@@ -16,8 +16,8 @@ from ..config import ARMS, level
 from ..runs.record import label
 from ..runs.store import ROOT
 from ..runs.studies import SOUND
-from . import plots
 
+FOLDER = Path(__file__).parent  # of what others published
 DATA = {"nyu": "NYU Depth V2", "rooms": "built-in rooms"}  # data sets by the name in their records
 HEADINGS = {"rel": "rel", "rms": "rms (m)", "delta1": "δ1", "delta2": "δ2", "delta3": "δ3"}
 MARKS = "ᵃᵇᶜᵈᵉᶠᵍʰ"  # of footnotes
@@ -31,6 +31,26 @@ LATEX |= {"\\": r"\textbackslash{}", "~": r"\textasciitilde{}", "^": r"\textasci
 MATHS = {"→": r"\rightarrow", "<": "<", ">": ">", "−": "-", "×": r"\times", "±": r"\pm", "≤": r"\le"}
 MATHS |= {"≥": r"\ge", "δ": r"\delta", "θ": r"\theta"} | dict(zip(MARKS, map("^{}".format, "abcdefgh")))
 LATEX |= {letter: f"${command}$" for letter, command in MATHS.items()}
+
+
+def _published():
+    return pd.read_csv(FOLDER / "published.csv").to_dict("records")
+
+
+def published_scores():
+    """The scores of the paper under test as it published them: `{name: {metric: value}}`."""
+    rows = [row for row in _published() if "paper under test" in row["model"]]
+    return dict(zip(("published, dense", "published, sparse"), rows, strict=True))
+
+
+def published_curves():
+    """The transfer curves of Chen et al. (2021), read off their figures (how exactly: head of the file)."""
+    return pd.read_csv(FOLDER / "chen2021.csv", comment="#")
+
+
+def others_found():
+    """What other studies of pruning found, a row each with its caveat and source (`others.csv`)."""
+    return pd.read_csv(FOLDER / "others.csv")
 
 
 def splits(description):
@@ -58,7 +78,7 @@ def protocol(records):
 
 def scores(records):
     """One row an arm and density: mean ± sd over seeds of every metric, in the order of the records."""
-    table, rows = plots.scores(records), []
+    table, rows = plan.scores(records), []
     if table.empty:
         return table
     for (arm, density), part in table.groupby(["arm", "density"], sort=False):
@@ -73,7 +93,7 @@ def comparison(records, floor=None):
     floor: record of `studies.PUBLISHED_FLOOR`, which belongs beside the published rows; None leaves it out.
     """
     rows = []
-    for p in pd.read_csv(Path(__file__).with_name("published.csv")).to_dict("records"):
+    for p in _published():
         row = {"group": "published", "model": p["model"], "n": "–", "protocol": p["protocol"]}
         rows.append(row | {h: f"{p[m]:.3f}" for m, h in HEADINGS.items()})
     if floor:
@@ -168,7 +188,7 @@ def tickets(analysis):
     for r in analysis.tickets.itertuples():
         row = {"ticket": label(r._asdict()), "pairs": str(r.n)}
         row["difference (m)"] = signed(r.difference) + (f" ± {r.sd:.3f}" if r.n > 1 else "")
-        row |= {"95 % over seeds": interval(r.low, r.high), "BCa": interval(r.bca_low, r.bca_high)}
+        row["95 % over seeds"] = interval(r.low, r.high)
         row["95 % over scenes"] = interval(r.scene_low, r.scene_high)
         if analysis.passed:
             row |= {"p non-inferior": p_value(r.holm), "p equivalent": p_value(r.equivalence)}
@@ -238,7 +258,7 @@ def protocols(analysis):
 def others():
     """What other studies of pruning found."""
     rows = []
-    for r in plots.others().fillna("").itertuples():
+    for r in others_found().fillna("").itertuples():
         numbers = f"{r.metric} {r.dense:g} → {r.sparse:g} ({r.how})" if r.dense else r.how
         row = {"work": r.work, "task, network": r.task, "kept": f"{r.kept:g} %", "found": numbers}
         rows.append(row | {"caveat": r.caveat, "source": r.source})
@@ -265,7 +285,7 @@ def against_floor(floor):
 
     floor: record of `studies.PUBLISHED_FLOOR`, shown under both averages; None leaves it out.
     """
-    rows = plots.published_scores()
+    rows = published_scores()
     if floor:
         rows["mean depth map, over all pixels"] = floor["test"]["full"]["pooled"]
         rows["mean depth map, averaged over images"] = floor["test"]["full"]["per_image"]

@@ -36,22 +36,11 @@ def key(config, data, init, ticket=""):
 
 @dataclass(frozen=True, eq=False)
 class Inputs:
-    """What one run, or all runs of a study, are made from.
-
-    initial: `weights.Initial`, or several where a study has networks of several backbones; ticket: of the arm
-    file.
-    """
+    """What one run, or all runs of a study, are made from; ticket: of the arm file."""
 
     frames: Frames
-    initial: Initial | tuple[Initial, ...]
+    initial: Initial
     ticket: mask.Ticket | None = None
-
-    def weights(self, config):
-        """The `weights.Initial` of a configuration; None where none has its backbone."""
-        several = self.initial if isinstance(self.initial, tuple) else (self.initial,)
-        if config.arm == "floor":
-            return several[0]
-        return next((w for w in several if w.backbone in (None, config.backbone)), None)
 
     def key(self, config):
         """The name of a configuration's run.
@@ -59,13 +48,13 @@ class Inputs:
         Raises:
             UserError: what it needs is not here; the arm file without a ticket, or another arm with one.
         """
-        initial, ticket = self.weights(config), self.ticket.fingerprint if self.ticket else ""
-        if initial is None:
-            needs = f"needs weights of a {config.backbone}"
-            raise UserError(f"the arm {config.arm} {needs}; give them with --weights.")
+        ticket = self.ticket.fingerprint if self.ticket else ""
+        if config.arm != "floor" and self.initial.backbone not in (None, config.backbone):
+            given = f"{self.initial.name} holds a {self.initial.backbone}"
+            raise UserError(f"the run needs weights of a {config.backbone}, and {given}; give others.")
         if (config.arm == "file") != (self.ticket is not None):
             raise UserError("the arm file needs a mask file, and only that arm takes one.")
-        return key(config, self.frames.fingerprint, initial.fingerprint, ticket)
+        return key(config, self.frames.fingerprint, self.initial.fingerprint, ticket)
 
 
 def run(config, inputs, store, options=Options(), study=""):
@@ -124,7 +113,7 @@ def _make(record, config, inputs, folders, folder, options):
         record: what names it; completed here.
         folders: `{role: folder}` of the runs that it follows from.
     """
-    initial, frames, ticket = inputs.weights(config), inputs.frames, inputs.ticket
+    initial, frames, ticket = inputs.initial, inputs.frames, inputs.ticket
     record |= {"config": dataclasses.asdict(config), "data": frames.summary(), "init": initial.summary()}
     try:
         start = None

@@ -39,21 +39,15 @@ SCRATCH = Path(tempfile.gettempdir()) / f"lthdepth-ray-{os.getuid()}"  # on its 
 RETRIES = 2  # how often a run is begun anew whose worker dies
 
 
-def gathered(name, data, sources):
-    """`(Inputs, Study)` of a study by name, on frames as `nyu.load` and weights of several backbones.
+def gathered(name, data, source):
+    """`(Inputs, Study)` of a study by name, on frames as `nyu.load` and weights as `weights.load`.
 
-    sources: of weights, as `weights.load`; the first decides on the backbone of the study "quick". Raises
-    UserError for what cannot be read.
+    The weights decide on the backbone of the study "quick". Raises UserError for what cannot be read.
     """
-    frames, main = nyu.load(data), weights.load(sources[0])
+    frames, initial = nyu.load(data), weights.load(source)
     if name == "quick" and frames.name != "rooms":
         frames = frames.subset(*studies.QUICK_FRAMES)
-    study = studies.study(name, main.backbone or "resnet18")
-    others = {c.backbone for c in study.configs if c.arm != "floor"} - {main.backbone}
-    if main.backbone is None and len(sources) == 1:
-        others = ()
-    more = [w for backbone in sorted(others) if (w := weights.fitting(sources, backbone))]
-    return runs.Inputs(frames, (main, *more)), study
+    return runs.Inputs(frames, initial), studies.study(name, initial.backbone or "resnet18")
 
 
 def missing(configs, inputs, store, options=Options()):

@@ -13,7 +13,7 @@ from ..files import read_tensors
 from ..loss import LOSSES
 from ..mask import Ticket, prunable
 from ..model import FCRN, initialise
-from .evaluate import rows_of
+from .evaluate import evenly, rows_of
 
 FISHER_FRAMES = 400  # training frames over which squared gradients are averaged
 
@@ -101,15 +101,13 @@ def start(config, initial, frames=None, folders=None, given=None, device="cpu"):
             state = trained
     if config.arm == "reinit":
         state = scratch
-    if config.arm == "permuted":
-        state = permuted(state, ticket, config.seed)
     return Start(ticket, state, teacher)
 
 
 def draw(config, weights):
     """The ticket of an arm that needs no training; all weights where the arm has none, or draws it later."""
     match config.arm:
-        case "omp" | "reinit" | "permuted" | "distilled":
+        case "omp" | "reinit" | "distilled":
             return tickets.magnitude(weights, config.density)
         case "random":
             return tickets.random(weights, config.density, config.seed)
@@ -130,8 +128,7 @@ def squared_gradients(state, frames, config, device):
     """
     model = initialise(FCRN(config.backbone), config.seed, state).to(device).eval()
     views = Views(frames, config.height, config.width, torch.device(device), config.normalise, config.crop)
-    index = rows_of(frames, config)["fit"]
-    chosen = index[np.linspace(0, len(index) - 1, min(FISHER_FRAMES, len(index))).round().astype(int)]
+    chosen = evenly(rows_of(frames, config)["fit"], FISHER_FRAMES)
     parameters = prunable(dict(model.encoder.named_parameters()))
     squares = {k: torch.zeros_like(p) for k, p in parameters.items()}
     parts = np.array_split(chosen, -(-len(chosen) // config.batch))
@@ -143,13 +140,3 @@ def squared_gradients(state, frames, config, device):
         for square, g in zip(squares.values(), gradients):
             square.addcmul_(g, g, value=1 / len(parts))
     return squares
-
-
-def permuted(state, ticket, seed):
-    """The same ticket with the surviving values of every layer in another order (Frankle et al. 2021)."""
-    generator, state = torch.Generator().manual_seed(seed), dict(state)
-    for name, mask in ticket.masks.items():
-        value = state[name].clone()
-        value[mask] = value[mask][torch.randperm(int(mask.sum()), generator=generator)]
-        state[name] = value
-    return state

@@ -36,6 +36,11 @@ def rows_of(frames, config):
     return rows
 
 
+def evenly(index, n):
+    """At most `n` of the frames `index`, evenly spaced, the first and the last among them."""
+    return index[np.linspace(0, len(index) - 1, min(n, len(index))).round().astype(int)]
+
+
 def predict(model, views, index, config, size, batch=16):
     """Depth maps in metres at `size` (height, width) by batches: yields `(indices, (B, h, w) float32)`."""
     model.eval()
@@ -59,17 +64,16 @@ def recalibrate(model, views, index, config):
     """Take batch-norm statistics anew: their mean over batches of `config.recalibrate` plain training frames.
 
     Running averages lag behind the weights, most of all after pruning. Nothing is done where the setting is
-    0, nor to the encoder of the arm frozen.
+    0.
     """
     if not config.recalibrate:
         return
     model.train()
-    model.encoder.train(config.arm != "frozen")
-    norms = {m: m.momentum for m in model.modules() if isinstance(m, nn.BatchNorm2d) and m.training}
+    norms = {m: m.momentum for m in model.modules() if isinstance(m, nn.BatchNorm2d)}
     for m in norms:
         m.reset_running_stats()
         m.momentum = None  # a plain mean over all batches
-    chosen = index[np.linspace(0, len(index) - 1, min(config.recalibrate, len(index))).round().astype(int)]
+    chosen = evenly(index, config.recalibrate)
     for part in np.array_split(chosen, max(1, len(chosen) // config.batch)):
         with autocast(config, views.rgb.device):
             model(views.test(part))

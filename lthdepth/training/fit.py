@@ -120,7 +120,6 @@ class Training:
         crop = config.normalise, config.crop
         self.views = augment.Views(frames, config.height, config.width, device, *crop)
         self.model = place(initialise(FCRN(config.backbone), config.seed, start.state, config.bias), device)
-        self.model.encoder.requires_grad_(config.arm != "frozen")
         self.ticket = start.ticket
         self.masking, self.optimiser = Masking(self.ticket, self.model.encoder), optimiser(config, self.model)
         self.step = Step(config, self.model, self.masking, self.optimiser, self.views)
@@ -146,7 +145,6 @@ class Training:
         """Start an epoch: yields `(number of the step in the run, batch)`, as `Step` takes it."""
         config, rows = self.config, self.rows["fit"]
         self.model.train()
-        self.model.encoder.train(config.arm != "frozen")  # in evaluation mode batch norm keeps its statistics
         self.step.total.zero_()
         draws = augment.draws(config.seed, self.epoch, self.frames)
         order = rows[np.argsort(draws[rows, 0], kind="stable")] if config.shuffle else rows
