@@ -104,7 +104,7 @@ figures.show(paper, plots.learning_curves(main), "curves", caption, main, alt=al
 # %% tags=["remove-cell"]
 from ipywidgets import FloatLogSlider, interact
 
-from lthdepth.inference import predict
+from lthdepth.paper import live
 
 state = paper.initial and paper.initial.state or model.encoder.state_dict()
 
@@ -113,7 +113,7 @@ def cut(density):
     ticket = tickets.magnitude(mask.prunable(state), density)
     fewest = min(kept for _, kept, _ in ticket.layers())
     print(f"{ticket.kept:,} of {ticket.size:,} weights; fewest in a layer: {fewest:,}")
-    predict.show(paper, cut=density)
+    live.photo(paper, cut=density)
 
 
 _ = interact(cut, density=FloatLogSlider(0.5, base=10, min=-2, max=0, step=0.05))

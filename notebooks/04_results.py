@@ -122,15 +122,14 @@ live.viewer(paper, {paper.study.name: main})
 # ### Try it yourself
 #
 # The depth map of the network nearest to a density among those trained on this machine, on a test frame or on a photo of
-# your own: `predict.show(paper, 0.018, "kitchen.jpg")`.
+# your own: `live.photo(paper, 0.018, "kitchen.jpg")`.
 
 # %% tags=["remove-cell"]
 from ipywidgets import FloatLogSlider, interact
 
-from lthdepth.inference import predict
-
 slider = FloatLogSlider(1.0, base=10, min=-2, max=0, step=0.1, description="density")
-_ = interact(lambda density: predict.show(paper, density), density=slider)
+_ = interact(lambda density: live.photo(paper, density), density=slider)
+
 # %% [markdown]
 # ## Does the protocol matter?
 #

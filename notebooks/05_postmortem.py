@@ -92,7 +92,7 @@ figures.say(sentences.training_images(planned, floor))
 # The way to the floor is $(r - r_0)/(1 - r_0)$ with $r$ that quotient in rms and $r_0$ the sound network's.
 
 # %%
-grid = postmortem.grid(paper)
+grid = paper.postmortem()
 done, beside = postmortem.used(grid), floor if profile == "paper" else None
 if profile == "quick":
     figures.say(
@@ -111,7 +111,7 @@ figures.show_table(paper, tables.postmortem(grid), "postmortem_table", caption, 
 
 # %%
 if profile == "paper":
-    small = postmortem.grid(paper, "postmortem-small")
+    small = paper.postmortem("postmortem-small")
     done = postmortem.used(small)
     figures.say(
         "Some defects alone in a training of two epochs at 60×80 on real frames, scored on the validation scenes. The sound network is the best of the recipe search (mirroring is its only augmentation). One seed a row: a hint, no result."

@@ -11,21 +11,6 @@ from ..runs import studies
 METRICS = ("rms", "rel", "delta1")
 
 
-def grid(paper, name="postmortem"):
-    """`[(row, record, record of its floor)]`, None for what is not run.
-
-    A quick profile trains a run of its own beside its dense one, all defects together; others look up a
-    study.
-    """
-    if paper.profile == "quick" and name == "postmortem":
-        dense = next(c for c in paper.study.configs if c.arm == "dense")
-        short = studies.together(dense).replace(batch=16, epochs=3)  # about the steps of 10 epochs of 50
-        rows, get = [(studies.SOUND, dense), (studies.TOGETHER, short)], paper.record
-    else:
-        rows, get = studies.postmortem(name), paper.find
-    return [(row, get(config), get(config.floor())) for row, config in rows]
-
-
 def order(rows):
     """The names of a grid's rows as the text counts them: the sound network, each defect, all together."""
     names = dict.fromkeys(row for row, *_ in rows)

@@ -7,12 +7,10 @@ from pathlib import Path
 import matplotlib.pyplot as plt
 import numpy as np
 import torch
-from IPython.display import Markdown, display
 from matplotlib.figure import Figure
 from PIL import Image
 from PIL.PngImagePlugin import PngInfo
 
-from .. import mask, tickets
 from ..data import photos, rooms
 from ..data.augment import Views
 from ..data.frames import Frames
@@ -76,40 +74,6 @@ def network(name, store=None, device="cpu"):
     model = FCRN(record["config"]["backbone"])
     model.load_state_dict(read_tensors(path))
     return record, place(model, device).eval()
-
-
-def show(paper, density=1.0, path=None, cut=1.0):
-    """Display, in JupyterLab, the depth of a photo by the network here of the nearest density.
-
-    Args:
-        paper: `study.Paper`; density: kept fraction of the network's weights.
-        path: of the photo; None: a test frame of the paper's data.
-        cut: keep only this fraction of the trained network's prunable weights, the largest, not trained
-            since.
-
-    Raises:
-        UserError: as `photo`; a density outside (0, 1].
-    """
-    if not 0 < density <= 1:
-        raise UserError(f"a density is in (0, 1], a fraction of the weights; got {density}.")
-    store = paper.store
-    here = [r for key, r in store.records().items() if (store.local / key / "weights.pt").exists()]
-    if not here:
-        none = "*No trained network is here yet.* `./build.sh --profile quick` trains some in minutes."
-        return display(Markdown(none))
-
-    def order(r):
-        rms = r["test"]["full"]["pooled"]["rms"] if r["test"] else math.inf
-        return abs(math.log(r["density"] / density)), r["data"]["name"] == "rooms", rms
-
-    record, model = network(min(here, key=order)["key"], store, paper.device)
-    rgb = photo(path) if path else paper.summary.rgb[0]
-    note = ""
-    if cut < 1:
-        mask.Masking(tickets.magnitude(mask.prunable(model.encoder.state_dict()), cut), model.encoder)
-        note = f" Cut to {100 * cut:.3g} % of its prunable weights, and not trained since."
-    figure = picture(rgb, depth(rgb, record, model, paper.device), record, note)
-    display(Markdown(about(record, store) + note), figure)
 
 
 def seen(rgb, config):

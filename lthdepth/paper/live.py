@@ -1,4 +1,4 @@
-"""What a reader moves on a page: the live verdict, and the depth viewer.
+"""What a reader moves: on a page the live verdict and the depth viewer, in JupyterLab the depth of a photo.
 
 The verdict is the plan's tests under a reader's own margin, protocol, budget and seeds. `html/live.js`
 computes what `analysis` does; what it says as it opens stands in the page. The viewer shows dense network,
@@ -10,19 +10,24 @@ half-resolution data are known to.
 import base64
 import io
 import json
+import math
 import re
 from html import escape
 from pathlib import Path
 
 import matplotlib
 import numpy as np
+from IPython.display import Markdown, display
 from PIL import Image
 
+from .. import mask, tickets
 from ..analysis import budget as plan
 from ..analysis import stats
 from ..analysis.budget import of_budget
 from ..analysis.verdict import SAID, conclude, error_sums, primary
 from ..config import ARMS
+from ..errors import UserError
+from ..inference import predict
 from ..runs.record import label
 from . import figures, plots
 from .tables import density, density_interval, interval, p_value, signed
@@ -120,6 +125,40 @@ def _break_even(row):
     value, bounds = density(row, row.density), density_interval(row)
     text = f": breaks even {'at ' if value[0].isdigit() else ''}{value}"
     return text if bounds == "–" else f"{text}, 95 % interval {bounds}"
+
+
+def photo(paper, density=1.0, path=None, cut=1.0):
+    """Display, in JupyterLab, the depth of a photo by the network here of the nearest density.
+
+    Args:
+        paper: `study.Paper`; density: kept fraction of the network's weights.
+        path: of the photo; None: a test frame of the paper's data.
+        cut: keep only this fraction of the trained network's prunable weights, the largest, not trained
+            since.
+
+    Raises:
+        UserError: as `predict.photo`; a density outside (0, 1].
+    """
+    if not 0 < density <= 1:
+        raise UserError(f"a density is in (0, 1], a fraction of the weights; got {density}.")
+    store = paper.store
+    here = [r for key, r in store.records().items() if (store.local / key / "weights.pt").exists()]
+    if not here:
+        none = "*No trained network is here yet.* `./build.sh --profile quick` trains some in minutes."
+        return display(Markdown(none))
+
+    def order(r):
+        rms = r["test"]["full"]["pooled"]["rms"] if r["test"] else math.inf
+        return abs(math.log(r["density"] / density)), r["data"]["name"] == "rooms", rms
+
+    record, model = predict.network(min(here, key=order)["key"], store, paper.device)
+    rgb = predict.photo(path) if path else paper.summary.rgb[0]
+    note = ""
+    if cut < 1:
+        mask.Masking(tickets.magnitude(mask.prunable(model.encoder.state_dict()), cut), model.encoder)
+        note = f" Cut to {100 * cut:.3g} % of its prunable weights, and not trained since."
+    figure = predict.picture(rgb, predict.depth(rgb, record, model, paper.device), record, note)
+    display(Markdown(predict.about(record, store) + note), figure)
 
 
 def viewer(paper, found):

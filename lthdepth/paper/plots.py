@@ -439,7 +439,7 @@ def postmortem(rows, published_floor=None):
     """Errors relative to the floor: a dot a run, a bar from the sound network's mean to the row's.
 
     Args:
-        rows: of `analysis.postmortem.grid`.
+        rows: of `Paper.postmortem`.
         published_floor: record of `studies.PUBLISHED_FLOOR`, to add the published rows; None leaves them out.
 
     Returns:

@@ -289,7 +289,7 @@ def readme(paper):
     """The README's texts by their marks: the finding with its figure, and the front page's table."""
     table = tables.front(paper, paper.published_floor)
     return {
-        "finding": " ".join([paper.verdict.break_even(), _smallest(paper), rounds(paper)]),
+        "finding": "\n\n".join(filter(None, [paper.verdict.break_even(), _smallest(paper), rounds(paper)])),
         "results": f"{progress(paper.study.name, paper.shown)}\n\n{tables.markdown(table)}",
     }
 

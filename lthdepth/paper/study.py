@@ -79,6 +79,20 @@ class Paper:
         data_mark, init_mark, _ = self.basis(name or self.study.name)
         return data_mark and self._finished.get(runs.key(config, data_mark, init_mark))
 
+    def postmortem(self, name="postmortem"):
+        """`[(row, record, record of its floor)]`, None for what is not run.
+
+        A quick profile trains a run of its own beside its dense one, all defects together; others look up a
+        study.
+        """
+        if self.profile == "quick" and name == "postmortem":
+            dense = next(c for c in self.study.configs if c.arm == "dense")
+            short = studies.together(dense).replace(batch=16, epochs=3)  # about the steps of 10 epochs of 50
+            rows, get = [(studies.SOUND, dense), (studies.TOGETHER, short)], self.record
+        else:
+            rows, get = studies.postmortem(name), self.find
+        return [(row, get(config), get(config.floor())) for row, config in rows]
+
     @cached_property
     def published_floor(self):
         """The record of the mean depth map scored as the paper under test scored its networks, or None."""

@@ -297,7 +297,7 @@ def against_floor(floor):
 def postmortem(rows):
     """A line a row of the grid: mean ± sd over seeds, and how far it is from the sound network to the floor.
 
-    rows: of `analysis.postmortem.grid`; those without runs are left out.
+    rows: of `Paper.postmortem`; those without runs are left out.
     """
     runs, lines = measured(rows), []
     names = ("rms (m)", "rel", "δ1", "floor's rms (m)", "rms / floor's", "way to the floor")
