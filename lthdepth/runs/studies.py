@@ -101,7 +101,9 @@ def paper(base):
     yield from arms(base, curve, ["omp"], [0])
     yield from endpoint(0)
     yield from arms(short, curve, ["omp"], [1, 2])
-    yield from arms(long, curve, ["omp"], [0])
+    yield long
+    for k in (18, 3, 6, 1, 12):  # after the sparsest those between which the shorter budgets break even
+        yield long.replace(arm="omp", density=level(k))
     for seed in (1, 2):
         yield from endpoint(seed)
         yield from arms(base, curve, ["omp"], [seed])
