@@ -13,6 +13,7 @@ No GPU, network, picture or weights are needed: `python -m lthdepth verdict`, or
 
 from collections import Counter
 from dataclasses import dataclass
+from itertools import dropwhile, takewhile
 
 import numpy as np
 import pandas as pd
@@ -34,7 +35,7 @@ SAID = {  # what follows, by the outcome of the test
     "controls open": "The ticket suffices; that it is better than every control is not shown.",
     "control passes": "{kept} of the weights suffice, but no ticket is needed: so does {controls}.",
 }
-LEVELS = [level(k) for k in (1, 3, 6, 12, 18)]  # where: those that every budget has, so that no grid moves it
+LEVELS = [level(k) for k in (1, 3, 6, 12, 18)]  # where: of every budget the same, so that no grid moves it
 
 
 @dataclass(frozen=True, eq=False)
@@ -181,8 +182,9 @@ def _moved(rows):
 def _movement(budgets):
     rows = []
     for epochs, analysis in budgets.items():
-        curve = [t for t in analysis.tickets.itertuples() if t.arm == CURVE]
-        levels = sorted((t for t in curve if np.isclose(t.density, LEVELS).any()), key=lambda t: -t.density)
+        # From the densest level recorded, no further than one that is not: nothing is read across a gap.
+        curve = dropwhile(lambda t: t is None, (analysis.row(CURVE, k) for k in LEVELS))
+        levels = list(takewhile(lambda t: t is not None, curve))
         if not analysis.passed or len(levels) < 2:
             continue
         densities = [t.density for t in levels]
