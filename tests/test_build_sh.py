@@ -105,11 +105,6 @@ def test_the_callers_shell_changes_nothing(build_sh, tmp_path):
     assert theirs.returncode == 2 and theirs.stderr == plain.stderr and "disk is full" in plain.stderr
 
 
-def test_help_needs_nothing(build_sh):
-    done = build_sh("--help", PYTHON="/no/such/python")
-    assert done.returncode == 0 and "--quiet" in done.stdout and "#" not in done.stdout
-
-
 WRITES = """[ "$1" = -c ] && echo True && exit
 touch "$PYTHONPATH/build" "$HOME/.cache" && echo "$PYTHONPATH" "$@"
 """

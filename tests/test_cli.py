@@ -143,8 +143,11 @@ def lthdepth(*words, before="pass", **how):
 
 
 def test_a_terminal_that_lacks_a_letter_is_no_reason_to_stop():
+    """Neither in a mistake's sentence nor in what is shown of a table, which has an ellipsis."""
     done = lthdepth("train", "--data", "nö.h5", "--device", "cpu")
     assert done.returncode == 2 and done.stderr.startswith(b"lthdepth: ") and done.stderr.count(b"\n") == 1
+    done = lthdepth("show", str(ROOT / "figures" / "comparison_table.csv"), stdout=subprocess.PIPE)
+    assert done.returncode == 0 and b"SHA-256" in done.stdout and not done.stderr
 
 
 def test_a_reader_that_leaves_early_is_no_mistake():

@@ -7,10 +7,8 @@ from made_up import curve, study
 
 from lthdepth import tickets
 from lthdepth.analysis import levels
-from lthdepth.config import Config, level
-from lthdepth.data import weights
+from lthdepth.config import level
 from lthdepth.paper import plots
-from lthdepth.runs import run as runs
 from lthdepth.runs.record import PLACES, sample
 
 
@@ -51,12 +49,3 @@ def test_the_picture_shows_every_ticket_once_and_needs_two():
     names = [t.get_text() for t in drawn.axes[0].get_yticklabels()]
     assert names == ["random, seed 0", "random, seed 1"]
     assert plots.overlaps(records, lambda key: {}) is None
-
-
-def test_a_run_records_a_sample_of_its_ticket(frames, store, narrow):
-    config = Config(backbone="resnet18", height=32, width=32, batch=4, epochs=1, arm="omp", density=0.1)
-    record = runs.run(config, runs.Inputs(frames, weights.NONE), store, runs.Options(progress=False))
-    store.publish([record["key"]], "toy")
-    published = runs.Store(store.local / "nothing", store.recorded)
-    found = published.arrays(record["key"])["ticket"]
-    assert np.unpackbits(found).mean() == pytest.approx(0.1, abs=4 * (0.09 / PLACES) ** 0.5)

@@ -226,15 +226,6 @@ def test_committed_scores_follow_from_the_committed_error_sums():
     assert checked
 
 
-def test_committed_studies_are_analysed_without_data_or_weights():
-    paper = Paper("paper", store=runs.Store(runs.ROOT / "no-local-runs", runs.ROOT / "results"))
-    for name in ("pilot", "paper"):
-        found = paper.analyse(name, paper.records(name))
-        assert json.dumps(found.sentence())  # plain text
-        if found.main.passed and len(found.main.tickets):
-            assert found.main.tickets.scene_low.notna().all()
-
-
 def budgets(seeds, slopes, levels=(3, 6, 12, 18)):
     """Records of several budgets: `{epochs: loss at 1.80 %}` of one-shot tickets, whose loss grows along
     `curve`.

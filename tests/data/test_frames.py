@@ -7,33 +7,16 @@ import numpy as np
 import pytest
 
 from lthdepth.data.frames import GALLERY, SPLITS, Frames, carve, describe, gallery_frames
-from lthdepth.data.nyu import NYU_CSV, nyu_table
+from lthdepth.data.nyu import nyu_table
 from lthdepth.errors import UserError
 
 
-def test_committed_split_is_what_the_rule_says():
-    with open(NYU_CSV, encoding="utf-8", newline="") as file:
-        rows = list(csv.DictReader(file))
-    assert list(rows[0]) == ["index", "split", "scene"]
-    assert [int(row["index"]) for row in rows] == list(range(1449))
-    scenes = [row["scene"] for row in rows]
-    official = ["test" if row["split"] == "test" else "train" for row in rows]
-    # the rule, written a second time
-    names = sorted({s for s, o in zip(scenes, official) if o == "train" and not s.startswith("bookstore")})
-    draws = np.random.Philox(key=2012).random_raw(len(names))
-    chosen, frames = set(), 0
-    for _, name in sorted(zip(draws.tolist(), names)):
-        if frames < 0.1 * official.count("train"):
-            chosen.add(name)
-            frames += scenes.count(name)
-    expected = ["validation" if s in chosen else o for s, o in zip(scenes, official)]
-    assert [row["split"] for row in rows] == expected
-    assert frames == 85 and len(chosen) == 30
-    assert {s for s in scenes if s.startswith("bookstore")}.isdisjoint(chosen)
-
-
-def test_no_scene_is_in_two_splits():
+def test_committed_split_is_what_the_rule_says_and_no_scene_is_in_two_splits():
     split, scene = nyu_table()
+    assert np.array_equal(carve(scene, split != "test"), split)
+    chosen = set(scene[split == "validation"].tolist())
+    assert np.sum(split == "validation") == 85 and len(chosen) == 30
+    assert not [name for name in chosen if name.startswith("bookstore")]
     assert len(set(zip(scene.tolist(), split.tolist()))) == len(set(scene.tolist())) == 464
 
 
@@ -44,14 +27,6 @@ def test_committed_split_is_the_official_one(shared):
     assert np.flatnonzero(split == "test").tolist() == official["test"]
     with open(shared("nyu/frames.csv"), encoding="utf-8", newline="") as file:
         assert scene.tolist() == [row["scene"] for row in csv.DictReader(file)]
-
-
-def test_carving_keeps_scenes_whole_and_test_untouched():
-    scene = np.array([f"s{i // 3}" for i in range(90)])
-    split = carve(scene, np.arange(90) < 60)
-    assert (split[60:] == "test").all()
-    validation = set(scene[split == "validation"])
-    assert len(validation) == 2 and validation.isdisjoint(scene[split == "train"])
 
 
 @pytest.mark.parametrize("n", [1, 9, 654])

@@ -100,14 +100,6 @@ def test_front_page_is_a_title_words_a_table_and_the_chapters_and_can_be_cited(s
     chromium.until(lambda: browser.run(button) != "Copy", "the copy")
 
 
-def test_code_is_folded_until_it_is_asked_for(pages, browser):
-    browser.open(page_with(pages, 'details class="code"'))
-    assert browser.run("document.querySelectorAll('details.code[open]').length") == 0
-    browser.run("document.querySelector('details.code summary').focus()")
-    browser.key("Enter")
-    assert browser.run("document.querySelector('details.code').open")
-
-
 PREVIEW = "(() => { const b = document.querySelector('#preview'); return b.hidden ? '' : b.innerHTML; })()"
 
 

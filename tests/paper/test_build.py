@@ -1,6 +1,5 @@
 """Notebook pairs, the papermill pipeline and the pages it renders."""
 
-import io
 import os
 import re
 import shutil
@@ -174,14 +173,6 @@ def test_pages_show_no_progress_code_is_folded_and_pictures_are_files(pages):
     assert '<a download href="files/a.pdf">PDF</a>' in one and (files / "a.pdf").exists()
 
 
-def test_front_page_has_title_chapters_and_citation(pages):
-    front = pages["index.html"]
-    assert "<title>Title: long</title>" in front and "Built today." in front
-    assert 'href="01_one.html">One</a>' in front and 'href="02_two.html">Two</a>' in front
-    assert 'name="citation_title" content="Title: long"' in front and '"@type": "ScholarlyArticle"' in front
-    assert "@misc{lthdepth," in front and "citation_title" not in pages["01_one.html"]
-
-
 def test_numbers_run_through_the_pages_and_references_find_and_preview_them(pages):
     front, one, two = pages["index.html"], pages["01_one.html"], pages["02_two.html"]
     assert 'data-label="fig-a">Figure 1. </b>Words of a.' in one
@@ -285,27 +276,3 @@ def test_a_mistake_leaves_the_earlier_build_alone(folder):
     with pytest.raises(UserError):
         build.build("quick", data="absent.h5", notebooks=folder)
     assert earlier.read_text(encoding="utf-8") == "an earlier build"
-
-
-def test_progress_in_a_log_is_the_final_state_of_each_bar():
-    log = io.StringIO()
-    progress = build.Progress(log)
-    for piece in ("\r  0%|  | 0/2", "\r 50%|# | 1/2\r100", "%|##| 2/2\nWarning", ": odd\n\r 1/9\r    \n"):
-        progress.write(piece)
-    progress.end("01_small 3 s")
-    assert log.getvalue().split("\n") == ["    100%|##| 2/2", "    Warning: odd", "  01_small 3 s", ""]
-
-
-def test_the_time_left_follows_from_the_speed_so_far(tmp_path, monkeypatch):
-    """Runs of 4 and 2 epochs and a notebook, which counts as 2: after the first half of the work is done."""
-    now = [0.0]
-    monkeypatch.setattr(build.time, "monotonic", lambda: now[0])
-    progress = build.Progress(io.StringIO(), {tmp_path / "one": 4, tmp_path / "two": 2}, 1)
-    assert progress.where() == "run 1 of 2"
-    for file, seconds, told in (
-        ("one", 600, "run 2 of 2, about 10"),
-        ("two", 1200, "notebook 1 of 1, about 7"),
-    ):
-        (tmp_path / file).touch()
-        now[0] = seconds
-        assert progress.where() == f"{told} min left"

@@ -13,7 +13,6 @@ from made_up import record
 from PIL import Image
 
 from lthdepth.analysis import postmortem
-from lthdepth.errors import UserError
 from lthdepth.paper import figures, plots, sentences, tables
 from lthdepth.runs import run as runs
 
@@ -176,15 +175,6 @@ def test_explain_says_from_which_files_numbers_came_and_whether_they_have_change
     assert "All their records are here" in said and "To make the run" in said
 
 
-def test_explain_refuses_what_no_build_wrote(tmp_path):
-    (tmp_path / "y.png").write_bytes(b"")
-    (tmp_path / "y.json").write_text("{}", encoding="utf-8")
-    (tmp_path / "z.png").write_bytes(b"")
-    for file, told in {"x.png": "no file", "y.png": "damaged", "z.png": "no sidecar"}.items():
-        with pytest.raises(UserError, match=told):
-            figures.explain(tmp_path / file)
-
-
 # Figures and captions.
 
 
@@ -252,14 +242,6 @@ def test_a_table_has_the_same_cells_in_every_form(shown):
     assert "a &amp; b &lt;c&gt;" in html and "<strong>0.600 <small>± 0.010</small></strong>" in html
     assert '<tr class="group"><th colspan="2">one</th></tr>' in html and "ᵃ pooled." in html
     assert html.count("<td") == 4 and "| one | a & b <c> | **0.600 ± 0.010** |" in tables.markdown(table)
-
-
-def test_a_long_table_folds_and_numbers_stand_on_the_right():
-    short, long = (tables.as_html(pd.DataFrame([{"a": "1"}] * n)) for n in (tables.LONG, tables.LONG + 1))
-    assert "<details" not in short and "<details" in long
-    row = {"a": "+0.3", "b": "−2.0 to 1", "c": "–", "d": "**1.0**", "e": "x", "f": "< 0.001"}
-    sides = tables.sides(pd.DataFrame([row, dict.fromkeys("abcdef", "1")]))
-    assert sides == ["right", "right", "right", "right", "left", "right"]
 
 
 def test_a_table_of_recorded_runs_is_not_called_a_quick_run(shown):

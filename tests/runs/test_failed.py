@@ -67,19 +67,14 @@ def files_of(kind, state):
         return {"--data": "rooms:28"}
     files = {"--data": "rooms.h5" if kind == "namesake" else "kitchen.h5"}
     write_cache(files["--data"])
-    if kind == "weights":
-        safetensors.torch.save_file({k: v.contiguous() for k, v in state.items()}, "w.safetensors")
-        files["--weights"] = "w.safetensors"
     if kind == "ticket":
+        safetensors.torch.save_file({k: v.contiguous() for k, v in state.items()}, "w.safetensors")
         tickets.save(tickets.magnitude(mask.prunable(state), 0.5), "t.npz", "resnet18", "abc")
-        files["--ticket"] = "t.npz"
+        files |= {"--weights": "w.safetensors", "--ticket": "t.npz"}
     return files
 
 
-KINDS = ["rooms", "cache", "namesake", "weights", "ticket", "quick"]
-
-
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("kind", ["rooms", "namesake", "ticket", "quick"])
 def test_the_printed_command_fails_again(kind, here, narrow_state, toy, monkeypatch):
     files, config = files_of(kind, narrow_state), BAD
     if kind == "ticket":

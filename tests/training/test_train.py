@@ -209,16 +209,6 @@ def test_without_holdout_validation_frames_are_trained_on_and_nothing_is_validat
     assert results["curves"]["validation_rms"] == [] and results["fit_frames"] == 16
 
 
-@pytest.mark.parametrize("still", ["lr_encoder", "lr_decoder"])
-def test_a_learning_rate_of_zero_leaves_its_group_alone(still, frames, tmp_path):
-    start = initialise(FCRN("resnet18"), 0, bias=2.5)
-    _, _, state = fit(BARE.replace(**{still: 0.0}, bias=2.5), frames, tmp_path)
-    moved = {name for name, p in start.named_parameters() if not torch.equal(state[name], p)}
-    names = [name for name, _ in start.named_parameters()]
-    assert moved == {name for name in names if name.startswith("encoder.") == (still == "lr_decoder")}
-    assert (state["predict.bias"].item() == 2.5) == (still == "lr_decoder")  # training departs from it
-
-
 def test_bfloat16_keeps_float32_weights(frames, tmp_path):
     results, _, state = fit(TINY.replace(epochs=1, precision="bfloat16", test=False), frames, tmp_path)
     assert all(v.dtype == torch.float32 for v in state.values() if v.is_floating_point())
