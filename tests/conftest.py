@@ -4,7 +4,6 @@ import os
 import signal
 from pathlib import Path
 
-import h5py
 import numpy as np
 import pytest
 
@@ -73,15 +72,6 @@ def browser():
     browser = chromium.Chromium()
     yield browser
     browser.close()
-
-
-@pytest.fixture(scope="session")
-def nyu_depth(shared):
-    """Every 16th pixel of NYU's real depth, (1449, 60, 80) metres, and the official test rows."""
-    with h5py.File(shared("nyu/nyu_v2_labeled_half.h5")) as file:
-        scale = file["depths"].attrs["scale"]
-        depth = np.stack([((codes[::4, ::4].T + 0.5) * scale).astype(np.float32) for codes in file["depths"]])
-        return depth, file["testNdxs"][:]
 
 
 def make_frames(n=20, height=40, width=56, seed=0, name="toy"):

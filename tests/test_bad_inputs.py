@@ -234,6 +234,7 @@ predict --run abcdef absent.jpg | absent.jpg
 build --data absent.h5 | absent.h5
 build --data page.h5 | web page
 build --weights absent.pth | absent.pth
+build --weights r18.pth | weights without data
 show b.png | sidecar
 cost --device cpu --out cost.json | no file of measurements
 ticket draw notes.npz | notes.npz

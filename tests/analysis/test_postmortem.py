@@ -88,12 +88,6 @@ def test_the_published_rows_are_read_against_the_floor_of_their_own_frames():
     assert list(tables.against_floor(floor)["rms (m)"]) == ["1.239", "1.407", "1.262", "1.179"]
 
 
-def test_the_index_split_is_told_from_the_list_of_frames():
-    text = postmortem.index_split()
-    assert "other 249 are all of a living room or a dining room" in text
-    assert "8 frames of a dining room" in text
-
-
 @pytest.mark.parametrize(
     "losses, said, single",
     [

@@ -6,7 +6,7 @@ import json
 import numpy as np
 import pytest
 
-from lthdepth.data.frames import GALLERY, SPLITS, Frames, carve, describe, gallery_frames
+from lthdepth.data.frames import SPLITS, Frames, carve, describe
 from lthdepth.data.nyu import nyu_table
 from lthdepth.errors import UserError
 
@@ -27,17 +27,6 @@ def test_committed_split_is_the_official_one(shared):
     assert np.flatnonzero(split == "test").tolist() == official["test"]
     with open(shared("nyu/frames.csv"), encoding="utf-8", newline="") as file:
         assert scene.tolist() == [row["scene"] for row in csv.DictReader(file)]
-
-
-@pytest.mark.parametrize("n", [1, 9, 654])
-def test_the_gallery_is_spread_evenly_over_the_test_set(n):
-    test = np.arange(100, 100 + 2 * n, 2)
-    chosen = gallery_frames(test)
-    assert 1 <= len(chosen) <= GALLERY and set(chosen) <= set(test)
-    assert (np.diff(chosen) > 0).all()
-    if n >= 72:
-        assert len(chosen) == GALLERY
-        assert np.diff(chosen).max() - np.diff(chosen).min() <= 2
 
 
 def toy_frames(n=40):

@@ -101,16 +101,6 @@ def test_photos_of_other_sizes_and_shapes_give_depth_of_their_size(made):
     assert tall.shape == (400, 200) and np.isfinite(tall).all()
 
 
-def test_what_is_said_of_a_network_is_in_its_record(made):
-    store, _, record, floor = made
-    said = predict.about(record, store=store)
-    for r in (record, floor):
-        assert re.search(rf"rms (is )?{r['test']['full']['pooled']['rms']:.2f} m", said)
-    assert f"trained on {record['fit_frames']} frames of toy" in said
-    rooms = runs.Record(record | {"data": record["data"] | {"name": "rooms"}})
-    assert "never seen a photo" in predict.about(rooms, store=store)
-
-
 def test_without_its_weights_a_run_says_how_to_make_them(made, tmp_path):
     store, _, record, floor = made
     store.publish([record["key"]], "own")

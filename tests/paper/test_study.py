@@ -2,12 +2,10 @@
 
 import json
 
-import pytest
 from made_up import record
 
 from lthdepth.analysis import budget, stats
 from lthdepth.config import TUNED, Config
-from lthdepth.errors import UserError
 from lthdepth.paper import sentences
 from lthdepth.paper.study import Paper
 from lthdepth.runs import run as runs
@@ -40,21 +38,11 @@ def test_the_tuned_setting_is_the_best_recorded_on_validation(paper):
         assert best[name] == getattr(TUNED, name)
 
 
-def test_shortened_imp_is_said_so_where_it_is_shown():
-    shown, hidden = (sentences.progress("paper", [record(arm)]) for arm in ("imp", "omp"))
-    assert "shortened: its earlier rounds last 2 epochs" in shown and "shortened" not in hidden
-
-
 def test_the_command_of_a_record_makes_a_run_of_the_same_key(paper):
     for made in paper.store.records().values():
         settings = [word for word in command(made).split() if "=" in word]
         config = Config.parse(settings, TUNED)
         assert runs.key(config, made["data"]["fingerprint"], made["init"]["fingerprint"]) == made["key"]
-
-
-def test_weights_without_data_are_refused():
-    with pytest.raises(UserError, match="weights without data"):
-        Paper("paper", weights_source="x.pth")
 
 
 def published(folder, name, configs, mark):

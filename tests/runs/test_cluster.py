@@ -5,16 +5,15 @@ The second needs Ray, which is no part of the test environment (240 MB), and one
 """
 
 import os
-import signal
 import socket
-import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 
 import pytest
 import torch
 from conftest import TINY
-from making import BROKEN, QUIET, settled
+from making import BROKEN, QUIET, kill_first, settled
 from narrow import narrow as narrow_networks
 
 from lthdepth.config import level
@@ -92,30 +91,16 @@ def cluster():
     two.shutdown()
 
 
-def kill_first(scratch, killed):
-    """Kill the first worker that has written a checkpoint; its lock says who it is."""
-    until = time.monotonic() + 120
-    while not killed and time.monotonic() < until:
-        for path in scratch.glob("*/*/checkpoint.pt"):
-            lock = path.parents[1] / ".locks" / f"{path.parent.name}.lock"
-            if lock.exists() and (text := lock.read_text().split()):
-                os.kill(int(text[1]), signal.SIGKILL)
-                killed.append(path.parent.name)
-                return
-        time.sleep(0.02)
-
-
 def test_a_cluster_makes_the_same_records_though_a_worker_is_killed(given, tmp_path, cluster, monkeypatch):
     torch.set_num_threads(1)  # as Ray gives a worker of one CPU
     monkeypatch.setenv("RAY_ADDRESS", cluster.address)
     stores = [runs.Store(tmp_path / name, tmp_path / "results") for name in ("here", "there")]
-    configs, killed = [DENSE, DENSE.replace(seed=1), TICKET], []
+    configs = [DENSE, DENSE.replace(seed=1), TICKET]
     assert sweep.sweep(configs, given, stores[0], QUIET, "toy") == ([], {})
-    thread = threading.Thread(target=kill_first, args=(sweep.SCRATCH, killed))
-    thread.start()
-    assert sweep.on_cluster(configs, given, stores[1], QUIET, "toy") == ([], {})
-    thread.join()
-    assert killed
+    with ThreadPoolExecutor() as thread:
+        killed = thread.submit(kill_first, "*/*/checkpoint.pt", sweep.SCRATCH)
+        assert sweep.on_cluster(configs, given, stores[1], QUIET, "toy") == ([], {})
+        assert killed.result()
     one, two = (settled(store) for store in stores)
     assert one == two and len(one) == 3
     for key in one:

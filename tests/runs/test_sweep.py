@@ -3,7 +3,6 @@
 import math
 import os
 import shutil
-import signal
 import subprocess
 import sys
 import time
@@ -11,7 +10,7 @@ from dataclasses import replace
 
 import pytest
 from conftest import TINY
-from making import QUIET, SWEPT, make, settled
+from making import QUIET, SWEPT, kill_first, make, settled
 
 from lthdepth import files, mask
 from lthdepth.__main__ import main
@@ -107,14 +106,7 @@ def test_two_workers_make_the_records_of_one_though_one_is_killed(tmp_path):
     how = {"cwd": tmp_path, "env": os.environ | {"PYTHONPATH": paths, "OMP_NUM_THREADS": "1"}}
     work = [*words, "--jobs", "2", "--out", two.local]
     process = subprocess.Popen(work, **how, stderr=subprocess.PIPE, encoding="utf-8")
-    until, killed = time.monotonic() + 300, False
-    while not killed and process.poll() is None and time.monotonic() < until:
-        for path in two.local.glob("*/checkpoint.pt"):
-            holder = two.local / ".locks" / f"{path.parent.name}.lock"
-            if holder.exists() and (text := holder.read_text(encoding="utf-8").split()) and not killed:
-                os.kill(int(text[1]), signal.SIGKILL)
-                killed = True
-        time.sleep(0.01)
+    killed = kill_first("*/checkpoint.pt", two.local, lambda: process.poll() is not None)
     _, said = process.communicate()
     assert process.returncode == 0 and killed and "a worker was killed" in said, said
     assert settled(one) == settled(two) and len(settled(one)) == 4

@@ -1,5 +1,6 @@
-"""Each defect of the published code is a switch that does just what it says, against its definition."""
+"""Each defect of the published code is a switch that does just what it says; the floor of its frames."""
 
+import h5py
 import numpy as np
 import pytest
 import torch
@@ -11,8 +12,9 @@ from test_train import Watch, fit
 from lthdepth import metrics
 from lthdepth.config import Config
 from lthdepth.data import augment
+from lthdepth.data.frames import Frames
 from lthdepth.errors import UserError
-from lthdepth.runs.studies import PUBLISHED_CODE
+from lthdepth.runs.studies import PUBLISHED_CODE, PUBLISHED_FLOOR
 from lthdepth.training import fit as train
 
 PLAIN = {"scale": 1.0, "rotation": 0.0, "flip": False, "colour": 0.0}
@@ -130,3 +132,39 @@ def test_the_published_code_runs_with_all_its_defects(store, narrow):
     one, two = (store.arrays(r["key"]) for r in records)
     assert one["test/frames"].tolist() == two["test/frames"].tolist() == [36, 37, 38, 39]
     assert one["test/full"][0, 0] == two["test/full"][0, 0] < 40 * 56  # the crop alone is scored
+
+
+# The mean depth map on real depth, against values computed apart from this code at full resolution
+
+
+OFFICIAL = Config(arm="floor", holdout=False)
+
+
+@pytest.fixture(scope="module")
+def nyu(shared):
+    """NYU's real depth, every 16th pixel, with the official split."""
+    with h5py.File(shared("nyu/nyu_v2_labeled_half.h5")) as file:
+        scale, test = file["depths"].attrs["scale"], file["testNdxs"][:]
+        depth = np.stack([((codes[::4, ::4].T + 0.5) * scale).astype(np.float32) for codes in file["depths"]])
+    split = np.full(len(depth), "train", "<U10")
+    split[test] = "test"
+    return Frames(np.zeros((len(depth), 3, 1, 1), np.uint8), depth, split, split, "nyu")
+
+
+@pytest.mark.parametrize(
+    ("config", "rel", "rms", "rms_image", "delta"),
+    [
+        (OFFICIAL, 0.408, 1.202, 1.095, (0.426, 0.714, 0.873)),
+        (PUBLISHED_FLOOR.replace(last_batch=0), 0.308, 1.403, 1.291, (0.419, 0.734, 0.912)),
+        (PUBLISHED_FLOOR.replace(last_batch=50), 0.328, 1.262, 1.179, (0.417, 0.736, 0.917)),
+    ],
+)
+def test_the_floor_of_the_official_split_and_of_the_published_frames(nyu, config, rel, rms, rms_image, delta):
+    results, arrays = train.floor(config, nyu)
+    pooled, image = (results["test"]["full"][k] for k in ("pooled", "per_image"))
+    scores = [pooled[k] for k in ("rel", "rms", "delta1", "delta2", "delta3")]
+    assert scores == pytest.approx([rel, rms, *delta], abs=0.01)
+    assert image["rms"] == pytest.approx(rms_image, abs=0.01)
+    assert arrays["test/full"].shape == (results["test"]["frames"], 7)
+    if config is OFFICIAL:
+        assert results["test"]["frames"] == 654 and results["fit_frames"] == 795

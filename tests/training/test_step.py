@@ -122,20 +122,6 @@ def test_steps_on_a_gpu_are_those_on_a_cpu(kind, precision, frames, capsys):
     torch.testing.assert_close(mean, other, rtol=10 * close, atol=10 * close)
 
 
-def test_what_cannot_be_recorded_is_launched_and_the_trial_passes_leave_no_trace(monkeypatch, capsys):
-    def fails(network, inputs):
-        network(*inputs)
-        raise RuntimeError("no graphs\nhere")
-
-    monkeypatch.setattr(torch.cuda, "make_graphed_callables", fails)
-    model = initialise(FCRN("resnet18"), 0).train()
-    before = {k: v.clone() for k, v in model.state_dict().items()}
-    assert step.recorded(model, torch.rand(2, 3, 32, 32), TINY) is model
-    assert all(torch.equal(v, before[k]) for k, v in model.state_dict().items())
-    said = capsys.readouterr().err
-    assert said.count("\n") == 1 and said.endswith("launched anew each time: no graphs.\n")
-
-
 @gpu
 @pytest.mark.parametrize("kind", KINDS)
 def test_a_run_goes_from_one_device_to_the_other(kind, frames):
