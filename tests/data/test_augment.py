@@ -5,27 +5,18 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
-import torch
-import torch.nn.functional as F
 from hypothesis import given
 from hypothesis import strategies as st
 
 from lthdepth.config import Config
 from lthdepth.data import augment
 
-PLAIN = Config(scale=1.0, rotation=0.0, flip=False, colour=0.0)
+MEAN, STD = ((np.array(part) / 1000).reshape(3, 1, 1) for part in ((485, 456, 406), (229, 224, 225)))
 
 
-def views(rgb, depth, height, width):
+def views(rgb, depth, size, **how):
     frames = SimpleNamespace(rgb=rgb.round().astype(np.uint8), depth=depth.astype(np.float32))
-    return augment.Views(frames, height, width, "cpu")
-
-
-def unit(x):
-    """Undo the normalisation by the statistics of ImageNet: colours in [0, 1]."""
-    return x * torch.tensor([0.229, 0.224, 0.225]).view(3, 1, 1) + torch.tensor([0.485, 0.456, 0.406]).view(
-        3, 1, 1
-    )
+    return augment.Views(frames, *size, "cpu", **how)
 
 
 @given(st.integers(0, 2**63 - 1), st.integers(0, 1000), st.integers(1, 20), st.integers(1, 20))
@@ -37,14 +28,26 @@ def test_a_frames_numbers_depend_on_seed_epoch_and_frame_only(seed, epoch, a, b)
     assert not np.array_equal(many, augment.draws((seed + 1) % 2**63, epoch, len(many)))
 
 
-def test_no_augmentation_is_plain_resizing():
-    rgb = np.random.default_rng(0).integers(0, 256, (3, 3, 90, 130))
-    v = views(rgb, np.ones((3, 90, 130)), 70, 100)
-    x, y = v.train(*v.plan(np.arange(3), np.full((3, 9), 0.5), PLAIN))
-    expected = F.interpolate(torch.tensor(rgb).float() / 255, (70, 100), mode="bilinear", align_corners=False)
-    torch.testing.assert_close(unit(x), expected, rtol=0, atol=2e-4)
-    torch.testing.assert_close(x, v.test(np.arange(3)), rtol=0, atol=1e-3)
-    assert y.shape == (3, 48, 64)  # of FCRN's output
+HEIGHT, WIDTH = SIDES = 64, 96  # of the frame below, whose colour and depth say where in it they are
+ACROSS, DOWN = (np.arange(WIDTH) + 0.5) / WIDTH, (np.arange(HEIGHT)[:, None] + 0.5) / HEIGHT
+RGB = np.stack([255 * DOWN + 0 * ACROSS, 255 * ACROSS + 0 * DOWN, np.full(SIDES, 200)])[None]
+DEPTH = 1 + np.arange(HEIGHT * WIDTH).reshape(1, *SIDES)
+
+
+def source(size, window, zoom=1.0, angle=0.0, mirrored=False, x=0.5, y=0.5):
+    """Row and column of the frame that are seen at each of `size` places, by way of complex numbers."""
+    down, across = (np.mgrid[: size[0], : size[1]] + 0.5) / np.reshape(size, (2, 1, 1)) - 0.5
+    # The axis of rows points down, so that a positive angle turns the picture against the clock.
+    z = np.exp(1j * math.radians(angle)) * ((-across if mirrored else across) * WIDTH + 1j * down * HEIGHT)
+    z = window * (z / zoom + (1 - 1 / zoom) * ((x - 0.5) * WIDTH + 1j * (y - 0.5) * HEIGHT))
+    return np.stack([z.imag + HEIGHT / 2, z.real + WIDTH / 2])
+
+
+def colours(places, gain=(1, 1, 1)):
+    """The frame's colours at places, the border's beyond it, in [0, 1]."""
+    sides = np.reshape(SIDES, (2, 1, 1))
+    seen = np.concatenate([places.clip(0.5, sides - 0.5) / sides, np.full((1, *places.shape[1:]), 200 / 255)])
+    return (seen * np.reshape(gain, (3, 1, 1))).clip(max=1)
 
 
 @given(
@@ -54,46 +57,35 @@ def test_no_augmentation_is_plain_resizing():
     st.floats(0, 180),
     st.booleans(),
     st.floats(0, 0.5),
+    st.booleans(),
+    st.booleans(),
 )
-def test_every_pixel_comes_from_where_geometry_says(seed, size, scale, rotation, flip, colour):
-    """Of a frame whose colour and depth say where in it they are; turned and mirrored as complex numbers."""
-    height, width = 64, 96
-    rgb, depth = (
-        np.full((1, 3, height, width), 200.0),
-        np.arange(height * width).reshape(1, height, width) + 1,
-    )
-    rgb[0, 0], rgb[0, 1] = np.mgrid[:height, :width] + 0.5
-    rgb[0, :2] *= 255 / np.array([height, width]).reshape(2, 1, 1)
+def test_every_pixel_comes_from_where_geometry_says(
+    seed, size, scale, rotation, flip, colour, normalise, crop
+):
+    """With `crop` from the middle of the frame: resized to 250 rows, of which 228 are cut out."""
     config = Config(scale=scale, rotation=rotation, flip=flip, colour=colour)
-    v, rows = views(rgb, depth, *size), augment.draws(seed, 0, 1)
+    rows, v = augment.draws(seed, 0, 1), views(RGB, DEPTH, size, normalise=normalise, crop=crop)
+    u, window, small = dict(zip(augment.COLUMNS, rows[0])), 228 / 250 if crop else 1, v.target_size
+    assert small == tuple(16 * math.ceil(side / 32) for side in size)  # of FCRN's output
+    zoom, angle = 1 + (scale - 1) * u["zoom"], rotation * (2 * u["rotation"] - 1)
+    what = window, zoom, angle, flip and u["flip"] < 0.5, u["x"], u["y"]
     x, y = v.train(*v.plan([0], rows, config))
-    u = dict(zip(augment.COLUMNS, rows[0]))
-    zoom = 1 + (scale - 1) * u["zoom"]
-
-    def source(h, w):
-        """Row and column of the frame that are seen at each of `(h, w)` places."""
-        down, across = (np.mgrid[:h, :w] + 0.5) / np.array([h, w]).reshape(2, 1, 1) - 0.5
-        across *= -1 if flip and u["flip"] < 0.5 else 1
-        # The axis of rows points down, so that a positive angle turns the picture against the clock.
-        turn = np.exp(1j * math.radians(rotation) * (2 * u["rotation"] - 1))
-        z = turn * (across * width + 1j * down * height) / zoom
-        z += (1 - 1 / zoom) * ((u["x"] - 0.5) * width + 1j * (u["y"] - 0.5) * height)
-        return np.stack([z.imag + height / 2, z.real + width / 2])
-
-    shown, sides = source(*size), np.array([height, width]).reshape(2, 1, 1)
     gain = 1 + colour * (2 * np.array([u["red"], u["green"], u["blue"]]) - 1)
-    expected = np.concatenate([shown.clip(0.5, sides - 0.5) / sides, np.full((1, *size), 200 / 255)])
-    assert np.abs(unit(x)[0].numpy() - (expected * gain.reshape(3, 1, 1)).clip(max=1)).max() < 0.004
-    shown, y = source(*y.shape[1:]), y[0].numpy()
-    place = np.stack(np.divmod((y * zoom).round() - 1, width)) + 0.5  # of the pixel whose depth was taken
-    beyond = np.abs(shown - sides / 2) - sides / 2  # how far outside of the frame
-    assert (np.abs(place - shown).max(0)[y > 0] < 0.51).all()
-    assert (beyond.max(0)[y == 0] > -0.01).all() and (beyond.max(0)[y > 0] < 0.01).all()
+    seen = (x, colours(source(size, *what), gain)), (v.test([0]), colours(source(size, window)))
+    for shown, wanted in seen:
+        found = shown[0].numpy() * STD + MEAN if normalise else shown[0].numpy()
+        assert np.abs(found - wanted).max() < 0.004
+    y, places = y[0].numpy(), source(small, *what)
+    taken = np.stack(np.divmod((y * zoom).round() - 1, WIDTH)) + 0.5  # the pixel whose depth it is
+    assert (np.abs(taken - places).max(0)[y > 0] < 0.51).all()
+    middle = np.reshape(SIDES, (2, 1, 1)) / 2
+    beyond, near = (np.abs(places - middle) - window * middle).max(0), 0.51 if crop else 0.01
+    assert (beyond[y == 0] > -near).all() and (beyond[y > 0] < near).all()
 
 
 def test_small_inputs_still_show_the_whole_frame():
     """Frames are averaged before they are made much smaller; a part cut off would shift colour and depth."""
-    height, width = 48, 100  # 100 columns do not divide by 3
-    ramp = np.broadcast_to(255 * (np.arange(width) + 0.5) / width, (1, 3, height, width))
-    x = unit(views(ramp, np.ones((1, height, width)), 16, 32).test([0]))[0, 0, 8].numpy()
-    assert x == pytest.approx((np.arange(32) + 0.5) / 32, abs=0.004)
+    ramp = np.broadcast_to(255 * (np.arange(100) + 0.5) / 100, (1, 3, 48, 100))  # 3 does not divide 100
+    v = views(ramp, np.ones((1, 48, 100)), (16, 32), normalise=False)
+    assert v.test([0])[0, 0, 8].numpy() == pytest.approx((np.arange(32) + 0.5) / 32, abs=0.004)

@@ -4,7 +4,6 @@ import h5py
 import numpy as np
 import pytest
 import torch
-import torch.nn.functional as F
 from conftest import TINY, make_frames
 from making import make, same
 from test_train import Watch, fit
@@ -16,8 +15,6 @@ from lthdepth.data.frames import Frames
 from lthdepth.errors import UserError
 from lthdepth.runs.studies import PUBLISHED_CODE, PUBLISHED_FLOOR
 from lthdepth.training import fit as train
-
-PLAIN = {"scale": 1.0, "rotation": 0.0, "flip": False, "colour": 0.0}
 
 
 def stub(**arrays):
@@ -72,36 +69,6 @@ def test_only_the_last_frames_are_scored_and_the_best_epoch_on_them_is_kept(
     assert results["test"]["frames"] == 5
     assert results["test"]["full"] == metrics.summarise(arrays["test/full"])
     assert results["test"] == results["validation"]
-
-
-# What is seen
-
-
-def test_without_normalisation_colours_are_scaled_to_0_1_and_no_more(frames):
-    views = augment.Views(frames, 32, 32, "cpu", normalise=False)
-    index, config = np.arange(3), TINY.replace(**PLAIN)
-    expected = F.interpolate(torch.tensor(frames.rgb[:3]).float() / 255, (32, 32), mode="bilinear")
-    torch.testing.assert_close(views.test(index), expected)
-    x, _ = views.train(*views.plan(index, np.full((3, 9), 0.5), config))
-    torch.testing.assert_close(x, expected, rtol=0, atol=1e-4)
-
-
-def test_the_crop_is_that_of_resizing_to_250_rows_and_cutting_out_228_by_304():
-    # Colour and depth say where in the frame they are.
-    rows, columns = (np.arange(240) + 0.5) / 240, (np.arange(320) + 0.5) / 320
-    rgb = np.zeros((1, 3, 240, 320), np.uint8)
-    rgb[0, 0], rgb[0, 1] = (255 * columns).round(), (255 * rows[:, None]).round()
-    depth = np.broadcast_to(1 + rows[:, None] + 0 * columns, (1, 240, 320)).astype(np.float32)
-    views = augment.Views(stub(rgb=rgb, depth=depth), 228, 304, "cpu", normalise=False, crop=True)
-    resized = F.interpolate(torch.tensor(rgb).float() / 255, (250, round(250 * 4 / 3)), mode="bilinear")[0]
-    left = (resized.shape[2] - 304) // 2
-    cut = resized[:, 11 : 11 + 228, left : left + 304]
-    x, y = views.train(*views.plan(np.array([0]), np.full((1, 9), 0.5), Config(**PLAIN)))
-    for seen in (x[0], views.test(np.array([0]))[0]):
-        assert (seen - cut)[:2].abs().max() < 0.005  # half a column of 333, and 8 bits
-    # Targets show the same window; all of it is valid.
-    expected = 1 + 0.5 + 0.912 * ((np.arange(128) + 0.5) / 128 - 0.5)
-    assert np.abs(y[0].numpy() - expected[:, None]).max() < 0.6 / 240 + 1e-6
 
 
 def test_only_the_crop_is_scored_and_predictions_lie_where_they_belong():
