@@ -12,9 +12,8 @@ from contextlib import ExitStack
 
 import pytest
 import torch
-from conftest import TINY
+from conftest import TINY, narrow_networks
 from making import BROKEN, QUIET, kill_first, settled
-from narrow import narrow as narrow_networks
 
 from lthdepth.config import level
 from lthdepth.data import weights

@@ -75,24 +75,13 @@ def made(narrow, frames, tmp_path_factory):
     )
 
 
-def test_a_record_holds_what_the_paper_needs(made, frames):
-    _, floor, record = made
-    assert record["key"] == runs.key(Config(**record["config"]), frames.fingerprint, "none")
-    assert record["study"] == "toy" and record["status"] == "finished"
-    for split in ("validation", "test"):
-        for protocol in ("full", "eigen"):
-            for average in ("pooled", "per_image"):
-                assert record[split][protocol][average].keys() == set(metrics.METRICS)
-    assert record["densities"].keys() == {"prunable", "encoder", "network", "mac", "counts"}
-    assert record["densities"]["prunable"] == pytest.approx(0.1, abs=1e-6) and floor["densities"] is None
-    assert sum(kept for _, kept, _ in record["ticket"]["layers"]) == record["densities"]["counts"]["kept"]
-    assert record["versions"]["torch"] == torch.__version__ and "CPU" in record["device"]
-    assert record["seconds"] > 0 and record["images_per_second"] > 0
-    assert {"commit", "dirty", "date", "curves", "science_version"} <= record.keys()
-
-
 def test_a_finished_run_leaves_record_arrays_and_weights_but_no_checkpoint(made, frames):
     store, floor, record = made
+    assert record["key"] == runs.key(Config(**record["config"]), frames.fingerprint, "none")
+    assert sum(kept for _, kept, _ in record["ticket"]["layers"]) == record["densities"]["counts"]["kept"]
+    assert record["densities"]["prunable"] == pytest.approx(0.1, abs=1e-6) and floor["densities"] is None
+    assert record["versions"]["torch"] == torch.__version__ and "CPU" in record["device"]
+    assert {"commit", "dirty", "date", "curves", "science_version"} <= record.keys()
     folder = store.local / record["key"]
     assert {p.name for p in folder.iterdir()} == {"record.json", "arrays.npz", "weights.pt", "ticket.npz"}
     assert json.loads((folder / "record.json").read_text()) == record

@@ -85,12 +85,12 @@ def test_nothing_is_begun_after_the_deadline_and_a_stopped_run_is_left(given, st
 TOY = """
 import sys
 sys.path[:0] = [{root!r}, {root!r} + "/tests"]
+from conftest import narrow_networks
 from making import SWEPT
-from narrow import narrow
 
 from lthdepth.runs import studies
 
-narrow(setattr)
+narrow_networks(setattr)
 studies.study = lambda *_: studies.Study("quick", "Toy", SWEPT)
 """
 
