@@ -1,4 +1,7 @@
-"""The network against the paper's definitions (Laina et al. 2016) and torchvision's ResNets."""
+"""The network against the paper's definitions (Laina et al. 2016), torchvision's ResNets and public code."""
+
+import copy
+import sys
 
 import pytest
 import torch
@@ -6,7 +9,12 @@ import torch.nn.functional as F
 import torchvision
 from torch import nn
 
+from lthdepth.loss import berhu
 from lthdepth.model import FCRN, UpProjection, initialise
+from lthdepth.runs.run import ROOT
+
+sys.path.insert(0, str(ROOT / "benchmarks"))
+import speed
 
 BACKBONES = ["resnet18", "resnet34", "resnet50"]
 
@@ -126,3 +134,21 @@ def test_initialise_gives_each_layer_the_variance_of_he():
         if weight.ndim == 4 and weight.numel() > 30_000:
             fan = weight.shape[0] * weight.shape[2] * weight.shape[3]
             assert weight.std().item() == pytest.approx((2 / fan) ** 0.5, rel=0.03), name
+
+
+def test_the_network_of_public_code_has_our_loss_and_gradients():
+    ours = initialise(FCRN("resnet18"), 0).train()
+    theirs, rng = speed.public(copy.deepcopy(ours)).train(), torch.Generator().manual_seed(0)
+    x, y = torch.randn(4, 3, 64, 96, generator=rng), 1 + torch.rand(4, 32, 48, generator=rng)
+    losses = [berhu(model(x)[:, 0], y) for model in (ours, theirs)]
+    for loss in losses:
+        loss.backward()
+    assert losses[0].item() == pytest.approx(losses[1].item(), rel=1e-5)
+    gradients = [(p.grad, dict(theirs.named_parameters()).get(k)) for k, p in ours.named_parameters()]
+    pairs = [(g, other.grad) for g, other in gradients if other is not None]
+    for one, other in zip(ours.ups, theirs.ups, strict=True):
+        kernels = torch.cat([branch[0].weight.grad for branch in other.branches])
+        pairs.append((one.up.weight.grad, kernels.flip(2, 3).transpose(0, 1)))
+    assert len(pairs) > 60
+    for gradient, other in pairs:
+        assert (gradient - other).norm() <= 0.01 * gradient.norm() + 1e-7

@@ -28,7 +28,6 @@ def named(prefix="", suffix="_mask"):
     [
         ({"format": "lthdepth ticket 9"}, "this version reads"),
         ({"layers": {"a": [2, 2, 1, 1]}}, "damaged"),
-        ({"layers": {"a": [-1, 4, 1, 1]}}, "damaged"),
         ({"layers": {"a": [float("inf")]}}, "damaged"),
         ({"layers": 3}, "damaged"),
         ({"fingerprint": "0" * 16}, "damaged"),

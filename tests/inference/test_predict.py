@@ -47,6 +47,11 @@ def test_a_test_frame_as_a_photo_scores_as_the_record_says(made, tmp_path):
         metres = predict.depth(rgb, record, model)
         ours = metrics.error_sums(torch.from_numpy(metres)[None], torch.from_numpy(frames.depth[i])[None])
         assert np.allclose(ours[0], sums, rtol=1e-4)
+    # Photos of other sizes and shapes give depth of their size.
+    large = np.asarray(Image.fromarray(rgb).resize((560, 400), Image.Resampling.BICUBIC))
+    assert np.abs(predict.depth(large, record, model)[5::10, 5::10] - metres).max() < 0.1 * metres.max()
+    tall = predict.depth(large[:, :200], record, model)
+    assert tall.shape == (400, 200) and np.isfinite(tall).all()
 
 
 def test_the_files_hold_millimetres_at_the_size_of_the_photo(made, tmp_path):
@@ -81,17 +86,6 @@ def test_a_photo_is_seen_in_its_own_shape_with_about_as_many_pixels(height, aspe
     h, w = predict.seen(rgb, Config())
     assert abs(w / h / (rgb.shape[1] / rgb.shape[0]) - 1) < 0.01 and abs(h * w / (228 * 304) - 1) < 0.01
     assert predict.seen(np.broadcast_to(np.uint8(0), (3 * height, 4 * height, 3)), Config()) == (228, 304)
-
-
-def test_photos_of_other_sizes_and_shapes_give_depth_of_their_size(made):
-    store, frames, record, _ = made
-    record, model = predict.network(record["key"], store)
-    rgb = frames.rgb[4].transpose(1, 2, 0)
-    large = np.asarray(Image.fromarray(rgb).resize((560, 400), Image.Resampling.BICUBIC))
-    metres, small = predict.depth(large, record, model), predict.depth(rgb, record, model)
-    assert metres.shape == (400, 560) and np.abs(metres[5::10, 5::10] - small).max() < 0.1 * small.max()
-    tall = predict.depth(large[:, :200], record, model)
-    assert tall.shape == (400, 200) and np.isfinite(tall).all()
 
 
 def test_without_its_weights_a_run_says_how_to_make_them(made, tmp_path):

@@ -82,13 +82,10 @@ def test_a_pair_that_disagrees_is_named_whatever_the_file_times_and_outputs(fold
     (folder / "elsewhere").rename(source)
     notebook.write_text("<<<<<<< HEAD", encoding="utf-8")
     assert "cannot be read" in build.differences(folder)[0]
-
-
-def test_files_that_are_no_chapter_are_left_alone(folder):
+    build.write_pairs(folder)
     for name in ("._01_small.py", "Untitled.ipynb", "01_small-Copy1.ipynb", "01_small copy.py", "a.py"):
-        (folder / name).write_text("\0 no notebook", encoding="utf-8")
-    assert build.differences(folder) == [] and build.write_pairs(folder) == []
-    assert [path.name for path in build.chapters(folder)] == ["01_small.py"]
+        (folder / name).write_text("\0 no notebook", encoding="utf-8")  # no chapters
+    assert build.differences(folder) == [] and [p.name for p in build.chapters(folder)] == ["01_small.py"]
 
 
 def test_saving_in_jupyterlab_keeps_a_pair_in_step(folder):

@@ -13,6 +13,7 @@ from made_up import record
 from PIL import Image
 
 from lthdepth.analysis import postmortem
+from lthdepth.errors import UserError
 from lthdepth.paper import figures, plots, sentences, tables
 from lthdepth.runs import run as runs
 
@@ -92,22 +93,18 @@ def test_text_of_the_notebooks_types_no_result():
 
 
 def test_a_figure_of_a_quick_run_is_marked_and_knows_its_runs(shown):
-    figure, ax = plt.subplots()
-    ax.plot([1, 2, 3], [0.5, 0.25, 0.125], label="dense")
+    figure, _ = plt.subplots()
     html = shown(figures.show, figure, "try", "A & caption.", [record(), None, "x"], alt="A line that falls.")
     assert any("QUICK RUN" in t.get_text() for t in figure.texts)
     assert {p.name for p in shown.folder.iterdir()} == {"try.png", "try.pdf", "try.json"}
     assert (shown.folder / "try.pdf").read_bytes().startswith(b"%PDF")
     assert 'id="fig-try"' in html and 'alt="A line that falls."' in html and "A &amp; caption." in html
     text = figures.explain(shown.folder / "try.png")
-    for words in (
-        "dense-1.0000-0",
-        "A & caption.",
-        "fingerprint i",
-        "commit abc",
-        "build.sh --profile quick",
-    ):
-        assert words in text
+    said = ("dense-1.0000-0", "A & caption.", "fingerprint i", "commit abc", "build.sh --profile quick")
+    assert not [words for words in said if words not in text]
+    (shown.folder / "try.json").write_text("{}", encoding="utf-8")
+    with pytest.raises(UserError, match="damaged"):
+        figures.explain(shown.folder / "try.png")
 
 
 def test_a_digit_changed_in_a_record_shows_against_the_sidecar():

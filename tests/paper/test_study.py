@@ -69,12 +69,6 @@ def test_runs_on_other_data_show_once_they_are_the_most(tmp_path):
     assert paper.records("paper")[0]["data"]["fingerprint"] == "mine"
 
 
-def test_records_are_shown_from_dense_to_sparse_and_the_missing_last(tmp_path):
-    main = [c for c in studies.study("paper").configs if c.epochs == studies.MAIN and c.arm != "floor"][:4]
-    shown = published(tmp_path, "paper", main, "d").shown
-    assert [r and r["density"] for r in shown[:5]] == sorted([c.density for c in main], reverse=True) + [None]
-
-
 def test_rounds_are_recorded_runs_outside_the_grid_and_stand_beside_those_of_their_budget(paper):
     planned = {c for c in paper.study.configs}
     assert paper.rounds and all(r["arm"] == "imp" and r.config not in planned for r in paper.rounds)

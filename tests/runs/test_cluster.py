@@ -38,9 +38,7 @@ def given(frames):
     return runs.Inputs(frames, weights.NONE)
 
 
-def test_a_worker_gets_and_returns_the_files_of_its_run_and_leaves_nothing(
-    given, store, tmp_path, monkeypatch, narrow
-):
+def test_a_worker_gets_and_returns_files_and_leaves_nothing(given, store, tmp_path, monkeypatch, narrow):
     """Runs made file by file are those made in a store; weights travel where needed."""
     monkeypatch.setattr(sweep, "SCRATCH", tmp_path / "scratch")
     dense = DENSE.replace(epochs=1)
@@ -54,18 +52,12 @@ def test_a_worker_gets_and_returns_the_files_of_its_run_and_leaves_nothing(
             write_atomic(there.local / name, content)
     sweep.sweep([dense, ticket], given, store, QUIET, "toy")
     assert settled(store) == settled(there) and len(settled(store)) == 2
-
-
-def test_a_worker_makes_nothing_after_the_time_nor_what_follows_from_a_failed_run(
-    given, tmp_path, monkeypatch, narrow
-):
-    monkeypatch.setattr(sweep, "SCRATCH", tmp_path / "scratch")
+    # Nothing is made after the time, nor what follows from a failed run.
     bad = DENSE.replace(**BROKEN)
     assert sweep.made(bad, given, KEEP, ("toy", time.time() - 1)) == ({}, None)
     sent = sweep.made(bad, given, KEEP, ("toy", None))
     assert list(sent[0]) == [f"{given.key(bad)}/failed.json"] and "diverged" in sent[1]
-    follows = bad.replace(arm="imp", density=level(1))
-    files, why = sweep.made(follows, given, KEEP, ("toy", None), sent)
+    files, why = sweep.made(bad.replace(arm="imp", density=level(1)), given, KEEP, ("toy", None), sent)
     assert files == {} and "an earlier attempt" in why
 
 
