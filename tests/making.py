@@ -45,18 +45,11 @@ def settled(store):
 
 
 def kill_first(pattern, folder, over=lambda: False):
-    """Kill the first worker that has written a checkpoint; its lock says who it is.
-
-    Args:
-        pattern: of the checkpoints in a folder of stores or in a store; over: whether nobody works any more.
-
-    Returns:
-        bool: whether one was killed.
-    """
+    """Kill the first worker that writes a checkpoint, unless the work is over; whether one was killed."""
     until = time.monotonic() + 300
     while not over() and time.monotonic() < until:
         for path in folder.glob(pattern):
-            lock = path.parents[1] / ".locks" / f"{path.parent.name}.lock"
+            lock = path.parents[1] / ".locks" / f"{path.parent.name}.lock"  # says who holds it
             if lock.exists() and (text := lock.read_text(encoding="utf-8").split()):
                 os.kill(int(text[1]), signal.SIGKILL)
                 return True

@@ -137,7 +137,6 @@ BAD = {  # by command and name: content, what gives it, or what makes it there; 
         "large.h5": (cached(images_png=[np.frombuffer(picture(3000, 2000), np.uint8)] * 10), "3000 x 2000"),
         "scenes.h5": (cached(scenes=np.arange(10)), "scenes"),
         "two.h5": (cached(scenes=["a", "b"]), "scenes"),
-        "cut.mat": (half(matlab()), "cut.mat"),
         "imageless.mat": (matlab(images=None), "images"),
         "ints.mat": (matlab(depths=np.ones((10, 24, 16), np.int32)), "depths"),
         "axes.mat": (matlab(images=np.zeros((16, 24, 3, 10), np.uint8)), "images"),
@@ -184,19 +183,16 @@ data absent.mat | absent.mat
 data rooms:2 | rooms:2
 data room | say rooms, rooms:N
 data https://example.org/nyu.h5 | no file https
-data . | no file .
 data LONG.h5 | there is no file
 data whole.mat --out o.txt | o.txt
 data rooms:24 --out o.h5 | --out
 train --data absent.h5 | absent.h5
 train --data rooms:24 --device gpu | gpu
-train --data rooms:24 --device cuda:x | cuda:x
 train --data rooms:24 --device cuda:99 | cuda:99
 sweep quick --data rooms:24 --budget nan | --budget
 sweep quick --data rooms:24 --jobs 0 | --jobs
 show abcdef | abcdef
 show absent.png | absent.png
-cost --device cpu --weights absent.pth | absent.pth
 cost --device cpu --size 8 304 | --size
 cost --device cpu --levels -1 | --levels
 cost --device cpu --run abc --weights r18.pth | --run
@@ -224,9 +220,7 @@ ticket draw n.txt | n.txt
 ticket convert ones.pt | --out
 predict --run abcdef absent.jpg | absent.jpg
 build --data absent.h5 | absent.h5
-build --data page.h5 | web page
 build --weights absent.pth | absent.pth
-build --weights r18.pth | weights without data
 show b.png | sidecar
 cost --device cpu --out cost.json | no file of measurements
 ticket draw notes.npz | notes.npz

@@ -101,10 +101,3 @@ def test_their_images_are_set_beside_every_recorded_budget(losses, said, single)
     assert all(f"loses {loss:.3f} m (mean of 2 pairs)" in text for loss in losses.values())
     assert text.count("dense rms 0.800 m, 33 % below the mean depth map's 1.200 m") == len(losses)
     assert (single in text) if single else "single pair" not in text
-
-
-def test_no_room_below_the_floor_is_said_and_a_network_at_the_floor_shows_nothing():
-    made, _ = study(1, {("omp", level(18)): 0.1}, dense=1.1, spread=0, epochs=2)
-    floor = {"test": {"full": {"pooled": {"rms": 1.262}}}}
-    text = sentences.training_images(verdict.analyse("paper", made), floor)
-    assert "1,590" not in text and "1.239 m, had at most 0.023 m to lose" in text and "the 0.168 m" in text

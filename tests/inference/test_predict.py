@@ -1,6 +1,7 @@
 """Depth of a photo: the network sees what it saw in training, and the files hold what it said."""
 
 import re
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -8,12 +9,12 @@ import torch
 from conftest import TINY, make_frames
 from hypothesis import given
 from hypothesis import strategies as st
+from making import make
 from PIL import Image
 
 from lthdepth import metrics
 from lthdepth.__main__ import main
 from lthdepth.config import Config
-from lthdepth.data import weights
 from lthdepth.data.frames import summarise
 from lthdepth.errors import UserError
 from lthdepth.inference import predict
@@ -24,12 +25,10 @@ SHAPE = TINY.replace(height=40, width=56, epochs=1, bias=3.5)  # size and mean d
 
 @pytest.fixture(scope="module")
 def made(narrow, tmp_path_factory):
-    """A store with a trained run and the floor under the same protocol; the frames."""
+    """A store with a trained run and the floor under the same protocol; the frames, 17 for testing."""
     folder = tmp_path_factory.mktemp("store")
-    store, frames = runs.Store(folder / "runs", folder / "results"), make_frames(height=40, width=56)
-    record = runs.run(SHAPE, runs.Inputs(frames, weights.NONE), store, runs.Options(progress=False))
-    floor = runs.run(SHAPE.floor(), runs.Inputs(frames, weights.NONE), store)
-    return store, frames, record, floor
+    store, frames = runs.Store(folder / "runs", folder / "results"), make_frames(85, 40, 56)
+    return store, frames, *(make(config, frames, store) for config in (SHAPE, SHAPE.floor()))
 
 
 def photo_of(frames, i, path, **how):
@@ -37,11 +36,12 @@ def photo_of(frames, i, path, **how):
     return path
 
 
-def test_a_test_frame_as_a_photo_scores_as_the_record_says(made, tmp_path):
+def test_test_frames_as_photos_score_as_the_record_says(made, tmp_path):
+    """One by one, where the record's were scored in batches of at most 16."""
     store, frames, record, _ = made
     record, model = predict.network(record["key"][:6], store)
     rows = np.flatnonzero(frames.split == "test")
-    for i, sums in zip(rows[:2], store.arrays(record["key"])["test/full"], strict=False):
+    for i, sums in zip(rows, store.arrays(record["key"])["test/full"], strict=True):
         rgb = predict.photo(photo_of(frames, i, tmp_path / "a.png"))
         assert np.array_equal(rgb.transpose(2, 0, 1), frames.rgb[i])
         metres = predict.depth(rgb, record, model)
@@ -49,7 +49,7 @@ def test_a_test_frame_as_a_photo_scores_as_the_record_says(made, tmp_path):
         assert np.allclose(ours[0], sums, rtol=1e-4)
     # Photos of other sizes and shapes give depth of their size.
     large = np.asarray(Image.fromarray(rgb).resize((560, 400), Image.Resampling.BICUBIC))
-    assert np.abs(predict.depth(large, record, model)[5::10, 5::10] - metres).max() < 0.1 * metres.max()
+    assert np.abs(predict.depth(large, record, model)[5::10, 5::10] - metres).mean() < 0.02 * metres.max()
     tall = predict.depth(large[:, :200], record, model)
     assert tall.shape == (400, 200) and np.isfinite(tall).all()
 
@@ -98,18 +98,12 @@ def test_without_its_weights_a_run_says_how_to_make_them(made, tmp_path):
             predict.network(name, store)
 
 
-class Paper:
-    def __init__(self, store, summary):
-        self.store, self.device, self.summary = store, torch.device("cpu"), summary
-
-
 def test_the_network_nearest_to_a_density_shows_itself(made, tmp_path, monkeypatch):
     store, frames, record, _ = made
     shown = []
     monkeypatch.setattr(predict, "display", lambda *things: shown.append(things))
-    config, inputs = SHAPE.replace(arm="random", density=0.1), runs.Inputs(frames, weights.NONE)
-    runs.run(config, inputs, store, runs.Options(progress=False))
-    paper = Paper(store, summarise(frames))
+    make(SHAPE.replace(arm="random", density=0.1), frames, store)
+    paper = SimpleNamespace(store=store, device=torch.device("cpu"), summary=summarise(frames))
     predict.show(paper, 0.02)
     predict.show(paper, path=photo_of(frames, 4, tmp_path / "a.png"))
     predict.show(paper, path=tmp_path / "a.png", cut=0.05)
@@ -119,17 +113,16 @@ def test_the_network_nearest_to_a_density_shows_itself(made, tmp_path, monkeypat
     rgb = predict.photo(tmp_path / "a.png")
     assert np.array_equal(maps[1], predict.depth(rgb, *predict.network(record["key"], store)))
     assert "Cut to 5 %" in words[2] and "Cut to" not in words[1]
-    assert "Cut to 5 %" in shown[2][1].get_supxlabel()
     assert not np.allclose(maps[1], maps[2])  # cut, the network sees something else
-    predict.show(Paper(runs.Store(tmp_path, tmp_path), None))
-    assert "No trained network" in shown[-1][0].data
     with pytest.raises(UserError, match="density"):
         predict.show(paper, 1.8)
+    paper.store = runs.Store(tmp_path, tmp_path)
+    predict.show(paper)
+    assert "No trained network" in shown[-1][0].data
 
 
-def test_keep_makes_the_weights_of_a_recorded_run(tmp_path, monkeypatch, capsys, narrow):
-    store = runs.Store(tmp_path / "runs", tmp_path / "results")
-    monkeypatch.setattr(runs.Store.__init__, "__defaults__", (store.local, store.recorded))
+def test_keep_makes_the_weights_of_a_recorded_run(elsewhere, capsys, narrow):
+    store = runs.Store()
     words = "train --data rooms:24 --device cpu backbone=resnet18 height=32 width=32 batch=4 epochs=1".split()
     assert main(words) == 0
     key = next(iter(store.records()))
@@ -138,9 +131,9 @@ def test_keep_makes_the_weights_of_a_recorded_run(tmp_path, monkeypatch, capsys,
         path.unlink()
     assert main(words) == 0 and not (store.local / key / "weights.pt").exists()  # the record is enough
     assert main([*words, "--keep"]) == 0 and (store.local / key / "weights.pt").exists()
-    Image.new("RGB", (64, 48), "grey").save(tmp_path / "p.jpg")
-    assert main(["predict", str(tmp_path / "p.jpg"), "--run", key, "--device", "cpu"]) == 0
+    Image.new("RGB", (64, 48), "grey").save("p.jpg")
+    assert main(["predict", "p.jpg", "--run", key, "--device", "cpu"]) == 0
     said = capsys.readouterr().out
     assert "never seen a photo" in said and f"_depth_{key[:8]}.png" in said
     (store.local / key / "weights.pt").write_bytes(b"damaged")
-    assert main(["predict", str(tmp_path / "p.jpg"), "--run", key, "--device", "cpu"]) == 2
+    assert main(["predict", "p.jpg", "--run", key, "--device", "cpu"]) == 2

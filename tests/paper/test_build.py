@@ -100,10 +100,6 @@ def test_saving_in_jupyterlab_keeps_a_pair_in_step(folder):
     edited = SOURCE.replace('print("profile", profile)', "print(2 * 2)")
     assert (folder / "01_small.py").read_text(encoding="utf-8") == edited
     assert build.differences(folder) == []
-    # And an edit of the .py is what opens, however old the file says it is.
-    (folder / "01_small.py").write_text(SOURCE.replace("one **line**", "two lines"), encoding="utf-8")
-    os.utime(folder / "01_small.py", (1, 1))
-    assert "two lines" in lab.get("notebooks/01_small.ipynb")["content"].cells[3].source
 
 
 # Pages.
@@ -192,12 +188,11 @@ def test_mathematics_is_mathml_and_code_spans_stay(pages):
     assert one.count("<math") == 2 and "<mfrac>" in one and "$$" not in one
     assert re.search("<mo>(&lt;|&#x0003C;)</mo>", one)
     assert "<code>code $x$ Chen et al. (2021)</code>" in one
-    for latex in (
-        r"\begin{cases}|x| & |x|\le c\\ \dfrac{x^2+c^2}{2c} & |x|>c\end{cases}",
-        r"\begin{aligned}a &= b\\ c &= \max\!\left(\frac{d_i}{\hat d_i}, 1.25^j\right)\end{aligned}",
-        r"m \odot \theta_{\text{ImageNet}} \in \mathbb{R}^N",
-    ):
-        tree = ElementTree.fromstring(site.mathml(latex, "block"))
+    sources = "".join(p.read_text(encoding="utf-8") for p in build.chapters(ROOT / "notebooks"))
+    equations = re.findall(r"\$\$(.+?)\$\$", sources.replace("\n#", "\n"), re.DOTALL)
+    assert len(equations) > 5
+    for latex in equations:
+        tree = ElementTree.fromstring(site.mathml(re.sub(r"\\(tag|label)\{.*?\}", "", latex), "block"))
         assert tree.get("display") == "block" and "\\" not in "".join(tree.itertext())
     for latex in (r"\frac{a}{b", r"a \unknowncommand b"):
         with pytest.raises(UserError, match="the equation"):

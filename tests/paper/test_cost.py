@@ -7,6 +7,7 @@ from types import SimpleNamespace
 import matplotlib.pyplot as plt
 import pytest
 import torch
+from made_up import record
 
 from lthdepth import __main__
 from lthdepth.inference import measure
@@ -32,13 +33,11 @@ def test_amdahls_law():
 
 
 def test_a_run_stands_at_the_time_of_its_own_ticket_and_size():
-    def run(arm, density, rms, height=228):
-        test = {"full": {"pooled": {"rms": rms}}}
-        return {"arm": arm, "density": density, "test": test, "config": {"height": height, "width": 304}}
-
     measured = {"size": [228, 304], "tickets": [ticket(10.0, 80.0), ticket(20.0, 90.0, 0.1)]}
-    scored = [run("dense", 1.0, 0.5), run("omp", 0.018, 0.7), run("omp", 0.1, 0.6), run("random", 0.1, 0.9)]
-    figure = cost.tradeoff(cost.timed([*scored, run("omp", 0.1, 0.3, 114), None], measured))
+    at = (("dense", 1.0, 0.5), ("omp", 0.018, 0.7), ("omp", 0.1, 0.6), ("random", 0.1, 0.9))
+    scored = [record(arm, density, rms=rms) for arm, density, rms in at]
+    small = record("omp", 0.1, rms=0.3, config={"height": 114, "width": 304})
+    figure = cost.tradeoff(cost.timed([*scored, small, None], measured))
     places = sorted(tuple(float(v[0]) for v in line.get_data()) for line in figure.axes[0].lines)
     assert places == [(80, 0.7), (90, 0.6), (100, 0.5)]
     assert cost.tradeoff(cost.timed(scored[:1], measured)) is None

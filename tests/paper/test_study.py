@@ -2,10 +2,12 @@
 
 import json
 
+import pytest
 from made_up import record
 
 from lthdepth.analysis import budget, stats
 from lthdepth.config import TUNED, Config
+from lthdepth.errors import UserError
 from lthdepth.paper import sentences
 from lthdepth.paper.study import Paper
 from lthdepth.runs import run as runs
@@ -43,6 +45,11 @@ def test_the_command_of_a_record_makes_a_run_of_the_same_key(paper):
         settings = [word for word in command(made).split() if "=" in word]
         config = Config.parse(settings, TUNED)
         assert runs.key(config, made["data"]["fingerprint"], made["init"]["fingerprint"]) == made["key"]
+
+
+def test_weights_without_data_are_refused():
+    with pytest.raises(UserError, match="weights without data"):
+        Paper("paper", weights_source="x.pth")
 
 
 def published(folder, name, configs, mark):

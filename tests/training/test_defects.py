@@ -72,13 +72,10 @@ def test_only_the_last_frames_are_scored_and_the_best_epoch_on_them_is_kept(
 
 
 def test_only_the_crop_is_scored_and_predictions_lie_where_they_belong():
-    depth = np.random.default_rng(0).uniform(1, 9, (2, 120, 160)).astype(np.float32)
-    blank = augment.cropped(depth)
-    # 0.912 of 120 is 109.44 rows: centres from 5.28 to 114.72; of 160: from 7.04 to 152.96
-    assert np.array_equal(blank[:, 5:115, 7:153], depth[:, 5:115, 7:153])
-    assert (blank > 0).sum() == 2 * 110 * 146
-    frames = stub(rgb=np.zeros((2, 3, 120, 160), np.uint8), depth=depth)
+    frames = stub(rgb=np.zeros((2, 3, 120, 160), np.uint8), depth=np.ones((2, 120, 160), np.float32))
     views = augment.Views(frames, 114, 152, "cpu", crop=True)
+    # 0.912 of 120 is 109.44 rows: centres from 5.28 to 114.72; of 160: from 7.04 to 152.96
+    assert (views.depth[:, 5:115, 7:153] == 1).all() and views.depth.sum() == 2 * 110 * 146
     # A network that is right about the window's columns is right about the frame's.
     answer = 0.5 + 0.912 * ((torch.arange(64) + 0.5) / 64 - 0.5)
     whole = views.enlarge(answer.expand(1, 1, 48, 64), (120, 160))[0]

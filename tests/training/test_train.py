@@ -9,7 +9,6 @@ import torch
 import torchvision
 from conftest import TINY, make_frames
 from making import QUIET, same
-from torch import nn
 
 from lthdepth import mask, metrics
 from lthdepth.config import Config
@@ -222,20 +221,6 @@ def test_a_real_run_learns_far_below_the_floor(tmp_path, monkeypatch):
 
 
 # Scoring
-
-
-class Constant(nn.Module):
-    def forward(self, x):
-        return torch.full((len(x), 1, 16, 16), 2.0)
-
-
-def test_evaluate_scores_every_frame_at_its_own_size(frames):
-    views, index = augment.Views(frames, 32, 32, "cpu"), np.arange(19)  # more than one batch, and a rest
-    sums = train.evaluate(Constant(), views, index, TINY)["full"]
-    t = frames.depth[:19].astype(np.float64)
-    expected = np.where(t > 0, (2 - t) ** 2, 0).sum((1, 2))
-    np.testing.assert_allclose(sums[:, 2], expected, rtol=1e-5)
-    assert (sums[:, 0] == (t > 0).sum((1, 2))).all()
 
 
 @pytest.mark.parametrize("holdout", [True, False])
