@@ -1,5 +1,9 @@
 """Runs of tests, made in a moment and without a word."""
 
+import os
+import signal
+import time
+
 import torch
 from conftest import TINY
 
@@ -38,3 +42,16 @@ def same(one, two):
 def settled(store):
     """The records of a store without what differs from one making to the next."""
     return {k: {n: v for n, v in r.items() if n not in DIFFERS} for k, r in store.records().items()}
+
+
+def kill_first(pattern, folder, over=lambda: False):
+    """Kill the first worker that writes a checkpoint, unless the work is over; whether one was killed."""
+    until = time.monotonic() + 300
+    while not over() and time.monotonic() < until:
+        for path in folder.glob(pattern):
+            lock = path.parents[1] / ".locks" / f"{path.parent.name}.lock"  # says who holds it
+            if lock.exists() and (text := lock.read_text(encoding="utf-8").split()):
+                os.kill(int(text[1]), signal.SIGKILL)
+                return True
+        time.sleep(0.01)
+    return False

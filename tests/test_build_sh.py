@@ -57,31 +57,26 @@ def test_a_failed_installation_says_why_and_what_a_killed_one_left_is_made_anew(
     assert not half.exists() and not (tmp_path / ".venv" / "lthdepth").exists()
 
 
-def test_a_python_without_venv_is_told(build_sh, tmp_path):
-    for name in ("python3", "python3.11", "python3.12", "python3.13"):
-        program(tmp_path / "bin" / name, "exit 1")
-    done = build_sh()
-    assert done.returncode == 2 and "python3-venv" in done.stderr and not (tmp_path / ".venv").exists()
-
-
-def test_too_little_disk_is_said_before_anything_is_fetched(build_sh, tmp_path):
-    program(tmp_path / "bin" / "df", "printf 'x\\nx 1 1 3145728 1 x\\n'")
-    done = build_sh()
-    assert done.returncode == 2 and "needs 10 GB of free disk space" in done.stderr
-    assert "has 3 GB" in done.stderr and "Making" not in done.stderr
-
-
-WRONG = {
-    '"poster"': ["--profile", "poster"],
-    "--data needs a value": ["--data"],
-    '"everything"': ["everything"],
+PYTHONS = ("python3", "python3.11", "python3.12", "python3.13")
+WRONG = {  # what is told: words, environment, programs of the machine
+    "python3-venv": ([], {}, dict.fromkeys(PYTHONS, "exit 1")),
+    "needs 10 GB of free disk space": ([], {}, {"df": "printf 'x\\nx 1 1 3145728 1 x\\n'"}),
+    '"poster"': (["--profile", "poster"], {}, {}),
+    "--data needs a value": (["--data"], {}, {}),
+    '"everything"': (["everything"], {}, {}),
+    "PYTHON=/no/such/python is no Python": ([], {"PYTHON": "/no/such/python"}, {}),
+    "PYTHON=true is no Python": ([], {"PYTHON": "true"}, {}),
 }
 
 
-@pytest.mark.parametrize("told", [*WRONG, "PYTHON=/no/such/python is no Python", "PYTHON=true is no Python"])
-def test_a_wrong_word_or_interpreter_is_named(told, build_sh, tmp_path):
-    done = build_sh(*WRONG.get(told, []), PYTHON="" if told in WRONG else told[7:].split()[0])
-    assert done.returncode == 2 and told in done.stderr and not (tmp_path / ".venv").exists()
+@pytest.mark.parametrize("told", WRONG)
+def test_what_lacks_or_is_wrong_is_told_before_anything_is_made(told, build_sh, tmp_path):
+    words, environment, programs = WRONG[told]
+    for name, script in programs.items():
+        program(tmp_path / "bin" / name, script)
+    done = build_sh(*words, **environment)
+    assert done.returncode == 2 and told in done.stderr and "Making" not in done.stderr
+    assert not (tmp_path / ".venv").exists()
 
 
 def test_an_environment_that_another_process_makes_is_left_alone(build_sh, tmp_path):
@@ -103,11 +98,6 @@ def test_the_callers_shell_changes_nothing(build_sh, tmp_path):
     shell |= {"POSIXLY_CORRECT": "1", "GREP_OPTIONS": "--invert-match"}
     plain, theirs = build_sh(), build_sh(**shell)
     assert theirs.returncode == 2 and theirs.stderr == plain.stderr and "disk is full" in plain.stderr
-
-
-def test_help_needs_nothing(build_sh):
-    done = build_sh("--help", PYTHON="/no/such/python")
-    assert done.returncode == 0 and "--quiet" in done.stdout and "#" not in done.stdout
 
 
 WRITES = """[ "$1" = -c ] && echo True && exit

@@ -89,7 +89,7 @@ def test_the_verdict_on_committed_runs(capsys, monkeypatch):
 # Tickets
 
 
-def test_tickets_are_drawn_shown_and_trained(elsewhere, capsys):
+def test_tickets_are_drawn_shown_converted_and_trained(elsewhere, capsys):
     assert main("ticket draw a.npz --weights r18.pth --density 0.1".split()) == 0
     state = torch.load("r18.pth")
     size = sum(w.numel() for w in mask.prunable(state).values())
@@ -99,6 +99,9 @@ def test_tickets_are_drawn_shown_and_trained(elsewhere, capsys):
     for name, says in (("r18", "(these; it fits them)"), ("other", "(not these, ")):
         assert main(f"ticket show a.npz --weights {name}.pth".split()) == 0
         assert says in capsys.readouterr().out
+    torch.save({f"{k}_mask": torch.ones(w.shape) for k, w in mask.prunable(state).items()}, "m.pt")  # Chen's
+    assert main("ticket convert m.pt --weights r18.pth --out b.npz".split()) == 0
+    assert "from weights unknown\n" in capsys.readouterr().out
     tickets.save(tickets.dense({"a.weight": torch.ones(2, 2, 1, 1)}), "b.npz", "resnet50")
     assert main("ticket show b.npz --weights r18.pth".split()) == 2
     assert "is of another network" in capsys.readouterr().err
@@ -106,17 +109,6 @@ def test_tickets_are_drawn_shown_and_trained(elsewhere, capsys):
     (record,) = runs.Store().records().values()
     assert record["arm"] == "file" and record["density"] == record["densities"]["prunable"]
     assert record["density"] == pytest.approx(0.1, abs=1e-4)
-
-
-def test_a_converted_mask_claims_no_weights_and_its_empty_layer_is_shown(capsys):
-    kept = {k: torch.ones(w.shape) for k, w in mask.prunable(torch.load("r18.pth")).items()}
-    kept["layer4.0.downsample.0.weight"][:] = 0
-    torch.save({f"{k}_mask": m for k, m in kept.items()}, "m.pt")  # in Chen's form
-    assert main("ticket convert m.pt --weights r18.pth --out a.npz".split()) == 0
-    out = capsys.readouterr().out
-    assert "from weights unknown\n" in out
-    empty = [line.split()[0] for line in out.splitlines() if "(empty)" in line]
-    assert empty == ["layer4.0.downsample.0.weight"]
 
 
 # How it ends
@@ -143,8 +135,11 @@ def lthdepth(*words, before="pass", **how):
 
 
 def test_a_terminal_that_lacks_a_letter_is_no_reason_to_stop():
+    """Neither in a mistake's sentence nor in what is shown of a table, which has an ellipsis."""
     done = lthdepth("train", "--data", "nö.h5", "--device", "cpu")
     assert done.returncode == 2 and done.stderr.startswith(b"lthdepth: ") and done.stderr.count(b"\n") == 1
+    done = lthdepth("show", str(ROOT / "figures" / "comparison_table.csv"), stdout=subprocess.PIPE)
+    assert done.returncode == 0 and b"SHA-256" in done.stdout and not done.stderr
 
 
 def test_a_reader_that_leaves_early_is_no_mistake():

@@ -1,6 +1,5 @@
-"""The house itself: the rule of imports, what its pages say, and the same on every system."""
+"""The house itself: the rule of imports, what its pages say, and the same bytes on every system."""
 
-import os
 import re
 import subprocess
 import sys
@@ -54,11 +53,3 @@ def test_a_checkout_for_windows_has_the_same_bytes(tmp_path):
     names = ["build.sh", ".ci/run", "notebooks/01_data.py", "notebooks/01_data.ipynb", "results/runs.jsonl"]
     assert not [name for name in names if b"\r" in (tmp_path / "c" / name).read_bytes()]
     assert "--profile" in run(["bash", "build.sh", "--help"], tmp_path / "c").stdout
-
-
-def test_a_latin_terminal_gets_an_answer():
-    """Where a table's numbers come from, with an ellipsis, which ISO-8859-1 lacks."""
-    command = [sys.executable, "-m", "lthdepth", "show", "figures/comparison_table.csv"]
-    environment = os.environ | {"PYTHONUTF8": "0", "PYTHONIOENCODING": "latin-1", "OMP_NUM_THREADS": "1"}
-    done = run(command, env=environment)
-    assert done.returncode == 0 and "SHA-256" in done.stdout and "Traceback" not in done.stderr, done.stderr

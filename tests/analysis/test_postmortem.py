@@ -1,8 +1,8 @@
 """The post-mortem: its grid of defects, how far they lead to the floor, and what is shown of it."""
 
-import made_up as studied
 import numpy as np
 import pytest
+from made_up import record, study
 
 from lthdepth.analysis import postmortem, verdict
 from lthdepth.config import TUNED, level
@@ -35,26 +35,20 @@ def test_the_grid_turns_on_one_defect_at_a_time_around_the_papers_dense_runs():
     assert all(c.floor() in configs for _, c in rows) and PUBLISHED_FLOOR in configs
 
 
-def made_up(rms, floor, seed=0, delta1=0.7):
-    def record(name, rms, delta1):
-        scores = {"rel": rms / 4, "rms": rms, "log10": 0.1, "delta1": delta1, "delta2": 0.9, "delta3": 0.95}
-        return {
-            "key": f"{name}{rms}{seed}",
-            "seed": seed,
-            "test": {"full": {"pooled": scores, "per_image": scores}, "frames": 50},
-        }
-
-    return record("dense", rms, delta1), record("floor", floor, 0.4)
+def pair(rms, floor, seed=0):
+    """Records of a network and of its floor."""
+    scores = ("dense", rms, 0.7), ("floor", floor, 0.4)
+    return [record(arm, 1.0, seed, r, delta1, key=f"{arm}{r}{seed}") for arm, r, delta1 in scores]
 
 
 def a_grid():
     """Sound 0.6 and 0.7 of a floor of 1.2; one defect half-way to its own floor of 1.4; another not run."""
     return [
-        (studies.SOUND, *made_up(0.6, 1.2)),
-        (studies.TOGETHER, *made_up(1.4, 1.4)),
-        ("split by index", *made_up(1.4 * 0.7708333333, 1.4)),
-        ("loss", None, made_up(1, 1.2)[1]),
-        (studies.SOUND, *made_up(0.7, 1.2, seed=1)),
+        (studies.SOUND, *pair(0.6, 1.2)),
+        (studies.TOGETHER, *pair(1.4, 1.4)),
+        ("split by index", *pair(1.4 * 0.7708333333, 1.4)),
+        ("loss", None, pair(1, 1.2)[1]),
+        (studies.SOUND, *pair(0.7, 1.2, seed=1)),
     ]
 
 
@@ -67,7 +61,7 @@ def test_the_way_to_the_floor_is_measured_against_each_rows_own_floor():
 
 
 def test_the_figure_shows_each_run_relative_to_its_floor():
-    drawn = plots.postmortem(a_grid(), made_up(1, 1.262)[1])
+    drawn = plots.postmortem(a_grid(), pair(1, 1.262)[1])
     rms, _, delta1 = drawn.axes
     dots = {line.get_ydata()[0]: line.get_xdata() for line in rms.lines if line.get_marker() in ("o", "D")}
     assert dots[0] == pytest.approx([0.5, 0.7 / 1.2]) and dots[1] == pytest.approx([0.7708333333])
@@ -75,7 +69,7 @@ def test_the_figure_shows_each_run_relative_to_its_floor():
     assert dots[3] == pytest.approx([1.239 / 1.262]) and dots[4] == pytest.approx([1.407 / 1.262])
     first = next(line for line in delta1.lines if line.get_marker() == "o")
     assert first.get_xdata() == pytest.approx([0.5, 0.5])  # (1 - 0.7) / (1 - 0.4)
-    assert plots.postmortem([(studies.SOUND, *made_up(0.6, 1.2)), ("loss", None, None)]) is None
+    assert plots.postmortem([(studies.SOUND, *pair(0.6, 1.2)), ("loss", None, None)]) is None
     assert plots.postmortem([]) is None
 
 
@@ -86,12 +80,6 @@ def test_the_published_rows_are_read_against_the_floor_of_their_own_frames():
     assert "dense network has rms −1.8 %, rel −0.9 %, 1 − δ1 −1.9 %" in text
     assert "sparse network has rms +11.5 %" in text
     assert list(tables.against_floor(floor)["rms (m)"]) == ["1.239", "1.407", "1.262", "1.179"]
-
-
-def test_the_index_split_is_told_from_the_list_of_frames():
-    text = postmortem.index_split()
-    assert "other 249 are all of a living room or a dining room" in text
-    assert "8 frames of a dining room" in text
 
 
 @pytest.mark.parametrize(
@@ -106,17 +94,10 @@ def test_the_index_split_is_told_from_the_list_of_frames():
 def test_their_images_are_set_beside_every_recorded_budget(losses, said, single):
     records = []
     for epochs, loss in losses.items():
-        made, _ = studied.study(2, {("omp", level(18)): loss}, dense=0.8, spread=0, epochs=epochs)
+        made, _ = study(2, {("omp", level(18)): loss}, dense=0.8, spread=0, epochs=epochs)
         records += made if not records else made[1:]
     text = sentences.training_images(verdict.analyse("paper", records), None)
     assert "12,000" in text and text.count("\n- ") == len(said) and all(words in text for words in said)
     assert all(f"loses {loss:.3f} m (mean of 2 pairs)" in text for loss in losses.values())
     assert text.count("dense rms 0.800 m, 33 % below the mean depth map's 1.200 m") == len(losses)
     assert (single in text) if single else "single pair" not in text
-
-
-def test_no_room_below_the_floor_is_said_and_a_network_at_the_floor_shows_nothing():
-    made, _ = studied.study(1, {("omp", level(18)): 0.1}, dense=1.1, spread=0, epochs=2)
-    floor = {"test": {"full": {"pooled": {"rms": 1.262}}}}
-    text = sentences.training_images(verdict.analyse("paper", made), floor)
-    assert "1,590" not in text and "1.239 m, had at most 0.023 m to lose" in text and "the 0.168 m" in text

@@ -1,7 +1,5 @@
 """Configurations: every bad value is refused by name; texts are read; what a key is made of."""
 
-import json
-
 import pytest
 
 from lthdepth.config import FIELDS, Config, level
@@ -52,11 +50,6 @@ def test_texts_are_read_on_top_of_a_start_and_checked_together():
     config = Config.parse("density=0.018 arm=omp flip=TRUE seed=3 lr_encoder=5e-4 scale=2".split(), start)
     assert config == start.replace(arm="omp", density=0.018, flip=True, seed=3, lr_encoder=5e-4, scale=2.0)
     assert Config.parse(["flip=0", "test=1"]) == Config(flip=False, test=True)
-
-
-def test_canonical_names_what_differs_from_the_defaults():
-    assert Config().canonical() == "{}"
-    assert json.loads(Config(seed=4, flip=False).canonical()) == {"flip": False, "seed": 4}
 
 
 def test_levels_of_chen():

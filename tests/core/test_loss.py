@@ -26,6 +26,21 @@ def by_hand(prediction, target):
     return total / max(len(errors), 1), gradient
 
 
+def mean_error(prediction, target):
+    """L1 and its gradient: the mean absolute error of valid pixels."""
+    x, valid = prediction - target, target > 0
+    return np.abs(x)[valid].mean() if valid.any() else 0.0, valid * np.sign(x) / max(valid.sum(), 1)
+
+
+def published(prediction, target):
+    """c from the signed, unmasked maximum; the mean of the errors and, once more, of the squared outliers."""
+    x, valid, c = prediction - target, target > 0, 0.2 * np.max(prediction - target)
+    d, far = np.abs(x), valid & (np.abs(x) > c)
+    terms = np.concatenate([d[valid], d[far] ** 2])
+    slope = valid * np.sign(x) + far * 2 * x
+    return terms.mean() if len(terms) else 0.0, slope / max(len(terms), 1)
+
+
 def both(function, prediction, target):
     p = torch.tensor(prediction, requires_grad=True)
     value = function(p, torch.tensor(target))
@@ -33,25 +48,18 @@ def both(function, prediction, target):
     return value.item(), p.grad.numpy()
 
 
-@given(predictions, targets)
-def test_berhu_and_its_gradient_equal_the_formula(prediction, target):
-    value, gradient = both(berhu, prediction, target)
-    expected, slope = by_hand(prediction, target)
-    assert value == pytest.approx(expected, rel=1e-12, abs=1e-300)
-    # An error whose square is not distinct from 0 has no meaningful direction; 1e-9 m is no error.
-    far = np.abs(prediction - target) > 1e-9
-    np.testing.assert_allclose(gradient[far], slope[far], rtol=1e-9)
-    assert np.isfinite(gradient).all()
+DEFINITIONS = {berhu: by_hand, l1: mean_error, berhu_published: published}
 
 
+@pytest.mark.parametrize("loss", DEFINITIONS)
 @given(predictions, targets)
-def test_l1_equals_the_mean_absolute_error_of_valid_pixels(prediction, target):
-    value, gradient = both(l1, prediction, target)
-    valid = target > 0
-    expected = np.abs(prediction - target)[valid].mean() if valid.any() else 0.0
-    assert value == pytest.approx(expected, rel=1e-12)
-    slope = np.where(valid, np.sign(prediction - target), 0) / max(valid.sum(), 1)
-    np.testing.assert_allclose(gradient, slope)
+def test_a_loss_and_its_gradient_equal_their_definition(loss, prediction, target):
+    value, gradient = both(loss, prediction, target)
+    expected, slope = DEFINITIONS[loss](prediction, target)
+    assert value == pytest.approx(expected, rel=1e-12, abs=1e-300) and np.isfinite(gradient).all()
+    # berHu: an error whose square is not distinct from 0 has no meaningful direction; 1e-9 m is no error.
+    far = np.abs(prediction - target) > (1e-9 if loss is berhu else -1)
+    np.testing.assert_allclose(gradient[far], slope[far], rtol=1e-9, atol=1e-300)
 
 
 @pytest.mark.parametrize("name", LOSSES)
@@ -60,15 +68,3 @@ def test_no_error_and_no_valid_pixel_give_zero_and_a_zero_gradient(name):
     for prediction, t in ((target.copy(), target), (np.full(SHAPE, np.nan), np.zeros(SHAPE))):
         value, gradient = both(LOSSES[name], prediction, t)
         assert value == 0 and (gradient == 0).all()
-
-
-@given(predictions, targets)
-def test_the_published_loss_and_its_gradient_equal_their_definition(prediction, target):
-    """c from the signed, unmasked maximum; the mean of the errors and, once more, of the squared outliers."""
-    value, gradient = both(berhu_published, prediction, target)
-    x, valid, c = prediction - target, target > 0, 0.2 * np.max(prediction - target)
-    d, far = np.abs(x), valid & (np.abs(x) > c)
-    terms = np.concatenate([d[valid], d[far] ** 2])
-    assert value == pytest.approx(terms.mean() if len(terms) else 0.0, rel=1e-12)
-    slope = valid * np.sign(x) + far * 2 * x
-    np.testing.assert_allclose(gradient, slope / max(len(terms), 1), rtol=1e-9, atol=1e-300)

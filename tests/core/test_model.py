@@ -1,4 +1,7 @@
-"""The network against the paper's definitions (Laina et al. 2016) and torchvision's ResNets."""
+"""The network against the paper's definitions (Laina et al. 2016), torchvision's ResNets and public code."""
+
+import copy
+import sys
 
 import pytest
 import torch
@@ -6,7 +9,12 @@ import torch.nn.functional as F
 import torchvision
 from torch import nn
 
+from lthdepth.loss import berhu
 from lthdepth.model import FCRN, UpProjection, initialise
+from lthdepth.runs.run import ROOT
+
+sys.path.insert(0, str(ROOT / "benchmarks"))
+import speed
 
 BACKBONES = ["resnet18", "resnet34", "resnet50"]
 
@@ -52,26 +60,14 @@ def test_the_up_projection_and_its_gradients_equal_the_papers(dtype, tolerance):
         torch.testing.assert_close(a / b.abs().max(), b / b.abs().max(), rtol=0, atol=tolerance)
 
 
-def resnet50_parameters():
-    """He et al. 2016, table 1, without the classifier."""
-    count, inputs = 3 * 64 * 49 + 2 * 64, 64
-    for width, blocks in ((64, 3), (128, 4), (256, 6), (512, 3)):
-        outputs = 4 * width
-        count += inputs * outputs + 2 * outputs
-        for _ in range(blocks):
-            count += inputs * width + 9 * width**2 + width * outputs + 2 * (2 * width + outputs)
-            inputs = outputs
-    return count
-
-
 def test_fcrn_has_the_papers_63_6_million_parameters():
-    count = resnet50_parameters() + 2048 * 1024 + 2 * 1024
+    with torch.device("meta"):
+        model = FCRN("resnet50")
+    count = sum(p.numel() for p in model.encoder.parameters()) + 2048 * 1024 + 2 * 1024
     for inputs in (1024, 512, 256, 128):
         outputs = inputs // 2
         count += 2 * (25 * inputs * outputs + 2 * outputs) + 9 * outputs * outputs + 2 * outputs
     count += 9 * 64 + 1
-    with torch.device("meta"):
-        model = FCRN("resnet50")
     assert sum(p.numel() for p in model.parameters()) == count
     assert round(count / 1e6, 1) == 63.6
 
@@ -138,3 +134,21 @@ def test_initialise_gives_each_layer_the_variance_of_he():
         if weight.ndim == 4 and weight.numel() > 30_000:
             fan = weight.shape[0] * weight.shape[2] * weight.shape[3]
             assert weight.std().item() == pytest.approx((2 / fan) ** 0.5, rel=0.03), name
+
+
+def test_the_network_of_public_code_has_our_loss_and_gradients():
+    ours = initialise(FCRN("resnet18"), 0).train()
+    theirs, rng = speed.public(copy.deepcopy(ours)).train(), torch.Generator().manual_seed(0)
+    x, y = torch.randn(4, 3, 64, 96, generator=rng), 1 + torch.rand(4, 32, 48, generator=rng)
+    losses = [berhu(model(x)[:, 0], y) for model in (ours, theirs)]
+    for loss in losses:
+        loss.backward()
+    assert losses[0].item() == pytest.approx(losses[1].item(), rel=1e-5)
+    gradients = [(p.grad, dict(theirs.named_parameters()).get(k)) for k, p in ours.named_parameters()]
+    pairs = [(g, other.grad) for g, other in gradients if other is not None]
+    for one, other in zip(ours.ups, theirs.ups, strict=True):
+        kernels = torch.cat([branch[0].weight.grad for branch in other.branches])
+        pairs.append((one.up.weight.grad, kernels.flip(2, 3).transpose(0, 1)))
+    assert len(pairs) > 60
+    for gradient, other in pairs:
+        assert (gradient - other).norm() <= 0.01 * gradient.norm() + 1e-7

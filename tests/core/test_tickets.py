@@ -1,4 +1,4 @@
-"""Drawing tickets: exact counts, ties, definitions written plainly, toy problems with a known answer."""
+"""Tickets: exact counts, ties, definitions written plainly, what two of them have in common."""
 
 import numpy as np
 import pytest
@@ -12,6 +12,7 @@ from lthdepth.config import Config, level
 from lthdepth.data import foreign, weights
 from lthdepth.errors import UserError
 from lthdepth.model import FCRN
+from lthdepth.runs.record import PLACES, sample
 from lthdepth.training import arms
 
 shapes = st.lists(st.tuples(*[st.integers(1, 4)] * 4), min_size=1, max_size=4).map(
@@ -157,7 +158,7 @@ def test_the_record_of_all_19_levels_says_what_real_weights_and_counts_say(pqf):
     assert one.fingerprint == recorded["omp", 18]["fingerprint"]
 
 
-def test_reinit_and_permuted_keep_the_places_and_lose_the_weights(narrow_state):
+def test_reinit_keeps_the_places_and_loses_the_weights(narrow_state):
     initial = weights.Initial(narrow_state, "test", "test", "test", "resnet18")
     config = Config(arm="omp", density=0.1, backbone="resnet18", seed=3)
     one, state, _ = arms.start(config, initial)
@@ -165,19 +166,31 @@ def test_reinit_and_permuted_keep_the_places_and_lose_the_weights(narrow_state):
     two, other, _ = arms.start(config.replace(arm="reinit"), initial)
     assert one.fingerprint == two.fingerprint
     assert not any(torch.equal(other[k], narrow_state[k]) for k in one.masks)
-    three, moved, _ = arms.start(config.replace(arm="permuted"), initial)
-    assert one.fingerprint == three.fingerprint
-    for name, m in one.masks.items():
-        assert torch.equal(state[name][m].sort().values, moved[name][m].sort().values)
-        assert torch.equal(state[name][~m], moved[name][~m])
-    assert sum(not torch.equal(state[name], moved[name]) for name in one.masks) > len(one.masks) / 2
-    assert all(torch.equal(state[k], moved[k]) for k in state if k not in one.masks)
 
 
-def test_imp_descends_round_by_round_to_the_dense_run():
-    config = Config(arm="imp", density=level(3), epochs=9, seed=5)
-    chain = list(arms.lineage(config))
-    assert [(c.arm, c.density) for c in chain] == [*(("imp", level(k)) for k in (3, 2, 1)), ("dense", 1.0)]
-    assert all(c.epochs == 9 and c.seed == 5 for c in chain)
-    with pytest.raises(UserError, match="0.8"):
-        arms.parents(config.replace(density=0.5))
+# What two have in common
+
+
+def exact(one, two):
+    """Intersection over union."""
+    a, b = flat(one.masks), flat(two.masks)
+    return (a & b).sum() / (a | b).sum()
+
+
+@pytest.mark.parametrize("density", [0.018, 0.3])
+def test_the_estimate_is_near_the_overlap_of_the_whole_tickets(resnet18_prunable, density):
+    one, two = (
+        tickets.random(resnet18_prunable, density, 0),
+        tickets.magnitude(resnet18_prunable, 2 * density),
+    )
+    n = PLACES * density  # places that count, about
+    for a, b in ((one, two), (tickets.magnitude(resnet18_prunable, density), two)):
+        assert levels.iou(sample(a), sample(b)) == pytest.approx(exact(a, b), abs=4 * 0.5 / n**0.5)
+    assert levels.iou(sample(one), sample(one)) == 1
+    assert np.isnan(levels.iou(sample(one) * 0, sample(one) * 0))
+
+
+def test_random_tickets_share_what_chance_gives_them(resnet18_prunable):
+    magnitude = tickets.magnitude(resnet18_prunable, 0.2)
+    one, two = tickets.shuffled(magnitude, 0), tickets.shuffled(magnitude, 1)
+    assert levels.by_chance(one.layers(), two.layers()) == pytest.approx(exact(one, two), rel=0.01)

@@ -6,34 +6,17 @@ import json
 import numpy as np
 import pytest
 
-from lthdepth.data.frames import GALLERY, SPLITS, Frames, carve, describe, gallery_frames
-from lthdepth.data.nyu import NYU_CSV, nyu_table
+from lthdepth.data.frames import SPLITS, Frames, carve, describe
+from lthdepth.data.nyu import nyu_table
 from lthdepth.errors import UserError
 
 
-def test_committed_split_is_what_the_rule_says():
-    with open(NYU_CSV, encoding="utf-8", newline="") as file:
-        rows = list(csv.DictReader(file))
-    assert list(rows[0]) == ["index", "split", "scene"]
-    assert [int(row["index"]) for row in rows] == list(range(1449))
-    scenes = [row["scene"] for row in rows]
-    official = ["test" if row["split"] == "test" else "train" for row in rows]
-    # the rule, written a second time
-    names = sorted({s for s, o in zip(scenes, official) if o == "train" and not s.startswith("bookstore")})
-    draws = np.random.Philox(key=2012).random_raw(len(names))
-    chosen, frames = set(), 0
-    for _, name in sorted(zip(draws.tolist(), names)):
-        if frames < 0.1 * official.count("train"):
-            chosen.add(name)
-            frames += scenes.count(name)
-    expected = ["validation" if s in chosen else o for s, o in zip(scenes, official)]
-    assert [row["split"] for row in rows] == expected
-    assert frames == 85 and len(chosen) == 30
-    assert {s for s in scenes if s.startswith("bookstore")}.isdisjoint(chosen)
-
-
-def test_no_scene_is_in_two_splits():
+def test_committed_split_is_what_the_rule_says_and_no_scene_is_in_two_splits():
     split, scene = nyu_table()
+    assert np.array_equal(carve(scene, split != "test"), split)
+    chosen = set(scene[split == "validation"].tolist())
+    assert np.sum(split == "validation") == 85 and len(chosen) == 30
+    assert not [name for name in chosen if name.startswith("bookstore")]
     assert len(set(zip(scene.tolist(), split.tolist()))) == len(set(scene.tolist())) == 464
 
 
@@ -44,25 +27,6 @@ def test_committed_split_is_the_official_one(shared):
     assert np.flatnonzero(split == "test").tolist() == official["test"]
     with open(shared("nyu/frames.csv"), encoding="utf-8", newline="") as file:
         assert scene.tolist() == [row["scene"] for row in csv.DictReader(file)]
-
-
-def test_carving_keeps_scenes_whole_and_test_untouched():
-    scene = np.array([f"s{i // 3}" for i in range(90)])
-    split = carve(scene, np.arange(90) < 60)
-    assert (split[60:] == "test").all()
-    validation = set(scene[split == "validation"])
-    assert len(validation) == 2 and validation.isdisjoint(scene[split == "train"])
-
-
-@pytest.mark.parametrize("n", [1, 9, 654])
-def test_the_gallery_is_spread_evenly_over_the_test_set(n):
-    test = np.arange(100, 100 + 2 * n, 2)
-    chosen = gallery_frames(test)
-    assert 1 <= len(chosen) <= GALLERY and set(chosen) <= set(test)
-    assert (np.diff(chosen) > 0).all()
-    if n >= 72:
-        assert len(chosen) == GALLERY
-        assert np.diff(chosen).max() - np.diff(chosen).min() <= 2
 
 
 def toy_frames(n=40):
@@ -89,20 +53,16 @@ def test_fingerprint_sees_every_part_and_nothing_else():
 @pytest.mark.parametrize("train, test", [(1, 1), (7, 3), (25, 10), (26, 1), (1, 0)])
 def test_subset_is_evenly_spaced(train, test):
     frames = toy_frames()
-    total = {split: np.flatnonzero(frames.split == split) for split in SPLITS}
     if not (train <= 25 and test):
         with pytest.raises(UserError, match="frames of toy: it has"):
             frames.subset(train, test)
         return
     part = frames.subset(train, test)
-    kept = {split: [int(name[1:]) for name in part.scene[part.split == split]] for split in SPLITS}
-    assert len(kept["train"]) == train and len(kept["test"]) == test
-    assert len(kept["validation"]) == max(1, round(train / 25 * 5))
-    for split in SPLITS:
-        assert len(set(kept[split])) == len(kept[split]) and set(kept[split]) <= set(total[split].tolist())
-        steps = np.diff(np.searchsorted(total[split], kept[split]))
-        assert len(steps) == 0 or steps.max() - steps.min() <= 1
-    assert np.array_equal(part.rgb, frames.rgb[[int(name[1:]) for name in part.scene]])
+    rows = np.array([int(name[1:]) for name in part.scene])
+    assert np.array_equal(part.rgb, frames.rgb[rows]) and np.array_equal(part.split, frames.split[rows])
+    for split, n in zip(SPLITS, (train, max(1, round(train / 25 * 5)), test)):
+        steps = np.diff(np.searchsorted(np.flatnonzero(frames.split == split), rows[part.split == split]))
+        assert len(steps) == n - 1 and (n == 1 or 0 < steps.min() >= steps.max() - 1)
     assert (part.fingerprint == frames.fingerprint) == ((train, test) == (25, 10))
 
 

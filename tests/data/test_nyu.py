@@ -60,15 +60,6 @@ def test_millimetres_with_holes_need_an_offset():
     assert depth[2, 4, 3] == 0 and np.sum(depth == 0) == 1 and depth.max() == pytest.approx(1.5)
 
 
-def test_a_cache_cut_anywhere_is_told_in_a_sentence():
-    write_cache("whole.h5")
-    whole = Path("whole.h5").read_bytes()
-    for length in range(1, len(whole) - 1, len(whole) // 20):
-        Path("cut.h5").write_bytes(whole[:length])
-        with pytest.raises(UserError, match="cut.h5"):
-            read_cache("cut.h5")
-
-
 def test_what_a_file_is_its_content_says(monkeypatch, tmp_path):
     """Whatever its name, its locks, the types of its numbers, and whatever writes to it beside."""
     (tmp_path / "meine Räume").mkdir()

@@ -30,35 +30,22 @@ def test_a_picture_is_turned_as_its_orientation_says(orientation):
     assert (photos.decode(encoded(stored, exif=exif.tobytes()), "p") == meant).all()
 
 
-def test_grey_of_16_bits_keeps_its_shades(tmp_path):
-    codes = np.arange(0, 65536, 1024, dtype=np.uint16).reshape(8, 8)
-    (tmp_path / "a.png").write_bytes(encoded(codes))
-    wanted = np.repeat((codes >> 8).astype(np.uint8)[..., None], 3, axis=2)
-    assert (photos.read(tmp_path / "a.png") == wanted).all()
+WHITE, BLACK, PRINTED = (Image.new("RGB", (9, 7), colour) for colour in ("white", "black", (180, 90, 40)))
+CODES, HIDDEN = np.arange(0, 65536, 1024, dtype=np.uint16).reshape(8, 8), np.zeros((7, 9, 4), np.uint8)
+HIDDEN[:, :4, 3] = 255
+SEEN = {  # a file, the shades or the colour that a person sees, and how far off they may be
+    "grey of 16 bits": (encoded(CODES), CODES[..., None] >> 8, 0),
+    "transparent on white": (encoded(HIDDEN), np.where(HIDDEN[..., 3:], 0, 255), 0),
+    "colours of print": (encoded(PRINTED.convert("CMYK"), "JPEG", quality=95), (180, 90, 40), 7),
+    **{mode: (encoded(WHITE.convert(mode)), 255, 0) for mode in ("L", "P", "RGBA", "1")},
+    # Of several pictures in a file the first; MPO is what phones and stereo cameras call .jpg.
+    **{k: (encoded(WHITE, k, save_all=True, append_images=[BLACK]), 255, 4) for k in ("MPO", "WEBP")},
+    "moving PNG": (encoded(WHITE, save_all=True, append_images=[BLACK]), 255, 0),
+}
 
 
-@pytest.mark.parametrize("mode", ["L", "P", "RGBA", "CMYK", "1"])
-def test_every_mode_becomes_rgb(mode):
-    image = Image.new("RGB", (9, 7), "white").convert(mode)
-    rgb = photos.decode(encoded(image, "JPEG" if mode == "CMYK" else "PNG"), "p")
-    assert rgb.shape == (7, 9, 3) and rgb.dtype == np.uint8 and (rgb == 255).all()
-
-
-def test_of_several_pictures_in_a_file_the_first_is_seen():
-    first, other = (Image.new("RGB", (9, 7), name) for name in ("white", "black"))
-    for kind in ("MPO", "WEBP", "PNG"):  # MPO: what phones and stereo cameras call .jpg
-        content = encoded(first, kind, save_all=True, append_images=[other])
-        assert photos.decode(content, "p").min() > 250
-
-
-def test_what_is_transparent_is_white():
-    hidden = np.zeros((7, 9, 4), np.uint8)
-    hidden[:, :4, 3] = 255
-    rgb = photos.decode(encoded(hidden), "p")
-    assert (rgb[:, :4] == 0).all() and (rgb[:, 4:] == 255).all()
-
-
-def test_the_colours_of_print_are_those_that_were_saved():
-    rgb = np.full((16, 16, 3), (180, 90, 40), np.uint8)
-    cmyk = encoded(Image.fromarray(rgb).convert("CMYK"), "JPEG", quality=95)
-    assert np.abs(photos.decode(cmyk, "p").astype(int) - rgb).max() < 8
+@pytest.mark.parametrize("case", SEEN)
+def test_every_kind_of_picture_becomes_the_rgb_that_is_seen(case):
+    content, wanted, off = SEEN[case]
+    rgb = photos.decode(content, "p")
+    assert rgb.dtype == np.uint8 and rgb.shape[2] == 3 and np.abs(rgb.astype(int) - wanted).max() <= off

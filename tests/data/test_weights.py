@@ -141,24 +141,6 @@ def test_weights_as_people_have_them_are_the_same_weights(case, narrow_state, tm
     assert len(said) == (case not in ("without counters", "after some batches", "sparse"))
 
 
-CONV = "layer1.0.conv1.weight"
-
-
-@pytest.mark.parametrize(
-    ("change", "says"),
-    [
-        (lambda v: (v * 90).to(torch.int8), "layer1.0.conv1.weight as int8"),
-        (lambda v: v.to(torch.complex64), "as complex64"),
-        (lambda v: v[:, :, :1, :1], r"w.pth does not fit .* is \(8, 64, 1, 1\) there"),
-        (None, "w.pth does not fit .* absent there"),
-    ],
-)
-def test_one_layer_that_is_another_is_refused(change, says, narrow_state, tmp_path):
-    state = {k: v for k, v in narrow_state.items() if k != CONV}
-    torch.save(state | ({CONV: change(narrow_state[CONV])} if change else {}), tmp_path / "w.pth")
-    one_sentence(tmp_path / "w.pth", match=says)
-
-
 def test_whole_networks_are_not_run(narrow_state, tmp_path, recwarn):
     net = torchvision.models.get_model("resnet18")
     torch.save({"epoch": 3, "model": net}, tmp_path / "fast-depth.pth.tar")  # as fast-depth's scripts do

@@ -85,27 +85,15 @@ def test_no_serious_barrier(pages, browser):
     assert not found
 
 
-def test_front_page_is_a_title_words_a_table_and_the_chapters_and_can_be_cited(site, browser):
+def test_front_page_has_a_title_a_table_and_the_chapters_and_can_be_cited(site, browser):
     browser.open(site / "index.html")
     tags = browser.run("[...document.querySelectorAll('main h1, main table, main nav')].map(e => e.tagName)")
     assert tags[0] == "H1" and tags[-1] == "NAV" and "TABLE" in tags
-    assert "abstract" in browser.run("document.querySelector('main').innerText").lower()[:400]
-    assert 3 < browser.run("document.querySelectorAll('main table tbody tr:not(.group)').length") <= 8
-    label = browser.run("document.querySelector('figure [data-label^=fig]')?.innerText ?? 'Figure 1.'")
-    assert label.startswith("Figure 1.")
     browser.run("document.querySelector('details.cite').open = true")
     assert "@misc{lthdepth" in browser.run("document.querySelector('#bibtex').innerText")
     browser.mouse(browser.place("[data-copies]"), press=True)
     button = "document.querySelector('[data-copies]').innerText"
     chromium.until(lambda: browser.run(button) != "Copy", "the copy")
-
-
-def test_code_is_folded_until_it_is_asked_for(pages, browser):
-    browser.open(page_with(pages, 'details class="code"'))
-    assert browser.run("document.querySelectorAll('details.code[open]').length") == 0
-    browser.run("document.querySelector('details.code summary').focus()")
-    browser.key("Enter")
-    assert browser.run("document.querySelector('details.code').open")
 
 
 PREVIEW = "(() => { const b = document.querySelector('#preview'); return b.hidden ? '' : b.innerHTML; })()"

@@ -8,8 +8,7 @@ import matplotlib.pyplot as plt
 import pytest
 import torch
 
-from lthdepth import __main__, config
-from lthdepth.data.weights import NONE
+from lthdepth import __main__
 from lthdepth.inference import measure
 from lthdepth.model import FCRN
 from lthdepth.paper import cost
@@ -54,20 +53,6 @@ def test_the_task_measures_and_adds_to_a_file(tmp_path, monkeypatch, capsys):
         assert figure.axes
         plt.close(figure)
     assert len(cost.levels(new)) == 1
-
-
-def test_the_quick_profile_measures_its_one_shot_tickets(monkeypatch):
-    def study(networks, about, size, device, repeats):
-        return [(arm, ticket.density) for arm, _, ticket in networks], about, size
-
-    monkeypatch.setattr(cost, "study", study)
-    arms = (("floor", 1), ("dense", 1), ("omp", 0.1), ("random", 0.1))
-    configs = [config.Config(backbone="resnet18", arm=arm, density=d, height=60, width=80) for arm, d in arms]
-    paper = SimpleNamespace(profile="quick", device=torch.device("cpu"), initial=NONE)
-    paper.study = SimpleNamespace(configs=configs)
-    drawn, about, size = cost.measured(paper)
-    assert drawn == [("omp", pytest.approx(0.1, rel=1e-3))]
-    assert about == {"backbone": "resnet18", "weights": "none"} and size == (60, 80)
 
 
 @pytest.mark.parametrize(("study", "size"), [("pilot", [114, 152]), ("full", [228, 304])])

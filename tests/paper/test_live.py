@@ -23,17 +23,16 @@ CELLS = "[...document.querySelectorAll('tbody tr')].map(row => [...row.cells].ma
 
 @pytest.fixture(autouse=True)
 def quick(monkeypatch):
-    """Without what is not shown: the bootstraps and the sign-flip test."""
-    for name in ("bca", "over_scenes"):
-        monkeypatch.setattr(stats, name, lambda *_: (np.nan, np.nan))
+    """Without what is not shown: the bootstrap and the sign-flip test."""
+    monkeypatch.setattr(stats, "over_scenes", lambda *_: (np.nan, np.nan))
     monkeypatch.setattr(stats, "sign_flip", lambda d: np.nan)
 
 
 def losses(at_imp=0.012, at_control=0.05):
-    """A curve of three levels, others of two, IMP and both controls at 1.8 %, and a whole network."""
+    """A curve of three levels, others of two, IMP and both controls at 1.8 %."""
     curves = curve("omp", 0.06, (3, 9, 18)) | curve("gradual", 0.03, (6, 18)) | {("imp", level(18)): at_imp}
     curves |= {("lamp", level(k)): 0.2 for k in (6, 18)}  # breaks even above its densest level
-    return curves | {(arm, level(18)): at_control for arm in ("random", "shuffled")} | {("frozen", 1.0): 0.2}
+    return curves | {(arm, level(18)): at_control for arm in ("random", "shuffled")}
 
 
 def made(paper, **how):

@@ -40,11 +40,6 @@ def test_the_tuned_setting_is_the_best_recorded_on_validation(paper):
         assert best[name] == getattr(TUNED, name)
 
 
-def test_shortened_imp_is_said_so_where_it_is_shown():
-    shown, hidden = (sentences.progress("paper", [record(arm)]) for arm in ("imp", "omp"))
-    assert "shortened: its earlier rounds last 2 epochs" in shown and "shortened" not in hidden
-
-
 def test_the_command_of_a_record_makes_a_run_of_the_same_key(paper):
     for made in paper.store.records().values():
         settings = [word for word in command(made).split() if "=" in word]
@@ -79,12 +74,6 @@ def test_runs_on_other_data_show_once_they_are_the_most(tmp_path):
     assert "Left out: 1 of its runs" in sentences.basis(paper, "pilot", paper.records("pilot"))
     assert paper.basis("paper")[:2] == ("mine", "mine-weights")  # none of its own yet
     assert paper.records("paper")[0]["data"]["fingerprint"] == "mine"
-
-
-def test_records_are_shown_from_dense_to_sparse_and_the_missing_last(tmp_path):
-    main = [c for c in studies.study("paper").configs if c.epochs == studies.MAIN and c.arm != "floor"][:4]
-    shown = published(tmp_path, "paper", main, "d").shown
-    assert [r and r["density"] for r in shown[:5]] == sorted([c.density for c in main], reverse=True) + [None]
 
 
 def test_rounds_are_recorded_runs_outside_the_grid_and_stand_beside_those_of_their_budget(paper):

@@ -5,17 +5,15 @@ The second needs Ray, which is no part of the test environment (240 MB), and one
 """
 
 import os
-import signal
 import socket
-import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 
 import pytest
 import torch
-from conftest import TINY
-from making import BROKEN, QUIET, settled
-from narrow import narrow as narrow_networks
+from conftest import TINY, narrow_networks
+from making import BROKEN, QUIET, kill_first, settled
 
 from lthdepth.config import level
 from lthdepth.data import weights
@@ -40,9 +38,7 @@ def given(frames):
     return runs.Inputs(frames, weights.NONE)
 
 
-def test_a_worker_gets_and_returns_the_files_of_its_run_and_leaves_nothing(
-    given, store, tmp_path, monkeypatch, narrow
-):
+def test_a_worker_gets_and_returns_files_and_leaves_nothing(given, store, tmp_path, monkeypatch, narrow):
     """Runs made file by file are those made in a store; weights travel where needed."""
     monkeypatch.setattr(sweep, "SCRATCH", tmp_path / "scratch")
     dense = DENSE.replace(epochs=1)
@@ -56,18 +52,12 @@ def test_a_worker_gets_and_returns_the_files_of_its_run_and_leaves_nothing(
             write_atomic(there.local / name, content)
     sweep.sweep([dense, ticket], given, store, QUIET, "toy")
     assert settled(store) == settled(there) and len(settled(store)) == 2
-
-
-def test_a_worker_makes_nothing_after_the_time_nor_what_follows_from_a_failed_run(
-    given, tmp_path, monkeypatch, narrow
-):
-    monkeypatch.setattr(sweep, "SCRATCH", tmp_path / "scratch")
+    # Nothing is made after the time, nor what follows from a failed run.
     bad = DENSE.replace(**BROKEN)
     assert sweep.made(bad, given, KEEP, ("toy", time.time() - 1)) == ({}, None)
     sent = sweep.made(bad, given, KEEP, ("toy", None))
     assert list(sent[0]) == [f"{given.key(bad)}/failed.json"] and "diverged" in sent[1]
-    follows = bad.replace(arm="imp", density=level(1))
-    files, why = sweep.made(follows, given, KEEP, ("toy", None), sent)
+    files, why = sweep.made(bad.replace(arm="imp", density=level(1)), given, KEEP, ("toy", None), sent)
     assert files == {} and "an earlier attempt" in why
 
 
@@ -92,30 +82,16 @@ def cluster():
     two.shutdown()
 
 
-def kill_first(scratch, killed):
-    """Kill the first worker that has written a checkpoint; its lock says who it is."""
-    until = time.monotonic() + 120
-    while not killed and time.monotonic() < until:
-        for path in scratch.glob("*/*/checkpoint.pt"):
-            lock = path.parents[1] / ".locks" / f"{path.parent.name}.lock"
-            if lock.exists() and (text := lock.read_text().split()):
-                os.kill(int(text[1]), signal.SIGKILL)
-                killed.append(path.parent.name)
-                return
-        time.sleep(0.02)
-
-
 def test_a_cluster_makes_the_same_records_though_a_worker_is_killed(given, tmp_path, cluster, monkeypatch):
     torch.set_num_threads(1)  # as Ray gives a worker of one CPU
     monkeypatch.setenv("RAY_ADDRESS", cluster.address)
     stores = [runs.Store(tmp_path / name, tmp_path / "results") for name in ("here", "there")]
-    configs, killed = [DENSE, DENSE.replace(seed=1), TICKET], []
+    configs = [DENSE, DENSE.replace(seed=1), TICKET]
     assert sweep.sweep(configs, given, stores[0], QUIET, "toy") == ([], {})
-    thread = threading.Thread(target=kill_first, args=(sweep.SCRATCH, killed))
-    thread.start()
-    assert sweep.on_cluster(configs, given, stores[1], QUIET, "toy") == ([], {})
-    thread.join()
-    assert killed
+    with ThreadPoolExecutor() as thread:
+        killed = thread.submit(kill_first, "*/*/checkpoint.pt", sweep.SCRATCH)
+        assert sweep.on_cluster(configs, given, stores[1], QUIET, "toy") == ([], {})
+        assert killed.result()
     one, two = (settled(store) for store in stores)
     assert one == two and len(one) == 3
     for key in one:

@@ -1,27 +1,24 @@
-"""Sweeps: what is missing and its order, what fails or is busy, several workers, runs brought together."""
+"""Sweeps: what is missing and its order, what fails or is busy, several workers."""
 
-import json
 import math
 import os
 import shutil
-import signal
 import subprocess
 import sys
 import time
 from dataclasses import replace
 
 import pytest
-import torch
 from conftest import TINY
-from making import QUIET, SWEPT, make, settled
+from making import QUIET, SWEPT, kill_first, make, settled
 
 from lthdepth import files, mask
 from lthdepth.__main__ import main
 from lthdepth.config import level
 from lthdepth.data import nyu, weights
 from lthdepth.model import FCRN
-from lthdepth.runs import record, sweep
 from lthdepth.runs import run as runs
+from lthdepth.runs import sweep
 from lthdepth.training import arms
 
 pytestmark = pytest.mark.usefixtures("narrow")
@@ -88,12 +85,12 @@ def test_nothing_is_begun_after_the_deadline_and_a_stopped_run_is_left(given, st
 TOY = """
 import sys
 sys.path[:0] = [{root!r}, {root!r} + "/tests"]
+from conftest import narrow_networks
 from making import SWEPT
-from narrow import narrow
 
 from lthdepth.runs import studies
 
-narrow(setattr)
+narrow_networks(setattr)
 studies.study = lambda *_: studies.Study("quick", "Toy", SWEPT)
 """
 
@@ -109,42 +106,10 @@ def test_two_workers_make_the_records_of_one_though_one_is_killed(tmp_path):
     how = {"cwd": tmp_path, "env": os.environ | {"PYTHONPATH": paths, "OMP_NUM_THREADS": "1"}}
     work = [*words, "--jobs", "2", "--out", two.local]
     process = subprocess.Popen(work, **how, stderr=subprocess.PIPE, encoding="utf-8")
-    until, killed = time.monotonic() + 300, False
-    while not killed and process.poll() is None and time.monotonic() < until:
-        for path in two.local.glob("*/checkpoint.pt"):
-            holder = two.local / ".locks" / f"{path.parent.name}.lock"
-            if holder.exists() and (text := holder.read_text(encoding="utf-8").split()) and not killed:
-                os.kill(int(text[1]), signal.SIGKILL)
-                killed = True
-        time.sleep(0.01)
+    killed = kill_first("*/checkpoint.pt", two.local, lambda: process.poll() is not None)
     _, said = process.communicate()
     assert process.returncode == 0 and killed and "a worker was killed" in said, said
     assert settled(one) == settled(two) and len(settled(one)) == 4
-
-
-def test_runs_of_several_machines_come_together_without_duplicates(frames, tmp_path, capsys):
-    stores = [runs.Store(tmp_path / name, tmp_path / "results") for name in ("a", "b", "c")]
-    floor, dense = ONE.replace(arm="floor"), ONE.replace(test=False)
-    for store, config in zip((stores[0], stores[0], stores[1]), (floor, dense, floor)):
-        make(config, frames, store)
-    packed = runs.Store(tmp_path / "a", tmp_path / "packed")  # runs.jsonl and arrays/ alone
-    packed.publish(list(stores[0].records()), "toy")
-
-    came = [stores[2].merge(tmp_path / name) for name in ("b", "packed", "a")]
-    assert came == [(1, 0, []), (1, 1, []), (0, 2, [])]
-    assert stores[2].records() == stores[0].records()
-    for key in stores[0].records():
-        for name, array in stores[0].arrays(key).items():
-            again = stores[2].arrays(key)[name].astype(float)
-            torch.testing.assert_close(again, array.astype(float), rtol=1e-3, atol=1e-3)
-    assert main(["merge", str(tmp_path / "a"), "--out", str(tmp_path / "d")]) == 0
-    assert "2 runs added" in capsys.readouterr().out
-    assert len(list((tmp_path / "d").glob("*/weights.pt"))) == 1  # trained weights come along
-    (key,) = stores[1].records()
-    whole = json.loads((tmp_path / "d" / key / "record.json").read_text(encoding="utf-8"))
-    files.write_atomic(tmp_path / "e" / key / "record.json", record.sealed(whole | {"test": None}))
-    assert main(["merge", str(tmp_path / "e"), "--out", str(tmp_path / "d")]) == 0
-    assert "made twice with different scores" in capsys.readouterr().out
 
 
 def test_a_machine_can_take_a_share_of_the_seeds(capsys):

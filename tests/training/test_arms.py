@@ -122,25 +122,6 @@ def test_distilling_all_the_way_learns_the_dense_run_and_not_the_truth(frames, s
     assert not torch.equal(plain["predict.weight"], two["predict.weight"])
 
 
-@pytest.mark.parametrize("optimiser", ["sgd", "adamw"])
-def test_a_frozen_encoder_keeps_every_weight_and_statistic_while_the_decoder_learns(
-    optimiser, frames, initial, store
-):
-    how = {"optimiser": optimiser, "weight_decay": 0.1, "epochs": 1, "recalibrate": 8}
-    record = make(TINY.replace(arm="frozen", test=False, **how), frames, store, initial)
-    after, before = saved(store, record), initialise(FCRN("resnet18"), 0).state_dict()
-    assert same(encoder_of(after), initial.state)
-    for name in ("predict.weight", "squeeze_bn.running_mean"):
-        assert not torch.equal(after[name], before[name])
-
-
-def test_small_networks_are_dense_runs_under_their_own_name(frames, initial, store):
-    config = BARE.replace(arm="resnet18", epochs=1)
-    small, dense = (make(c, frames, store, initial) for c in (config, config.replace(arm="dense")))
-    assert small["key"] != dense["key"] and small["curves"] == dense["curves"]
-    assert runs.label(small) == "small dense ResNet-18"
-
-
 def test_batch_norm_taken_anew_has_the_statistics_of_the_training_frames(frames):
     """One batch of all frames: the mean and unbiased variance of it, whatever was there before."""
     config = TINY.replace(batch=12, recalibrate=12)

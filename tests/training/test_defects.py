@@ -1,9 +1,9 @@
-"""Each defect of the published code is a switch that does just what it says, against its definition."""
+"""Each defect of the published code is a switch that does just what it says; the floor of its frames."""
 
+import h5py
 import numpy as np
 import pytest
 import torch
-import torch.nn.functional as F
 from conftest import TINY, make_frames
 from making import make, same
 from test_train import Watch, fit
@@ -11,11 +11,10 @@ from test_train import Watch, fit
 from lthdepth import metrics
 from lthdepth.config import Config
 from lthdepth.data import augment
+from lthdepth.data.frames import Frames
 from lthdepth.errors import UserError
-from lthdepth.runs.studies import PUBLISHED_CODE
+from lthdepth.runs.studies import PUBLISHED_CODE, PUBLISHED_FLOOR
 from lthdepth.training import fit as train
-
-PLAIN = {"scale": 1.0, "rotation": 0.0, "flip": False, "colour": 0.0}
 
 
 def stub(**arrays):
@@ -72,44 +71,11 @@ def test_only_the_last_frames_are_scored_and_the_best_epoch_on_them_is_kept(
     assert results["test"] == results["validation"]
 
 
-# What is seen
-
-
-def test_without_normalisation_colours_are_scaled_to_0_1_and_no_more(frames):
-    views = augment.Views(frames, 32, 32, "cpu", normalise=False)
-    index, config = np.arange(3), TINY.replace(**PLAIN)
-    expected = F.interpolate(torch.tensor(frames.rgb[:3]).float() / 255, (32, 32), mode="bilinear")
-    torch.testing.assert_close(views.test(index), expected)
-    x, _ = views.train(*views.plan(index, np.full((3, 9), 0.5), config))
-    torch.testing.assert_close(x, expected, rtol=0, atol=1e-4)
-
-
-def test_the_crop_is_that_of_resizing_to_250_rows_and_cutting_out_228_by_304():
-    # Colour and depth say where in the frame they are.
-    rows, columns = (np.arange(240) + 0.5) / 240, (np.arange(320) + 0.5) / 320
-    rgb = np.zeros((1, 3, 240, 320), np.uint8)
-    rgb[0, 0], rgb[0, 1] = (255 * columns).round(), (255 * rows[:, None]).round()
-    depth = np.broadcast_to(1 + rows[:, None] + 0 * columns, (1, 240, 320)).astype(np.float32)
-    views = augment.Views(stub(rgb=rgb, depth=depth), 228, 304, "cpu", normalise=False, crop=True)
-    resized = F.interpolate(torch.tensor(rgb).float() / 255, (250, round(250 * 4 / 3)), mode="bilinear")[0]
-    left = (resized.shape[2] - 304) // 2
-    cut = resized[:, 11 : 11 + 228, left : left + 304]
-    x, y = views.train(*views.plan(np.array([0]), np.full((1, 9), 0.5), Config(**PLAIN)))
-    for seen in (x[0], views.test(np.array([0]))[0]):
-        assert (seen - cut)[:2].abs().max() < 0.005  # half a column of 333, and 8 bits
-    # Targets show the same window; all of it is valid.
-    expected = 1 + 0.5 + 0.912 * ((np.arange(128) + 0.5) / 128 - 0.5)
-    assert np.abs(y[0].numpy() - expected[:, None]).max() < 0.6 / 240 + 1e-6
-
-
 def test_only_the_crop_is_scored_and_predictions_lie_where_they_belong():
-    depth = np.random.default_rng(0).uniform(1, 9, (2, 120, 160)).astype(np.float32)
-    blank = augment.cropped(depth)
-    # 0.912 of 120 is 109.44 rows: centres from 5.28 to 114.72; of 160: from 7.04 to 152.96
-    assert np.array_equal(blank[:, 5:115, 7:153], depth[:, 5:115, 7:153])
-    assert (blank > 0).sum() == 2 * 110 * 146
-    frames = stub(rgb=np.zeros((2, 3, 120, 160), np.uint8), depth=depth)
+    frames = stub(rgb=np.zeros((2, 3, 120, 160), np.uint8), depth=np.ones((2, 120, 160), np.float32))
     views = augment.Views(frames, 114, 152, "cpu", crop=True)
+    # 0.912 of 120 is 109.44 rows: centres from 5.28 to 114.72; of 160: from 7.04 to 152.96
+    assert (views.depth[:, 5:115, 7:153] == 1).all() and views.depth.sum() == 2 * 110 * 146
     # A network that is right about the window's columns is right about the frame's.
     answer = 0.5 + 0.912 * ((torch.arange(64) + 0.5) / 64 - 0.5)
     whole = views.enlarge(answer.expand(1, 1, 48, 64), (120, 160))[0]
@@ -130,3 +96,39 @@ def test_the_published_code_runs_with_all_its_defects(store, narrow):
     one, two = (store.arrays(r["key"]) for r in records)
     assert one["test/frames"].tolist() == two["test/frames"].tolist() == [36, 37, 38, 39]
     assert one["test/full"][0, 0] == two["test/full"][0, 0] < 40 * 56  # the crop alone is scored
+
+
+# The mean depth map on real depth, against values computed apart from this code at full resolution
+
+
+OFFICIAL = Config(arm="floor", holdout=False)
+
+
+@pytest.fixture(scope="module")
+def nyu(shared):
+    """NYU's real depth, every 16th pixel, with the official split."""
+    with h5py.File(shared("nyu/nyu_v2_labeled_half.h5")) as file:
+        scale, test = file["depths"].attrs["scale"], file["testNdxs"][:]
+        depth = np.stack([((codes[::4, ::4].T + 0.5) * scale).astype(np.float32) for codes in file["depths"]])
+    split = np.full(len(depth), "train", "<U10")
+    split[test] = "test"
+    return Frames(np.zeros((len(depth), 3, 1, 1), np.uint8), depth, split, split, "nyu")
+
+
+@pytest.mark.parametrize(
+    ("config", "rel", "rms", "rms_image", "delta"),
+    [
+        (OFFICIAL, 0.408, 1.202, 1.095, (0.426, 0.714, 0.873)),
+        (PUBLISHED_FLOOR.replace(last_batch=0), 0.308, 1.403, 1.291, (0.419, 0.734, 0.912)),
+        (PUBLISHED_FLOOR.replace(last_batch=50), 0.328, 1.262, 1.179, (0.417, 0.736, 0.917)),
+    ],
+)
+def test_the_floor_of_the_official_split_and_of_the_published_frames(nyu, config, rel, rms, rms_image, delta):
+    results, arrays = train.floor(config, nyu)
+    pooled, image = (results["test"]["full"][k] for k in ("pooled", "per_image"))
+    scores = [pooled[k] for k in ("rel", "rms", "delta1", "delta2", "delta3")]
+    assert scores == pytest.approx([rel, rms, *delta], abs=0.01)
+    assert image["rms"] == pytest.approx(rms_image, abs=0.01)
+    assert arrays["test/full"].shape == (results["test"]["frames"], 7)
+    if config is OFFICIAL:
+        assert results["test"]["frames"] == 654 and results["fit_frames"] == 795
