@@ -108,7 +108,6 @@ def test_simulated_sizes_and_coverages_are_as_promised_where_differences_are_nor
         "coverage of the interval of the break-even density",
     ):
         assert rows.found[name] >= 0.95 - 4 * rows["standard error"][name], name
-    assert rows.found["coverage of the BCa interval over seeds"] < 0.93
     assert rows.found["any of 4 arms at the margin passes, Holm"] < 0.07
 
 

@@ -247,6 +247,8 @@ def test_the_other_ways_the_break_even_density_can_go_are_said_as_the_plan_has_t
     lost = budgets(2, {2: 40.0, 6: 50.0})
     assert "above 51.2 % of the weights (the densest tried)" in lost.break_even()
     assert "below 1.8 % of the weights (the sparsest tried)" in budgets(2, {2: 0.0, 6: 0.0}).break_even()
+    gap = budgets(2, {6: 0.1}, levels=(3, 12, 18))  # 26.2 % is missing, and nothing is read across it
+    assert gap.movement.empty and budgets(2, {6: 0.1}, levels=(3, 6, 18)).movement.smallest[0] == level(6)
 
 
 def test_a_budget_whose_gate_is_not_passed_has_no_break_even_density():

@@ -33,7 +33,6 @@ def test_what_does_not_go_together_is_refused():
     for wrong, says in (
         ({"arm": "floor", "density": 0.5}, "density must be 1 for the arm floor"),
         ({"last_batch": 50, "test": False}, "last_batch must be 0 without test"),
-        ({"arm": "resnet18"}, "backbone must be resnet18"),
     ):
         with pytest.raises(UserError, match=says):
             Config(**wrong)
