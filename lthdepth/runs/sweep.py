@@ -44,7 +44,7 @@ def gathered(name, data, source):
 
     The weights decide on the backbone of the study "quick". Raises UserError for what cannot be read.
     """
-    frames, initial = nyu.load(data), weights.load(source)
+    initial, frames = weights.load(source), nyu.load(data)  # the quicker first: a mistake costs less
     if name == "quick" and frames.name != "rooms":
         frames = frames.subset(*studies.QUICK_FRAMES)
     return runs.Inputs(frames, initial), studies.study(name, initial.backbone or "resnet18")
