@@ -102,7 +102,12 @@ def paper(base):
     yield from endpoint(0)
     yield from arms(short, curve, ["omp"], [1, 2])
     yield long
-    for k in (18, 3, 6, 1, 12):  # after the sparsest those between which the shorter budgets break even
+    for k in (18, 3):
+        yield long.replace(arm="omp", density=level(k))
+    for seed in (1, 2):  # the pairs that decide
+        yield base.replace(seed=seed)
+        yield in_rounds("imp", level(18), seed)
+    for k in (6, 1, 12):
         yield long.replace(arm="omp", density=level(k))
     for seed in (1, 2):
         yield from endpoint(seed)
