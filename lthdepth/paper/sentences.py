@@ -84,7 +84,7 @@ def sizes(paper):
 def made(paper):
     """How it was made, in three sentences."""
     how = "belong to a plan (`PLAN.md`) written before them and after a pilot; for the test scores of the "
-    how += "first ten a level was added, and the order was changed once"
+    how += "first ten a level was added, and the order was changed twice"
     if paper.profile == "quick":
         how = "were trained here just now and decide nothing"
     return (
