@@ -55,6 +55,6 @@ def test_the_task_measures_and_adds_to_a_file(tmp_path, monkeypatch, capsys):
     assert len(cost.levels(new)) == 1
 
 
-@pytest.mark.parametrize(("study", "size"), [("pilot", [114, 152]), ("full", [228, 304])])
+@pytest.mark.parametrize(("study", "size"), [("paper", [96, 128]), ("full", [228, 304])])
 def test_the_paper_shows_what_was_measured_at_its_input_size(study, size):
     assert cost.measured(SimpleNamespace(profile="paper", study=studies.study(study)))["size"] == size
