@@ -25,7 +25,7 @@ def abstract(paper):
     keys = " ".join(r["key"] for r in paper.shown if r)
     return (
         f'<span data-runs="{keys}">{paper.verdict.break_even()}</span>\n\n'
-        f"{_smallest(paper)}\n\n{rounds(paper)}\n\n"
+        f"{_smallest(paper)} {closing(paper)}\n\n{rounds(paper)}\n\n"
         "Networks that estimate depth from one photo start from an encoder trained to classify ImageNet. We "
         "keep only part of its weights (a *ticket*), train what is left on NYU Depth V2, and compare it with "
         "the dense network of the same seed and the same training, by a plan and a margin fixed beforehand. "
@@ -171,6 +171,21 @@ def _odd(paper):
     return odd, len(done), usual
 
 
+def closing(paper):
+    """What longer training makes of the sparsest one-shot ticket's loss; "" where one budget has it."""
+    table = paper.verdict.closing
+    rows = [r for r in table.itertuples() if abs(r.density / plan.LEVEL - 1) < 1e-9]
+    if not rows:
+        return ""
+    first, *_, last = paper.verdict.budgets
+    pairs = "one pair" if rows[0].n == 1 else f"mean of {rows[0].n} pairs"
+    return (
+        f"Trained for {last} epochs instead of {first}, beside dense networks trained as long, the one-shot "
+        f"ticket of {100 * plan.LEVEL:.2f} % loses {rows[0].last:.3f} m instead of {rows[0].first:.3f} m "
+        f"({pairs})."
+    )
+
+
 def rounds(paper):
     """How tickets of IMP's earlier rounds do, beside one-shot magnitude of the same seeds; "" for none."""
     found = [r for r in paper.rounds if r["arm"] == "imp"]
@@ -288,8 +303,9 @@ def training_images(verdict, floor, frames=795):
 def readme(paper):
     """The README's texts by their marks: the finding with its figure, and the front page's table."""
     table = tables.front(paper, paper.published_floor)
+    finding = paper.verdict.break_even(), f"{_smallest(paper)} {closing(paper)}", rounds(paper)
     return {
-        "finding": "\n\n".join(filter(None, [paper.verdict.break_even(), _smallest(paper), rounds(paper)])),
+        "finding": "\n\n".join(filter(None, finding)),
         "results": f"{progress(paper.study.name, paper.shown)}\n\n{tables.markdown(table)}",
     }
 
