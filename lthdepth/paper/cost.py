@@ -149,7 +149,7 @@ def layers(measurement):
     offset = {"xytext": (0, -9), "textcoords": "offset points", "ha": "center", "fontsize": 7}
     for place, ms in enumerate(dense):
         if ms > top:  # a disturbed measurement, which must not flatten the others
-            ax.annotate(f"{ms:.0f}", (place, top), **offset)
+            ax.annotate(f"{ms:.2g}", (place, top), **offset)
     ax.set(ylabel="time (ms)", xlim=(-0.7, len(rows) - 0.3), ylim=(0, min(top, 1.05 * max(dense))))
     used = [WAYS[way] for way in WAYS if way in {r["chosen"] for r in rows}]
     handles = [Patch(color=colour, label=f"run {words}") for colour, words in used]

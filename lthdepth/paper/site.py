@@ -93,6 +93,7 @@ def _title(notebook):
 
 def markdown(source):
     """A piece of Markdown as HTML. Raises UserError: an equation that cannot be set."""
+    source = re.sub(r"(?<=\d) (?=%|m\b)", "\u00a0", source)  # a number stays with its unit
     text = MarkdownWithMath(renderer=Renderer(escape=False, exclude_anchor_links=True)).render(source)
     before, heading, items = text.partition('<h2 id="references">')
     item = r"<li>(?=(?:<p>)?([\w’'-]+).*?\b((?:19|20)\d\d)\b(?!\.\d))"  # its first author and year
