@@ -52,7 +52,7 @@ def train(args):
     from .runs.run import Inputs, Options, Store, run
     from .training.fit import pick_device
 
-    options = Options(pick_device(args.device), keep=args.keep)
+    options = Options(pick_device(args.device), weights=args.keep)
     config = Config.parse(args.settings, TUNED)
     named = {text.partition("=")[0] for text in args.settings}
     initial = weights.load(args.weights, config.backbone if "backbone" in named else None)

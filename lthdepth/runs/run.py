@@ -80,7 +80,7 @@ def run(config, inputs, store, options=Options(), study=""):
         return record
     folders = {}
     for role, parent in arms.parents(config).items():
-        run(parent, inputs, store, dataclasses.replace(options, keep=True), study)
+        run(parent, inputs, store, dataclasses.replace(options, weights=True), study)
         folders[role] = store.local / inputs.key(parent)
     with locked(folder, options.wait, options.deadline):
         record = finished(store, name, options)  # another process has made it meanwhile
@@ -103,7 +103,7 @@ def finished(store, name, options=Options()):
         where = folder if (folder / "failed.json").exists() else line
         reason = failed["reason"].rstrip(".")
         raise training.Diverged(f"{reason} (an earlier attempt; remove {where} to make another).")
-    return record if options.kept(folder) else None
+    return record if options.satisfied(folder) else None
 
 
 def _make(record, config, inputs, folders, folder, options):

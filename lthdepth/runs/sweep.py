@@ -53,18 +53,18 @@ def gathered(name, data, source):
 def missing(configs, inputs, store, options=Options()):
     """What is missing of a study, in its order, but each run after those that it follows from.
 
-    Returns `{Config: Options}`, with `keep` where a later run needs the weights.
+    Returns `{Config: Options}`, with `weights` where a later run needs the weights.
     """
     done, needed = store.records(), {}
 
-    def add(config, keep=False):
+    def add(config, trained=False):
         how = needed.get(config, options)
-        how = replace(how, keep=keep or how.keep)
+        how = replace(how, weights=trained or how.weights)
         name = inputs.key(config)
-        if name in done and how.kept(store.local / name):
+        if name in done and how.satisfied(store.local / name):
             return
         for parent in arms.parents(config).values():
-            add(parent, keep=True)
+            add(parent, trained=True)
         needed[config] = how
 
     for config in configs:
@@ -132,7 +132,7 @@ def on_cluster(configs, inputs, store, options, study, gpus=0.0):
         folders = [inputs.key(parent) for parent in arms.parents(config).values()]
         here = contents(store.local / name for name in folders if name not in tasks)
         there = [tasks[name] for name in folders if name in tasks]
-        how = replace(options, keep=needed.keep)
+        how = replace(options, weights=needed.weights)
         tasks[inputs.key(config)] = make.remote(config, given, how, (study, end), (here, ""), *there)
     return collect(ray, {tasks[inputs.key(config)]: config for config in todo}, inputs, store)
 
@@ -220,7 +220,7 @@ def made(config, inputs, options, filed, *given):
     except Diverged as error:
         why = str(error)
     files = contents(store.local.glob("[!.]*"))
-    unneeded = before.keys() if options.keep else before.keys() | {f"{name}/weights.pt"}
+    unneeded = before.keys() if options.weights else before.keys() | {f"{name}/weights.pt"}
     shutil.rmtree(store.local)
     return {path: content for path, content in files.items() if path not in unneeded}, why
 

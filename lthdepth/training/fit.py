@@ -35,7 +35,7 @@ class Options:
 
     device: of torch; deadline: `time.monotonic()` before which to stop, after a checkpoint (None: never; the
     first epoch is always done); every: least seconds between checkpoints, which are written after epochs;
-    progress: show a bar, or with "lines" a line an epoch on stderr; keep: make a run again where only its
+    progress: show a bar, or with "lines" a line an epoch on stderr; weights: make a run again where only its
     record is here, and not its trained weights; wait: wait where another process is making the run.
     """
 
@@ -43,12 +43,12 @@ class Options:
     deadline: float | None = None
     every: float = 0.0
     progress: bool | str = True
-    keep: bool = False
+    weights: bool = False
     wait: bool = True
 
-    def kept(self, folder):
-        """Whether what is to be kept beside the record of a run is in its folder."""
-        return not self.keep or (folder / "weights.pt").exists()
+    def satisfied(self, folder):
+        """Whether a run's folder has the trained weights, where they are asked for."""
+        return not self.weights or (folder / "weights.pt").exists()
 
 
 def pick_device(name="auto"):

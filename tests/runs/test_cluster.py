@@ -23,7 +23,7 @@ from lthdepth.runs import sweep
 
 DENSE = TINY.replace(holdout=False, test=False, epochs=4)
 TICKET = DENSE.replace(arm="imp", density=level(1), epochs=1, round_epochs=4)  # from the dense weights
-KEEP = runs.Options(progress=False, keep=True)
+KEEP = runs.Options(progress=False, weights=True)
 PORTS = ("metrics_agent_port", "metrics_export_port", "dashboard_agent_listen_port", "runtime_env_agent_port")
 
 
@@ -47,7 +47,7 @@ def test_a_worker_gets_and_returns_files_and_leaves_nothing(given, store, tmp_pa
     for config, how in ((dense, KEEP), (ticket, QUIET)):
         sent = sweep.made(config, given, how, ("toy", None), sent)
         assert not list((tmp_path / "scratch").iterdir())
-        assert (f"{given.key(config)}/weights.pt" in sent[0]) == how.keep and sent[1] == ""
+        assert (f"{given.key(config)}/weights.pt" in sent[0]) == how.weights and sent[1] == ""
         for name, content in sent[0].items():
             write_atomic(there.local / name, content)
     sweep.sweep([dense, ticket], given, store, QUIET, "toy")

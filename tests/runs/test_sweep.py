@@ -48,7 +48,7 @@ def test_what_a_run_needs_comes_before_it_and_is_made_only_where_it_is_missing(g
     wanted = [("dense", 0, 0, True), ("omp", 3, 0, False)]
     wanted += [("imp", 1, 0, True), ("imp", 2, 0, True), ("imp", 3, 0, False), ("dense", 0, 1, False)]
     rounds = [round(math.log(c.density, 0.8)) for c in todo]
-    made = [(c.arm, k, c.seed, how.keep) for k, (c, how) in zip(rounds, todo.items())]
+    made = [(c.arm, k, c.seed, how.weights) for k, (c, how) in zip(rounds, todo.items())]
     assert made == wanted
     make(ONE, given.frames, store)
     assert list(sweep.missing(study, given, store)) == list(todo)[1:]
