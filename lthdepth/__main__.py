@@ -180,7 +180,7 @@ def sweep(args):
             left, failed = sweeps.on_cluster(configs, inputs, store, options, study.name, args.gpus)
         else:
             if args.jobs > 1:
-                sweeps.together(args.words, args.jobs, args.device)
+                sweeps.start_workers(args.words, args.jobs, args.device)
             left, failed = sweeps.sweep(configs, inputs, store, options, study.name)
     finally:
         if args.publish:

@@ -66,7 +66,7 @@ caption = f"Break-even density of every arm, {sentences.budget(paper)}. {even}"
 figures.show_table(paper, tables.break_even(verdict.main), "break_even_table", caption, main)
 caption = "Test rms at 1.80 % against all training images that an arm costs; squares are dense networks. A marker a run."
 alt = "Error against training images on a logarithmic axis, a colour for each way of drawing the ticket."
-figures.show(paper, plots.cost(every), "cost_of_training", caption, every, alt=alt)
+figures.show(paper, plots.cost_of_training(every), "cost_of_training", caption, every, alt=alt)
 
 # %%
 short = min(verdict.budgets, default=0)

@@ -18,7 +18,7 @@ GATE = 0.2  # a dense network must beat the mean depth map's rms by at least thi
 PRIMARY, LEVEL, SEEDS = "imp", level(18), 3  # arm, density and least number of pairs that decide question 2
 CONTROLS = ("random", "shuffled")
 SHOP = "bookstore_0001"  # test scene whose shop is probably in two training scenes
-PROTOCOLS = {
+SCORINGS = {
     "full frame, pooled": ("full", "pooled"),
     "full frame, per image": ("full", "per_image"),
     "Eigen crop, pooled": ("eigen", "pooled"),
@@ -256,7 +256,7 @@ def _protocols(records, pairs, sums, scene):
 
 def protocols(records, sums, scene):
     """`scored` under every protocol, by name; where `sums` has some, also pooled without the scene `SHOP`."""
-    tables = {name: scored(records, *how) for name, how in PROTOCOLS.items()}
+    tables = {name: scored(records, *how) for name, how in SCORINGS.items()}
     if sums and SHOP in scene:
         table = tables["full frame, pooled"].copy()
         for key in set(table.key) & sums.keys():

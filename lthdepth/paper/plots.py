@@ -356,7 +356,7 @@ def differences(analysis):
     return figure
 
 
-def cost(records):
+def cost_of_training(records):
     """Test rms against all training images that a run costs, earlier rounds included: a marker an arm, at
     1.80 %.
     """

@@ -225,7 +225,7 @@ def made(config, inputs, options, filed, *given):
     return {path: content for path, content in files.items() if path not in unneeded}, why
 
 
-def together(words, jobs, device):
+def start_workers(words, jobs, device):
     """Run a command line of this package in `jobs` processes, with a share of the cores each, until all end.
 
     device: "auto" and "cuda" spread them over the GPUs.

@@ -81,7 +81,7 @@ def expected(setting, records, arrays, scenes, patch):
     records = [r for r in budget.of_budget(records, epochs) if r["arm"] == "floor" or r["seed"] in seeds]
     if protocol == 3:
         records = [without_shop(r, arrays, scenes) if r["test"] else r for r in records]
-    patch.setattr(budget.scored, "__defaults__", [*budget.PROTOCOLS.values(), ("full", "pooled")][protocol])
+    patch.setattr(budget.scored, "__defaults__", [*budget.SCORINGS.values(), ("full", "pooled")][protocol])
     patch.setattr(stats.non_inferiority, "__defaults__", (margin,))
     patch.setattr(stats.break_even, "__defaults__", (margin, 0.95))
     patch.setattr(budget, "_protocols", lambda *_: None)
