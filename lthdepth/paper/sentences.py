@@ -16,15 +16,16 @@ UNDER_TEST = "https://hajekel.github.io/CV_LTH_pre-training_depth-estimation"
 
 def abstract(paper):
     """The abstract: the finding, its numbers, what was done."""
+    keys = " ".join(r["key"] for r in paper.shown if r)
+    finding = f'<span data-runs="{keys}">{paper.verdict.break_even()}</span>'
     if paper.profile == "quick":
         data = tables.DATA.get(paper.frames.name, paper.frames.name)
         return (
             f"This is a quick build on {data}, trained just now: a demonstration, which says nothing about "
-            f"the question. What it would say of these few runs: {paper.verdict.break_even()}"
+            f"the question. What it would say of these few runs: {finding}"
         )
-    keys = " ".join(r["key"] for r in paper.shown if r)
     return (
-        f'<span data-runs="{keys}">{paper.verdict.break_even()}</span>\n\n'
+        f"{finding}\n\n"
         f"{_smallest(paper)} {closing(paper)}\n\n{rounds(paper)}\n\n"
         "Networks that estimate depth from one photo start from an encoder trained to classify ImageNet. We "
         "keep only part of its weights (a *ticket*), train what is left on NYU Depth V2, and compare it with "

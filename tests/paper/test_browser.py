@@ -132,7 +132,7 @@ def test_a_preview_by_mouse_can_be_entered_and_goes_with_the_mouse(pages, browse
 
 
 def test_a_finger_sees_the_preview_first_and_follows_by_the_second_touch(pages, browser):
-    page = page_with(pages, "#fig-break_even")
+    page = page_with(pages, "#ref-")
     browser.open(page, 390, 800)
     link = browser.place("main a[href*='#fig-'], main a[href*='#tab-'], main a[href*='#ref-']")
     browser.tap(*link)
