@@ -46,7 +46,8 @@ class Verdict:
         study: its name; failed: number of runs that diverged.
         budgets: `{epochs: Analysis}`, shortest first; main: the `Analysis` of the main budget.
         movement: a row a budget of `CURVE` over `LEVELS`: break-even density, interval, the fewest and most
-            seeds of a level, and the density of each seed that has all levels.
+            seeds of a level, the density of each seed that has all levels, and whether the levels end (at
+            "smallest") before `LEVELS` does.
         closing: a row a level of `CURVE`: the loss at the longest budget minus that at the shortest, by seed.
     """
 
@@ -138,7 +139,8 @@ def analyse(study, records, arrays=None, scene=None, main=None):
 def _at_budget(row):
     """Where the break-even density of a row of `movement` lies, with its interval where it has one."""
     if not row.density:
-        where = f"below {100 * row.smallest:.3g} % of the weights (the sparsest tried)"
+        why = "sparser ones are not all recorded yet" if row.gap else "the sparsest tried"
+        where = f"below {100 * row.smallest:.3g} % of the weights ({why})"
     elif row.density > row.largest:
         where = f"above {100 * row.largest:.3g} % of the weights (the densest tried)"
     else:
@@ -166,12 +168,18 @@ def _moved(rows):
         yet = f"at budgets {span} (one seed has both, so no trend yet)."
         if (rows.density > rows.largest).all():
             return f"So far no one-shot ticket stays within the margin of its dense network, {yet}"
-        if not ((rows.density > 0) & (rows.density <= rows.largest)).all():
+        if (rows.density > rows.largest).any():
             return f"So far one seed has budgets {span}, which shows no trend yet."
-        to = " to ".join(dict.fromkeys(f"{100 * d:.2g}" for d in (rows.density.min(), rows.density.max())))
-        what = "So far a one-shot ticket, the largest weights of the pre-trained encoder, stays on average "
-        what += "within the margin of its dense network"
-        return f"{what} down to {to} % of the weights, {yet}"
+        said, unit = [], " of the weights"
+        for r in rows.itertuples():
+            down = _percent(r.density) if r.density else f"less than {_percent(r.smallest)}"
+            said.append(f"{down}{unit} after {r.epochs}{' epochs' * bool(unit)}")
+            unit = ""
+        return (
+            "So far a one-shot ticket, the largest weights of the pre-trained encoder, stays on average "
+            f"within the margin of its dense network down to {', '.join(said[:-1])} and {said[-1]} (one seed "
+            "has all, so no trend yet)."
+        )
     if all(m > 0 for m in moves):
         return f"Pruning looks free where training is weak: the break-even density rises {span}, in {seeds}."
     if all(m < 0 for m in moves):
@@ -185,10 +193,11 @@ def _movement(budgets):
         # From the densest level recorded, no further than one that is not: nothing is read across a gap.
         curve = dropwhile(lambda t: t is None, (analysis.row(CURVE, k) for k in LEVELS))
         levels = list(takewhile(lambda t: t is not None, curve))
-        if not analysis.passed or len(levels) < 2:
+        if not analysis.passed or not levels or (len(levels) == 1 and levels[0].difference > stats.MARGIN):
             continue
         densities = [t.density for t in levels]
         row = {"epochs": epochs, "largest": densities[0], "smallest": densities[-1]}
+        row["gap"] = not np.isclose(densities[-1], LEVELS[-1])
         row |= {"fewest": min(t.n for t in levels), "seeds": max(t.n for t in levels)}
         row |= zip(("density", "low", "high"), stats.break_even(densities, [t.seeds for t in levels]))
         seeds = pd.DataFrame({t.density: _by_seed(t) for t in levels}).dropna()  # those of every level

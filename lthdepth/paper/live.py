@@ -24,7 +24,7 @@ from .. import mask, tickets
 from ..analysis import budget as plan
 from ..analysis import stats
 from ..analysis.budget import of_budget
-from ..analysis.verdict import SAID, conclude, error_sums, primary
+from ..analysis.verdict import CURVE, LEVELS, SAID, conclude, error_sums, primary
 from ..config import ARMS
 from ..errors import UserError
 from ..inference import predict
@@ -68,7 +68,7 @@ def data(verdict, records, arrays, scenes):
             losses = [[round(float(d[s]), 9) if s in d else None for s in seeds] for d in pairs]
             names = {"arm": t.arm, "name": ARMS[t.arm], "label": label(t._asdict()), "primary": primary(t)}
             tickets.append(names | {"density": t.density, "losses": losses})
-        budgets[epochs] = {"passed": analysis.passed, "tickets": tickets}
+        budgets[epochs] = {"passed": analysis.passed, "tickets": tickets, "unread": unread(analysis)}
     fixed = {"margin": stats.MARGIN, "alpha": stats.ALPHA, "controls": plan.CONTROLS, "said": SAID}
     return fixed | {"main": verdict.main.epochs, "seeds": seeds, "protocols": protocols, "budgets": budgets}
 
@@ -92,7 +92,8 @@ def rows(analysis, margin=stats.MARGIN):
     """Lists of texts: of an arm its name and break-even density, then of each of its tickets its cells."""
     result, even = [], {r.arm: r for r in analysis.break_even.itertuples()}
     for arm, levels in _ordered(analysis).groupby("arm", sort=False):
-        result.append([ARMS[arm] + (_break_even(even[arm]) if arm in even else "")])
+        known = arm in even and arm != unread(analysis)
+        result.append([ARMS[arm] + (_break_even(even[arm]) if known else "")])
         for t in levels.itertuples():
             p = p_value(t.holm) if analysis.passed else "–"
             loss = signed(t.difference)
@@ -119,6 +120,13 @@ def conclusion(analysis, margin=stats.MARGIN):
 def _ordered(analysis):
     table = analysis.tickets.sort_values("density", ascending=False)
     return table.sort_values("arm", key=lambda arm: arm.map(list(ARMS).index), kind="stable")
+
+
+def unread(analysis):
+    """`CURVE`, where its levels leave one of `LEVELS` out, so that no break-even density is read; else ""."""
+    found = analysis.tickets[analysis.tickets.arm == CURVE].density
+    inside = [k for k in LEVELS if found.min() < k < found.max()]
+    return "" if all(np.isclose(found, k).any() for k in inside) else CURVE
 
 
 def _break_even(row):

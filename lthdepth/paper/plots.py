@@ -240,7 +240,8 @@ def budgets(verdict):
         table = table[table.arm == CURVE].sort_values("density", ascending=False)
         levels, lowest = levels | set(table.density), min(lowest, *(1.2 * min(d) for d in table.seeds))
         colour = BUDGETS.get(r.epochs, "black")
-        x, y = np.log(np.r_[1, table.density]), np.r_[0, table.difference]
+        read = table[table.density >= 0.99 * r.smallest]  # no line where a level is missing
+        x, y = np.log(np.r_[1, read.density]), np.r_[0, read.difference]
         fine = np.linspace(x[-1], 0, 200)  # straight in log density and metres, as break-even is read
         line = np.interp(fine, x[::-1], y[::-1])
         ax.plot(100 * np.exp(fine), line, "-", color=colour, lw=1.8, label=f"{r.epochs} epochs")
@@ -282,7 +283,8 @@ def _against_budget(ax, rows):
             ax.plot([r.epochs] * 2, [100 * (r.low or r.smallest), known], color=colour, lw=2)
             ax.plot([r.epochs] * 2, [known, 100 * r.high], ":", color=colour, lw=2)  # denser was not tried
         ax.plot(r.epochs, value, "D" if r.density else "v", ms=9, mfc="white", mew=1.8, color=colour)
-        ax.annotate(f"{value:.2g} %", (r.epochs, value), (9, 4), **beside)
+        below = "" if r.density else "below "
+        ax.annotate(f"{below}{value:.2g} %", (r.epochs, value), (9, 4), **beside)
     ax.set(xscale="log", yscale="log")
     ax.set_xticks(rows.epochs, [str(e) for e in rows.epochs])
     known = [100 * d for d in (*rows.density, *rows.low) if d]

@@ -130,7 +130,7 @@
     }
     const rows = [...new Set(tickets.map(t => t.arm))].flatMap(arm => {
       const levels = tickets.filter(t => t.arm === arm);
-      return [[levels[0].name + breakEven(levels, margin, levels[0].density === 1)], ...levels.map(t => [percent(t.density), String(t.values.length),
+      return [[levels[0].name + breakEven(levels, margin, levels[0].density === 1 || arm === budget.unread)], ...levels.map(t => [percent(t.density), String(t.values.length),
         signed(t.mean), range(t.low, t.high), small(t.p), outcome(t, margin)])];
     });
     return [...conclude(tickets, margin), rows];
