@@ -6,11 +6,12 @@ from ..analysis import budget as plan
 from ..analysis import stats
 from ..analysis.postmortem import relative
 from ..analysis.verdict import CURVE
-from ..config import ARMS
+from ..config import ARMS, level
 from ..runs.record import label
 from ..runs.studies import study
 from . import plots, tables
 
+ENDS = level(3), plan.LEVEL  # of the curve, where longer training is looked at in the abstract
 UNDER_TEST = "https://hajekel.github.io/CV_LTH_pre-training_depth-estimation"
 
 
@@ -63,8 +64,9 @@ def headline(paper):
     """The caption of the headline figure."""
     both = len(paper.verdict.movement) > 1
     moves = (
-        "Right: that break-even density against the training budget; grey lines are single seeds, dotted "
-        "ones reach up from the densest ticket tried where it lies above. "
+        "Right: that break-even density against the training budget; grey lines are single seeds; a triangle "
+        "stands at the sparsest ticket read so far where it lies below, dotted lines reach up from the densest "
+        "where it lies above. "
     )
     return (
         f"{'Left: ' if both else ''}Test rms of the one-shot magnitude ticket minus that of the dense "
@@ -173,17 +175,20 @@ def _odd(paper):
 
 
 def closing(paper):
-    """What longer training makes of the sparsest one-shot ticket's loss; "" where one budget has it."""
-    table = paper.verdict.closing
-    rows = [r for r in table.itertuples() if abs(r.density / plan.LEVEL - 1) < 1e-9]
-    if not rows:
+    """What longer training makes of the loss of half the weights and of the sparsest one-shot ticket; ""
+    where one budget has them.
+    """
+    found = [r for r in paper.verdict.closing.itertuples() if min(abs(r.density - k) for k in ENDS) < 1e-9]
+    if not found:
         return ""
     first, *_, last = paper.verdict.budgets
-    pairs = "one pair" if rows[0].n == 1 else f"mean of {rows[0].n} pairs"
+    rows = sorted(found, key=lambda r: -r.density)
+    losses = [f"{100 * r.density:.3g} % loses {r.last:.3f} m instead of {r.first:.3f} m" for r in rows]
+    pairs = max(r.n for r in rows)
+    pairs = "one pair each" if pairs == 1 else f"up to {pairs} pairs each"
     return (
         f"Trained for {last} epochs instead of {first}, beside dense networks trained as long, the one-shot "
-        f"ticket of {100 * plan.LEVEL:.2f} % loses {rows[0].last:.3f} m instead of {rows[0].first:.3f} m "
-        f"({pairs})."
+        f"ticket of {', that of '.join(losses)} ({pairs})."
     )
 
 
