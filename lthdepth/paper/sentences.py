@@ -65,8 +65,8 @@ def headline(paper):
     both = len(paper.verdict.movement) > 1
     moves = (
         "Right: that break-even density against the training budget; grey lines are single seeds; a triangle "
-        "stands at the sparsest ticket read so far where it lies below, dotted lines reach up from the densest "
-        "where it lies above. "
+        "stands at the sparsest ticket read so far where it lies below, dotted lines reach up from the "
+        "densest where it lies above. "
     )
     return (
         f"{'Left: ' if both else ''}Test rms of the one-shot magnitude ticket minus that of the dense "
@@ -183,7 +183,7 @@ def closing(paper):
         return ""
     first, *_, last = paper.verdict.budgets
     rows = sorted(found, key=lambda r: -r.density)
-    losses = [f"{100 * r.density:.3g} % loses {r.last:.3f} m instead of {r.first:.3f} m" for r in rows]
+    losses = [f"{100 * r.density:#.3g} % loses {r.last:.3f} m instead of {r.first:.3f} m" for r in rows]
     pairs = max(r.n for r in rows)
     pairs = "one pair each" if pairs == 1 else f"up to {pairs} pairs each"
     return (
