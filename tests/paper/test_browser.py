@@ -122,7 +122,7 @@ def test_every_reference_shows_by_keyboard_what_it_leads_to(pages, browser):
 
 def test_a_preview_by_mouse_can_be_entered_and_goes_with_the_mouse(pages, browser):
     browser.open(page_with(pages, "data-runs="))
-    browser.mouse((5, 5), browser.place("main [data-runs] strong"))
+    browser.mouse((5, 5), browser.place("main [data-runs] strong", 0.5, 0.1))
     assert "seed" in shown(browser)
     browser.mouse(browser.place("#preview"))
     browser.run("new Promise(done => setTimeout(done, 500))")
