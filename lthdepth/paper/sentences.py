@@ -202,7 +202,9 @@ def rounds(paper):
     )
     if not even or rows.empty:
         return ""
-    seeds = {r["seed"] for r in found}
+    levels = {r["density"] for r in found}
+    seeds = {r["seed"] for r in found}  # then those of every level: one with a few does not carry the claim
+    seeds = {s for s in seeds if levels == {r["density"] for r in found if r["seed"] == s}}
     one = [
         (r, d) for r in rows.itertuples() if r.epochs == epochs for s, d in r.by_seed.items() if s in seeds
     ]
