@@ -133,13 +133,13 @@ def is_free(path):
 def describe(drawn, backbone):
     """Print how a ticket was drawn and what it keeps, by layer."""
     from . import mask
-    from .analysis.levels import SENSES, SIZE
     from .model import FCRN
 
     steps = (", ".join(f"{k} {v}" for k, v in step.items()) for step in drawn.history)
     print("drawn: " + "\n       ".join(steps))
-    left, senses = mask.densities(drawn, FCRN(backbone), *SIZE), SENSES | {"mac": "of its multiply-adds"}
-    shares = ", ".join(f"{100 * left[k]:.2f} % {text}" for k, text in senses.items())
+    left, of = mask.densities(drawn, FCRN(backbone), 228, 304), {"prunable": "the prunable weights"}
+    of |= {"encoder": "the encoder's", "network": "the network's", "mac": "its multiply-adds"}
+    shares = ", ".join(f"{100 * left[k]:.2f} % of {text}" for k, text in of.items())
     print(f"keeps {drawn.kept:,} of {drawn.size:,}: {shares}")
     for name, kept, size in drawn.layers():
         empty = "" if kept else "  (empty)"

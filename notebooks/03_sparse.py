@@ -47,15 +47,6 @@ figures.say(
 )
 
 # %%
-from lthdepth.analysis import levels
-
-if paper.profile == "paper":
-    recorded = levels.load()
-    figures.say(levels.asked(recorded))
-    caption = f"What 18 rounds leave, in the four senses (ImageNet weights {recorded['weights']['name']}; multiply-adds at 228×304)."
-    figures.show_table(paper, levels.table(recorded), "levels_table", caption, ["results/levels.json"])
-
-# %%
 main = paper.main
 caption = f"What each ticket leaves, {sentences.budget(paper)}, first seed: weights, and multiply-adds at the runs' input size."
 figures.show_table(paper, tables.densities(main), "density_table", caption, main)
@@ -71,17 +62,6 @@ figures.show_table(paper, tables.densities(main), "density_table", caption, main
 caption = "Share of weights kept in every prunable convolution, in the order of the network, first seed, smallest density."
 alt = "A line for each way of drawing the ticket over the layers: random flat, magnitude ever lower towards the end."
 figures.show(paper, plots.layers(main), "layers", caption, main, alt=alt)
-
-# %% [markdown]
-# ## Do they keep the same weights?
-#
-# Two tickets of one size can hold quite different weights. Their intersection over union is compared with what random
-# places would share by chance with the same counts in every layer.
-
-# %%
-caption = "Intersection over union of tickets at the smallest density; in brackets: by chance."
-alt = "A matrix of overlaps between tickets."
-figures.show(paper, plots.overlaps(main, paper.store.arrays), "overlap", caption, main, alt=alt)
 
 # %% [markdown]
 # ## Training them

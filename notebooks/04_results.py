@@ -142,8 +142,6 @@ _ = interact(lambda density: live.photo(paper, density), density=slider)
 
 # %%
 figures.say(sentences.averages(paper))
-caption = f"How the squared error is spread over test frames, {sentences.budget(paper)}: rms pooled, of the median and of the worst frame, and what the worst 1 % of the frames carry of all squared error; mean ± sample standard deviation over runs (n = their number). Looked at after the runs; no part of the plan."
-figures.show_table(paper, tables.tails(main, paper.store.arrays), "tails_table", caption, main)
 caption = f"Mean difference in test rms (m) from dense under every protocol, {sentences.budget(paper)}."
 figures.show_table(paper, tables.protocols(verdict.main), "protocols_table", caption, main)
 

@@ -8,11 +8,9 @@ import math
 import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
-import seaborn
 
 from ..analysis import stats
 from ..analysis.budget import images, scores
-from ..analysis.levels import matrix
 from ..analysis.postmortem import measured, order, relative
 from ..analysis.verdict import CURVE
 from ..config import ARMS, WHOLE
@@ -79,26 +77,6 @@ def mean_map(summary):
     image = ax.imshow(summary.mean, cmap=DEPTH)
     ax.set_axis_off()
     figure.colorbar(image, ax=ax, label="mean depth (m)")
-    return figure
-
-
-def overlaps(records, arrays):
-    """Intersection over union of the tickets of the smallest density, below it in brackets what chance gives.
-
-    records: of one study; arrays: function from a run's key to its arrays (`Store.arrays`).
-    """
-    both = matrix(records, arrays)
-    if both is None:
-        return None
-    shared, chance = both
-    n = len(shared)
-    figure, ax = plt.subplots(figsize=(3.95 + 0.75 * n, 1.96 + 0.56 * n))
-    texts = shared.map("{:.2f}".format) + chance.map("\n({:.2f})".format)
-    bar = {"label": "intersection over union", "shrink": 0.8}
-    style = {"vmin": 0, "vmax": 1, "cmap": "viridis", "mask": shared.isna(), "annot_kws": {"fontsize": 8}}
-    seaborn.heatmap(shared, annot=texts, fmt="", cbar_kws=bar, ax=ax, **style)
-    ax.set_xticks(ax.get_xticks(), shared.columns, rotation=35, ha="right", fontsize=8)
-    ax.set_yticks(ax.get_yticks(), shared.index, rotation=0, fontsize=8)
     return figure
 
 

@@ -129,25 +129,6 @@ def front(paper, floor):
     return comparison(shown, floor)[["group", "model", "rel", "rms (m)", "δ1", "n"]]
 
 
-def tails(records, arrays):
-    """How the squared error of dense and of the tickets of 1.80 % is spread over frames (`budget.tail`).
-
-    arrays: function from a run's key to its arrays; means over the runs of an arm.
-    """
-    rows = {}
-    for r in records:
-        sums = arrays(r["key"]).get("test/full") if r["arm"] == "dense" or r["density"] < 0.02 else None
-        if sums is not None:
-            rows.setdefault(label(r), []).append([r["test"]["full"]["pooled"]["rms"], *plan.tail(sums)])
-    columns = ("rms (m), pooled", "of the median frame", "of the worst frame", "worst 1 % of frames carry")
-    lines = []
-    for name, runs in rows.items():
-        *metres, share = zip(*runs)
-        texts = [*(spread(m) for m in metres), f"{100 * sum(share) / len(share):.0f} %"]
-        lines.append({"model": name, **dict(zip(columns, texts, strict=True)), "n": len(runs)})
-    return pd.DataFrame(lines)
-
-
 def _is(record, arm, density):
     return record["arm"] == arm and abs(record["density"] - density) < 1e-9
 

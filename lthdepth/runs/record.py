@@ -18,7 +18,6 @@ from ..errors import UserError
 
 TOP = Path(__file__).resolve().parents[2]
 GONE = {"rewind": 0, "patience": 0}  # settings of earlier versions; no record has another value
-PLACES = 2**16  # weights of a ticket whose bits `sample` records
 NAME = re.compile(r"\w[\w.-]*")  # of a run's folder
 
 
@@ -98,16 +97,6 @@ def sealed(record):
     record = Record(json.loads(json.dumps(record).replace("<", "(")))
     record["sha256"] = digest(record)
     return record
-
-
-def sample(ticket):
-    """A ticket's bits at `PLACES` random places that depend on its size alone: uint8 `(PLACES / 8,)`, packed.
-
-    Recorded with every run: 8 kB instead of up to 3 MB. Small tickets are sampled with repetition.
-    """
-    bits = np.concatenate([m.numpy().ravel() for m in ticket.masks.values()])
-    places = np.random.Generator(np.random.Philox(key=2016)).integers(bits.size, size=PLACES)
-    return np.packbits(bits[places])
 
 
 def command(record):

@@ -15,7 +15,7 @@ from ..training import arms
 from ..training import fit as training
 from ..training.evaluate import rows_of
 from ..training.fit import Options
-from .record import Record, command, environment, label, sample, sealed
+from .record import Record, command, environment, label, sealed
 from .store import ROOT, Store, order, write_arrays
 
 __all__ = ["ROOT", "Inputs", "Options", "Record", "Store", "key", "label", "order", "run"]
@@ -130,8 +130,6 @@ def _make(record, config, inputs, folders, folder, options):
         layers = ticket.layers()
         record["ticket"] = {"fingerprint": ticket.fingerprint, "history": ticket.history, "layers": layers}
         record["densities"] = mask.densities(ticket, FCRN(config.backbone), config.height, config.width)
-        if ticket.kept < ticket.size:
-            arrays["ticket"] = sample(ticket)
     arrays |= {f"{split}/frames": rows_of(frames, config)[split] for split in ("validation", "test")}
     write_arrays(folder / "arrays.npz", arrays)
     record |= sealed(record | results | environment(options.device) | {"status": "finished"})

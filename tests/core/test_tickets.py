@@ -1,4 +1,4 @@
-"""Tickets: exact counts, ties, definitions written plainly, what two of them have in common."""
+"""Tickets: exact counts, ties, definitions written plainly."""
 
 import numpy as np
 import pytest
@@ -7,12 +7,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from lthdepth import mask, tickets
-from lthdepth.analysis import levels
 from lthdepth.config import Config, level
 from lthdepth.data import foreign, weights
 from lthdepth.errors import UserError
 from lthdepth.model import FCRN
-from lthdepth.runs.record import PLACES, sample
 from lthdepth.training import arms
 
 shapes = st.lists(st.tuples(*[st.integers(1, 4)] * 4), min_size=1, max_size=4).map(
@@ -147,15 +145,15 @@ def test_iterations_are_nested_exact_and_prune_the_smallest_survivors(shapes, se
         ticket = after
 
 
-def test_the_record_of_all_19_levels_says_what_real_weights_and_counts_say(pqf):
-    recorded = {(t["arm"], t["k"]): t for t in levels.load()["tickets"]}
-    assert len(recorded) == 3 * 19
-    for (_, k), t in recorded.items():
-        kept = round(level(k) * 23_445_504)
-        assert t["kept"] == kept and t["prunable"] == pytest.approx(kept / 23_445_504)
-        assert t["encoder"] == pytest.approx((kept + 9408) / 23_454_912)
+def test_recorded_tickets_are_drawn_again_from_real_weights_and_counted_by_hand(pqf, paper):
+    made = [r for r in paper.store.records().values() if r["init"]["fingerprint"] == pqf.fingerprint]
     one = tickets.magnitude(mask.prunable(pqf.state), level(18))  # where most magnitudes tie
-    assert one.fingerprint == recorded["omp", 18]["fingerprint"]
+    drawn = {r["ticket"]["fingerprint"] for r in made if (r["arm"], r["density"]) == ("omp", level(18))}
+    assert drawn == {one.fingerprint}
+    for r in (r for r in made if r["densities"]):
+        kept, d = round(r["density"] * 23_445_504), r["densities"]
+        assert d["counts"]["kept"] == kept and d["prunable"] == pytest.approx(kept / 23_445_504)
+        assert d["encoder"] == pytest.approx((kept + 9408) / 23_454_912)
 
 
 def test_reinit_keeps_the_places_and_loses_the_weights(narrow_state):
@@ -166,31 +164,3 @@ def test_reinit_keeps_the_places_and_loses_the_weights(narrow_state):
     two, other, _ = arms.start(config.replace(arm="reinit"), initial)
     assert one.fingerprint == two.fingerprint
     assert not any(torch.equal(other[k], narrow_state[k]) for k in one.masks)
-
-
-# What two have in common
-
-
-def exact(one, two):
-    """Intersection over union."""
-    a, b = flat(one.masks), flat(two.masks)
-    return (a & b).sum() / (a | b).sum()
-
-
-@pytest.mark.parametrize("density", [0.018, 0.3])
-def test_the_estimate_is_near_the_overlap_of_the_whole_tickets(resnet18_prunable, density):
-    one, two = (
-        tickets.random(resnet18_prunable, density, 0),
-        tickets.magnitude(resnet18_prunable, 2 * density),
-    )
-    n = PLACES * density  # places that count, about
-    for a, b in ((one, two), (tickets.magnitude(resnet18_prunable, density), two)):
-        assert levels.iou(sample(a), sample(b)) == pytest.approx(exact(a, b), abs=4 * 0.5 / n**0.5)
-    assert levels.iou(sample(one), sample(one)) == 1
-    assert np.isnan(levels.iou(sample(one) * 0, sample(one) * 0))
-
-
-def test_random_tickets_share_what_chance_gives_them(resnet18_prunable):
-    magnitude = tickets.magnitude(resnet18_prunable, 0.2)
-    one, two = tickets.shuffled(magnitude, 0), tickets.shuffled(magnitude, 1)
-    assert levels.by_chance(one.layers(), two.layers()) == pytest.approx(exact(one, two), rel=0.01)
