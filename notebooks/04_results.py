@@ -116,7 +116,7 @@ alt = "Photos, true depth and depth maps of ever sparser networks."
 figures.show(
     paper, plots.depth_maps(paper.summary, paper.predictions(shown)), "depth_across", caption, shown, alt=alt
 )
-live.viewer(paper, {paper.study.name: main})
+live.viewer(paper, main)
 
 # %% [markdown] tags=["remove-cell"]
 # ### Try it yourself

@@ -163,6 +163,6 @@
   form.addEventListener("reset", () => setTimeout(update));
   form.addEventListener("submit", event => event.preventDefault());
   root.live = {results, cdf, quantile};
-  form.hidden = false;
+  form.hidden = root.querySelector("table").hidden = false;
   update();
 })();
