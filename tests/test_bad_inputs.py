@@ -108,9 +108,9 @@ BAD = {  # by command and name: content, what gives it, or what makes it there; 
     "data {}": {
         "folder.h5": (os.mkdir, "folder.h5"),
         "pipe.h5": (os.mkfifo, "no file pipe.h5"),
-        "frame.h5": (h5(write_frame), "a cache has images_png"),
-        "depth.png": (picture(mode="I;16"), "not an HDF5 file"),
-        "empty.h5": (b"", "is empty"),
+        "frame.h5": (h5(write_frame), "not as uint8 or uint16"),
+        "depth.png": (picture(mode="I;16"), "no HDF5 file"),
+        "empty.h5": (b"", "no HDF5 file"),
         "cut.h5": (half(cached()), "cut.h5"),
         "layout.h5": (b"\x89HDF\r\n\x1a\n" + bytes(2000), "layout.h5"),
         "depthless.h5": (cached(depths=None), "depths"),
@@ -140,10 +140,6 @@ BAD = {  # by command and name: content, what gives it, or what makes it there; 
         "imageless.mat": (matlab(images=None), "images"),
         "ints.mat": (matlab(depths=np.ones((10, 24, 16), np.int32)), "depths"),
         "axes.mat": (matlab(images=np.zeros((16, 24, 3, 10), np.uint8)), "images"),
-        "odd.mat": (
-            matlab(images=np.zeros((10, 3, 7, 6), np.uint8), depths=np.ones((10, 7, 6), np.float32)),
-            "even",
-        ),
         "scenes.mat": (matlab(scenes=np.zeros((1, 10))), "scenes"),
     },
     "TRAIN --weights {}": {
@@ -163,7 +159,7 @@ BAD = {  # by command and name: content, what gives it, or what makes it there; 
         "named.pth": (lambda: saved({"net": {"a": torch.ones(2), "b": torch.ones(2)}}), "named a, b"),
     },
     "TRAIN --ticket {}": {
-        "weights.pt": (lambda: state(CONV, torch.full((8, 64, 3, 3), 0.3)), "holds no masks"),
+        "weights.pt": (lambda: state(CONV, torch.full((8, 64, 3, 3), 0.3)), "other than 0 and 1"),
         "page.npz": (HTML, "page.npz"),
         "order.npz": (arrays(**{f"{CONV}_mask": np.ones((2, 2), ">f4")}), "order.npz"),
     },

@@ -24,18 +24,13 @@ def draws(seed, epoch, n):
 
 
 def transforms(rows, config, aspect):
-    """Turn uniform numbers into what is done to each frame.
+    """Turn uniform numbers, `(B, 9)` of `draws`, into what is done to frames of an aspect (width / height).
 
-    Args:
-        rows: `(B, 9)` of `draws`.
-        config: the largest `scale`, `rotation` (degrees), `colour`, and whether to `flip`.
-        aspect: width / height of the frames.
+    config: the largest `scale`, `rotation` (degrees), `colour`, and whether to `flip`.
 
-    Returns:
-        theta: float32 `(B, 2, 3)` for `affine_grid`, from output to input coordinates in [-1, 1]. Zoom s
-            (uniform in [1, scale]) shows a window of 1/s of the frame, inside it before the rotation.
-        zoom: float32 `(B,)`, s.
-        gain: float32 `(B, 3)`, factor of each channel.
+    Returns, in float32, theta `(B, 2, 3)` for `affine_grid`, from output to input coordinates in [-1, 1];
+    zoom s `(B,)`, uniform in [1, scale], which shows a window of 1/s of the frame, inside it before the
+    rotation; gain `(B, 3)`, factor of each channel.
     """
     u = dict(zip(COLUMNS, torch.from_numpy(np.ascontiguousarray(rows.T)), strict=True))
     zoom = 1 + (config.scale - 1) * u["zoom"]
@@ -58,12 +53,9 @@ def cropped(depth):
 class Views:
     """All frames of a data set on one device, cut into network inputs and targets.
 
-    Args:
-        frames: `frames.Frames`.
-        height, width: of the network's input, pixels.
-        device: torch device that holds the frames (uint8 RGB, float32 depth).
-        normalise: by the statistics of ImageNet; else colours stay in [0, 1].
-        crop: the network sees only the central `CROP` of each frame, and depth outside of it is invalid.
+    height, width: of the network's input, pixels; device: torch's, that holds the frames (uint8 RGB, float32
+    depth); normalise: by the statistics of ImageNet, else colours stay in [0, 1]; crop: the network sees only
+    the central `CROP` of each frame, and depth outside of it is invalid.
     """
 
     def __init__(self, frames, height, width, device, normalise=True, crop=False):
@@ -77,9 +69,8 @@ class Views:
         largest = max(1, min(rows // height, columns // width))
         factor = max(f for f in range(1, largest + 1) if rows % f == columns % f == 0)
         if factor > 1:
-            rgb = torch.cat(
-                [F.avg_pool2d(part.to(device).float(), factor).round().byte() for part in rgb.split(64)]
-            )
+            parts = (F.avg_pool2d(part.to(device).float(), factor).round() for part in rgb.split(64))
+            rgb = torch.cat([part.byte() for part in parts])
         self.rgb = rgb.to(device)
         self.mean = torch.tensor(MEAN if normalise else (0.0,) * 3, device=device).view(1, 3, 1, 1)
         self.std = torch.tensor(STD if normalise else (1.0,) * 3, device=device).view(1, 3, 1, 1)
@@ -87,10 +78,7 @@ class Views:
     def plan(self, index, rows, config):
         """What `train` needs to cut frames, on the device: `(index, theta, zoom, gain)`, see `transforms`.
 
-        Args:
-            index: int64 `(B,)`, frames, of a whole epoch at once: no step has to wait for a transfer.
-            rows: `(B, 9)`, their rows of `draws`.
-            config: strength of the augmentation.
+        index: int64 `(B,)`, frames, of a whole epoch at once, so that no step has to wait for a transfer.
         """
         theta, zoom, gain = transforms(rows, config, self.depth.shape[2] / self.depth.shape[1])
         return tuple(t.to(self.rgb.device) for t in (torch.as_tensor(index), self.window * theta, zoom, gain))

@@ -2,7 +2,6 @@
 
 import math
 from collections import Counter
-from pathlib import Path
 
 import numpy as np
 import torch
@@ -22,58 +21,47 @@ def masks(path, weights):
     pruning) or as the weights, in whatever `unwrap` takes away; in a `.npz` they may be bit-packed
     (`np.packbits` beside `shape:<key>`). Masks of `fc` and of `conv1` are left out.
 
-    Raises:
-        UserError: no such file, unreadable, no masks, other layers, shapes or values, nothing kept.
+    Raises UserError: no such file, unreadable, no masks, other layers, shapes or values.
     """
-    content, history, where = _content(path), [{"drawn": "file", "file": Path(path).name}], ""
-    if "meta" in content:
+    path = existing(path, "ticket or mask file")
+    history, where = [{"drawn": "file", "file": path.name}], ""
+    npz = path.suffix.lower() == ".npz"
+    content = read_arrays(path, tickets.AGAIN) if npz else read_tensors(path, then=tickets.AGAIN)
+    if npz and "meta" in content:
         ticket, _ = tickets.load(path)
         masks, history = ticket.masks, ticket.history
     else:
         try:
+            if npz:
+                content = {k: _unpacked(k, content) for k in content if not k.startswith("shape:")}
             masks, where = _masks(content, weights)
         except (ValueError, TypeError, RuntimeError, OverflowError) as error:
-            raise UserError(f"{path} cannot be read as masks ({error}): {tickets.AGAIN}.") from None
-        if not masks:
             wanted = f"a mask is named {next(iter(weights))}_mask"
-            raise UserError(f"{path} holds no masks: {wanted}, what is in it is named {where}.")
-    if other := sorted(weights.keys() ^ masks.keys()):
-        lacks = "has no mask for" if other[0] in weights else "masks"
-        raise UserError(f"{path} {lacks} {other[0]}, unlike this network; it is of another network.")
-    for name, weight in weights.items():
-        if masks[name].shape != weight.shape:
-            shapes = f"{tuple(masks[name].shape)}, the weights are {tuple(weight.shape)}"
-            raise UserError(f"{path}: the mask of {name} is {shapes}.")
-        if not _binary(masks[name]):
-            raise UserError(f"{path}: the mask of {name} has values other than 0 and 1.")
-    ticket = Ticket({name: masks[name].bool() for name in weights}, history)
-    if not ticket.kept:
-        raise UserError(f"{path} keeps no weight at all.")
+            raise UserError(f"{path} holds no masks that can be read ({error}): {wanted}.") from None
+    if wrong := misfits(masks, weights):
+        raise UserError(f"{path} is of another network: {wrong[0]}.")
+    for name, mask in masks.items():
+        if not ((mask == 0) | (mask == 1)).all():
+            raise UserError(f"{path} is no mask file: its {name} has values other than 0 and 1.")
     if where:
         warn(f"{path}: {where}.")
-    return ticket
+    return Ticket({name: masks[name].bool() for name in weights}, history)
 
 
-def _content(path):
-    path = existing(path, "ticket or mask file")
-    if path.suffix.lower() == ".npz":
-        return read_arrays(path, tickets.AGAIN)
-    content = read_tensors(path, then=tickets.AGAIN)
-    return content if isinstance(content, dict) else {type(content).__name__: content}
+def misfits(tensors, wanted):
+    """What two dicts of tensors do not share, in words: a text for each name of another shape in one."""
+    have, wanted = ({name: tuple(v.shape) for name, v in part.items()} for part in (tensors, wanted))
+    names = sorted({name for name, _ in have.items() ^ wanted.items()})
+    return [f"{k} is {have.get(k, 'absent')} there, and {wanted.get(k, 'absent')} here" for k in names]
 
 
 def _masks(content, weights):
-    """`({layer: mask}, where)` as `unwrap`; plain names count where what they name is 0 and 1."""
-    if any(isinstance(v, np.ndarray) for v in content.values()):
-        content = {k: _unpacked(k, content) for k in content if not k.startswith("shape:")}
-    masks, where = unwrap(content, {f"{name}_mask" for name in weights})
-    masks = {k.removesuffix("_mask"): m for k, m in masks.items() if k.endswith("weight_mask")}
-    if not masks:
-        masks, plain = unwrap(content, set(weights))
-        if not masks or not all(_binary(m) for k, m in masks.items() if k in weights):
-            return {}, where
-        masks, where = {k: m for k, m in masks.items() if m.ndim == 4}, plain
-    return {k: m for k, m in masks.items() if not k.startswith(("fc.", "conv1."))}, where
+    """`({layer: mask}, where)` as `unwrap`; names as the weights' count where nothing is named a mask."""
+    named = any(k.endswith("weight_mask") for _, part in _dictionaries(content) for k in part)
+    ending = "_mask" if named else ""
+    masks, where = unwrap(content, {name + ending for name in weights})
+    masks = {k.removesuffix(ending): m for k, m in masks.items() if k.endswith(f"weight{ending}")}
+    return {k: m for k, m in masks.items() if m.ndim == 4 and not k.startswith(("fc.", "conv1."))}, where
 
 
 def _unpacked(key, arrays):
@@ -85,23 +73,15 @@ def _unpacked(key, arrays):
     return torch.as_tensor(array)
 
 
-def _binary(mask):
-    return bool(((mask == 0) | (mask == 1)).all())
-
-
 def unwrap(content, names):
     """The tensors of some names, out of the containers and prefixes that a file wraps them in.
 
     Containers are dictionaries in dictionaries, as "state_dict"; prefixes end with a dot, as "module.". Of
     several networks the one with most of the names is taken, of equals not one of `RIVALS`.
 
-    Args:
-        content: what `read_tensors` or `read_arrays` gave; names: set of the names to look for.
-
-    Returns:
-        `(tensors, where)`: `{name: tensor}` with all else behind the same prefix, sparse tensors dense, and
-        words for where they were, "" for a plain file. `({}, names that are there)` where none is there.
-        Raises ValueError for tensors that claim more memory than `LARGEST`.
+    content: what `read_tensors` or `read_arrays` gave. Returns `(tensors, where)`: `{name: tensor}` with all
+    else behind the same prefix, sparse tensors dense, and words for where they were, "" for a plain file.
+    Raises ValueError where none of the names is there, or tensors claim more memory than `LARGEST`.
     """
     parts = dict(_dictionaries(content))
     networks = Counter()  # how many of the names there are at each (container, prefix)
@@ -111,8 +91,8 @@ def unwrap(content, names):
             if start := [i for i in starts if key[i:] in names][:1]:
                 networks[where, key[: start[0]]] += 1
     if not networks:
-        keys = list(max(parts.values(), key=len, default={}))
-        return {}, ", ".join(keys[:3]) + ", …" * (len(keys) > 3) or f"nothing, in a {type(content).__name__}"
+        keys = list(max(parts.values(), key=len, default={})) or [f"nothing, in a {type(content).__name__}"]
+        raise ValueError(f"what is in it is named {', '.join(keys[:3])}{', …' * (len(keys) > 3)}")
     most = [place for place in networks if networks[place] == max(networks.values())]
     first, *others = sorted(most, key=lambda place: any(rival in "".join(place) for rival in RIVALS))
     where = f"what is taken is under {''.join(first)!r}" if any(first) else ""

@@ -23,31 +23,18 @@ from ..files import existing, looks_like_html, replacing
 
 SPLITS = ("train", "validation", "test")
 GALLERY = 8  # test frames whose depth is kept for pictures
-LAYOUTS = (
-    "the official .mat has images, depths and scenes; a cache has images_png or images_jpeg, depths with a "
-    "scale, trainNdxs and testNdxs (see help(lthdepth.data.nyu))"
-)
 
 
 @dataclass(frozen=True, eq=False)
 class Frames:
-    """A data set in memory.
+    """A data set in memory."""
 
-    Attributes:
-        rgb: uint8 (N, 3, H, W).
-        depth: float32 (N, H, W), metres; 0 where there is no measurement.
-        split: (N,) str, `train`, `validation` or `test`.
-        scene: (N,) str.
-        name: short name of the data set, such as `nyu` or `rooms`.
-        part: how many train and test frames `subset` took of it; None: it is whole.
-    """
-
-    rgb: np.ndarray
-    depth: np.ndarray
-    split: np.ndarray
-    scene: np.ndarray
-    name: str
-    part: tuple | None = None
+    rgb: np.ndarray  # uint8 (N, 3, H, W)
+    depth: np.ndarray  # float32 (N, H, W), metres; 0 where there is no measurement
+    split: np.ndarray  # (N,) str, `train`, `validation` or `test`
+    scene: np.ndarray  # (N,) str
+    name: str  # short, such as `nyu` or `rooms`
+    part: tuple | None = None  # how many train and test frames `subset` took of it; None: it is whole
 
     @cached_property
     def fingerprint(self):
@@ -63,8 +50,7 @@ class Frames:
     def subset(self, train, test):
         """`train` and `test` frames, evenly spaced, for quick runs; of validation the same part as of train.
 
-        Raises:
-            UserError: fewer than 1, or more than there are.
+        Raises UserError: fewer than 1, or more than there are.
         """
         rows = {split: np.flatnonzero(self.split == split) for split in SPLITS}
         have = {split: len(index) for split, index in rows.items()}
@@ -88,14 +74,9 @@ class Frames:
 
 
 def carve(scene, train):
-    """The split of a data set whose train frames are known, by the rule at the top of this file.
+    """The split (N,) str of a data set, by the rule at the top of this file.
 
-    Args:
-        scene: (N,) str.
-        train: (N,) bool, the official train frames; the others are test.
-
-    Returns:
-        (N,) str.
+    scene: (N,) str; train: (N,) bool, the official train frames; the others are test.
     """
     candidates = sorted({name for name in scene[train].tolist() if not name.startswith("bookstore")})
     order = np.argsort(np.random.Philox(key=2012).random_raw(len(candidates)), kind="stable")
@@ -113,13 +94,10 @@ def gallery_frames(test_rows):
 
 
 def describe(frames):
-    """What a data set holds, as plain numbers that JSON can hold.
+    """What a data set and each of its splits hold, as plain numbers that JSON can hold.
 
-    Returns:
-        dict: `name`, `fingerprint`, `height` and `width` in pixels, and `splits`: for each of train,
-        validation and test `frames`, `scenes`, `depth_mean` and `depth_std` in metres over valid pixels,
-        `valid` (the fraction of pixels), and `histogram`: 100 counts of valid pixels in bins of 0.1 m from 0
-        to 10 m, deeper ones in the last.
+    Depth is in metres over valid pixels, whose fraction is `valid`; `histogram`: 100 counts of them in bins
+    of 0.1 m from 0 to 10 m, deeper ones in the last.
     """
     splits, (_, height, width) = {}, frames.depth.shape
     for split in SPLITS:
@@ -145,21 +123,14 @@ def describe(frames):
 
 @dataclass(frozen=True, eq=False)
 class Summary:
-    """What `summarise` takes of a data set.
+    """What the paper shows of a data set: numbers, and the gallery at less than 320 pixels width."""
 
-    Attributes:
-        description: `describe`.
-        mean: `(H, W)` metres, the mean depth map of all official training frames.
-        index: of the frames in the gallery; scene: their names.
-        rgb, depth: uint8 `(8, h, w, 3)` and float `(8, h, w)` in metres, at no more than 160 pixels width.
-    """
-
-    description: dict
-    mean: np.ndarray
-    index: np.ndarray
-    rgb: np.ndarray
-    depth: np.ndarray
-    scene: list
+    description: dict  # `describe`
+    mean: np.ndarray  # (H, W) metres, the mean depth map of all official training frames
+    index: np.ndarray  # of the frames in the gallery
+    rgb: np.ndarray  # uint8 (8, h, w, 3)
+    depth: np.ndarray  # float (8, h, w), metres
+    scene: list  # of the frames in the gallery
 
 
 def summarise(frames):
@@ -197,26 +168,18 @@ def load_summary(path):
 def open_h5(source):
     """An HDF5 file opened for reading.
 
-    Raises:
-        UserError: no such file, another kind of file (the sentence says which), a file cut short, or (while
-            it is open) a part that cannot be read.
+    Raises UserError: no such file, another kind of file, or one of which a part cannot be read.
     """
     path = existing(source)
     try:
         if not h5py.is_hdf5(path):
             with open(path, "rb") as file:
-                head = file.read(1024)
-            kind = "not an HDF5 file" if head else "empty"
-            if looks_like_html(head):
-                kind = "a web page (HTML), perhaps to log in"
-            raise UserError(f"{path} is {kind}: fetch the .mat (MATLAB 7.3) or cache .h5 again.")
+                kind = "a web page, perhaps to log in" if looks_like_html(file.read(1024)) else "no HDF5 file"
+            raise UserError(f"{path} is {kind}: give the .mat (MATLAB 7.3) or a cache .h5.")
         with h5py.File(path, "r", locking=False) as file:  # many network file systems have no locks
             yield file
     except (OSError, RuntimeError) as error:  # h5py raises the latter for damage in what links the parts
-        if getattr(error, "errno", None):
-            raise UserError(f"{path} cannot be read ({reason(error)}): give a readable file.") from None
-        size = f"it has {path.stat().st_size:,} bytes"
-        raise UserError(f"{path} is damaged or cut short ({size}): copy or download it again.") from None
+        raise UserError(f"{path} cannot be read ({reason(error)}): copy or download it again.") from None
 
 
 @contextmanager
@@ -233,15 +196,10 @@ def writing(path):
 
 
 def dataset(file, name, shape, *dtypes):
-    """The dataset `name` of an open file, checked.
+    """The dataset `name` of an open file. Raises UserError: it is missing, or of another shape or dtype.
 
-    Args:
-        file: open `h5py.File`; name: of the dataset.
-        shape: the shape it must have; None stands for any length of at least 1.
-        dtypes: how the names of the dtypes allowed begin; "object": strings, references, variable lengths.
-
-    Raises:
-        UserError: it is missing, or of another shape or dtype.
+    shape: None stands for any length of at least 1; dtypes: how the names of those allowed begin; "object":
+    strings, references, variable lengths.
     """
     part = file.get(name)
     have, dtype = getattr(part, "shape", None) or (), str(getattr(part, "dtype", "nothing"))
@@ -249,4 +207,5 @@ def dataset(file, name, shape, *dtypes):
         if dtype.startswith(dtypes):
             return part
     wanted = f"{' or '.join(dtypes)} of {' x '.join('N' if n is None else str(n) for n in shape)}"
-    raise UserError(f"{file.filename} holds {name} as {dtype} {have}, not as {wanted}; {LAYOUTS}.")
+    holds = f"holds {name} as {dtype} {have}, not as {wanted}"
+    raise UserError(f"{file.filename} {holds}; help(lthdepth.data.nyu) says what such a file has.")

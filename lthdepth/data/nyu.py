@@ -5,8 +5,8 @@ The `.mat` is MATLAB 7.3, under h5py: images (N, 3, W, H) uint8, depths (N, W, H
 
 A cache is HDF5: `images_png` or `images_jpeg`, (N,) variable-length uint8, one upright RGB image file a
 frame; `depths` (N, W, H) uint8 or uint16, metres = (code + offset) * scale with attributes `scale` and
-`offset` (0 where code 0 is a hole); `trainNdxs`, `testNdxs`, 0-based; optional `scenes` (N,) str. A cache of
-1449 frames in the official split needs no scene names; elsewhere a frame without one is a scene.
+`offset` (0 where code 0 is a hole); `trainNdxs`, `testNdxs`, 0-based; optional `scenes` (N,) str. A cache in
+the official split needs no scene names; elsewhere a frame without one is a scene.
 """
 
 import hashlib
@@ -31,7 +31,6 @@ from .frames import Frames, carve, dataset, open_h5, writing
 
 DATA_DIR = Path(__file__).parents[2] / "data"  # of the repository, wherever a command is given
 NYU_CSV = Path(__file__).with_name("nyu_frames.csv")
-NYU_FRAMES = 1449
 PAGE = "https://cs.nyu.edu/~fergus/datasets/nyu_depth_v2.html"
 URL = "http://horatio.cs.nyu.edu/mit/silberman/nyu_depth_v2/nyu_depth_v2_labeled.mat"
 SIZE, SHA256 = 2_972_037_809, "2d724b0c0ab358aa1ce5df855e5bd14a2279ab7202efe22f32a30d612dcb86aa"
@@ -43,17 +42,10 @@ ROOM_SPLIT = ("train", "test", "validation", "train", "train", "test", "train", 
 
 
 def load(source):
-    """Loads a data set whole.
+    """Frames of a data set, whole. Raises UserError: it is unknown, missing, damaged or of another layout.
 
-    Args:
-        source: `rooms` or `rooms:N` (N synthetic frames, built in), a cache, or the official file, which is
-            converted once to a cache in `DATA_DIR`. What a file is, its content says, not its name.
-
-    Returns:
-        Frames. NYU frames are 240 x 320, rooms 120 x 160 pixels.
-
-    Raises:
-        UserError: the source is unknown, missing, damaged or of another layout.
+    source: `rooms` or `rooms:N` (N synthetic frames, built in, 120 x 160 pixels), a cache, or the official
+    file, which is converted once to a cache in `DATA_DIR`. What a file is, its content says, not its name.
     """
     source = os.path.expanduser(source)
     if match := re.fullmatch(r"rooms(?::(\d{1,6}))?", source):
@@ -91,12 +83,7 @@ def _rooms(n):
 
 
 def nyu_table():
-    """The committed list of the 1449 labelled NYU Depth V2 frames.
-
-    Returns:
-        split: (1449,) str, `train`, `validation` or `test`; the official train is the first two.
-        scene: (1449,) str.
-    """
+    """Split (1449,) str (the official train is `train` and `validation`) and scene (1449,) str of NYU."""
     return tuple(np.loadtxt(NYU_CSV, str, delimiter=",", skiprows=1, usecols=(1, 2), unpack=True))
 
 
@@ -114,14 +101,13 @@ def read_cache(path):
         codes = dataset(file, "depths", (None, None, None), "uint8", "uint16")
         n, width, height = codes.shape
         images = dataset(file, "images_png" if "images_png" in file else "images_jpeg", (n,), "object")
-        train, test = (dataset(file, name, (None,), "int", "uint")[:] for name in ("trainNdxs", "testNdxs"))
-        name, split, scene = _split(file, n, train_mask(train, test, n, path))
+        name, split, scene = _split(file, n)
         metres = _metres(codes)
         rgb, depth = np.empty((n, 3, height, width), np.uint8), np.empty((n, height, width), np.float32)
-        for i in tqdm(range(n), desc=f"reading {Path(path).name}", unit="frame", leave=False):
+        for i in tqdm(range(n), desc="reading", unit="frame", leave=False):
             picture = photos.decode(images[i].tobytes(), f"frame {i} of {path}")
             if picture.shape[:2] != (height, width):
-                size = " x ".join(str(side) for side in picture.shape[1::-1])
+                size = f"{picture.shape[1]} x {picture.shape[0]}"
                 raise UserError(f"Frame {i} of {path} is {size} pixels, its depth {width} x {height}.")
             rgb[i], depth[i] = picture.transpose(2, 0, 1), metres[codes[i].T]
     for part in np.unique(split):
@@ -132,84 +118,77 @@ def read_cache(path):
 
 def _metres(codes):
     """float32 (256,) or (65536,): the depth in metres that each code stands for."""
-    given = [codes.attrs.get(name) for name in ("scale", "offset")]
     try:
-        scale, offset = (float(np.asarray(value).item()) for value in given)
-        good = scale > 0 and offset >= 0 and (np.iinfo(codes.dtype).max + offset) * scale <= LARGEST_DEPTH
-    except (TypeError, ValueError):
-        good = False
-    if not good:
-        raise UserError(
-            f"{codes.file.filename} gives its depths scale {given[0]}, offset {given[1]}: metres = (code + "
-            "offset) * scale, with one number above 0 as scale and one as offset, 0 where code 0 is a hole."
-        )
-    return ((np.arange(np.iinfo(codes.dtype).max + 1) + offset) * scale).astype(np.float32)
+        scale, offset = (float(np.asarray(codes.attrs[name]).item()) for name in ("scale", "offset"))
+        metres = (np.arange(np.iinfo(codes.dtype).max + 1) + offset) * scale
+        if 0 <= metres[0] < metres[-1] <= LARGEST_DEPTH:
+            return metres.astype(np.float32)
+    except (KeyError, TypeError, ValueError):
+        pass
+    raise UserError(
+        f"{codes.file.filename} gives its depths no scale and offset that make metres of them: (code + "
+        "offset) * scale, with one number above 0 as scale and one as offset, 0 where code 0 is a hole."
+    )
 
 
-def _split(file, n, train):
+def _split(file, n):
     """Name of the data set, split (n,) str and scene (n,) str."""
-    scene, named = np.array([f"frame_{i:05d}" for i in range(n)]), "scenes" in file
+    train, test = (dataset(file, name, (None,), "int", "uint")[:] for name in ("trainNdxs", "testNdxs"))
+    if sorted([*train, *test]) != list(range(n)):
+        wanted = f"each of the frames 0 to {n - 1} must be exactly once in the two"
+        raise UserError(f"{file.filename} has {len(train)} trainNdxs and {len(test)} testNdxs: {wanted}.")
+    train, named = np.isin(np.arange(n), train), "scenes" in file
+    scene = np.array([f"frame_{i:05d}" for i in range(n)])
     if named:
         scene = np.array(dataset(file, "scenes", (n,), "object").asstr()[:].tolist())
-    if n == NYU_FRAMES:
-        split, names = nyu_table()
-        if np.array_equal(split != "test", train) and (not named or np.array_equal(scene, names)):
-            return "nyu", split, names
-    name = Path(file.filename).stem
-    return f"{name}.h5" if name in ("nyu", "rooms") else name, carve(scene, train), scene
+    split, names = nyu_table()
+    if np.array_equal(split != "test", train) and (not named or np.array_equal(scene, names)):
+        return "nyu", split, names
+    return Path(file.filename).name, carve(scene, train), scene
 
 
-def convert(mat, cache, train=None):
+def convert(mat, cache):
     """Converts the official `.mat` to a cache of half its size, which takes its name when it is complete.
 
-    Half size is made of 2 x 2 blocks. RGB is their mean, rounded. Depth is their lower median, the second
-    smallest of the four (of the valid ones, where some are not): always a depth that was there, so that an
-    edge never becomes a point in the air between an object and what is behind it. Depth is stored as uint16
-    in steps of 0.2 mm, code 0 for no measurement.
+    Of 2 x 2 pixels RGB is the mean, rounded; depth is the lower median of those that are valid, always a
+    depth that was there: an edge never becomes a point in the air between an object and what is behind it.
+    It is stored as uint16 in steps of 0.2 mm, code 0 for no measurement.
 
-    Args:
-        mat, cache: the `.mat` and the `.h5` to write.
-        train: (N,) bool, the training frames of a file that is not the official one, whose split is in
-            `nyu_frames.csv`.
-
-    Raises:
-        UserError: `mat` is missing, damaged or of another layout, or `cache` cannot be written.
+    Raises UserError: `mat` is damaged or not the official file, or `cache` cannot be written.
     """
+    split, names = nyu_table()
     with open_h5(mat) as file:
         depths = dataset(file, "depths", (None, None, None), "float")
         n, width, height = depths.shape
         images = dataset(file, "images", (n, 3, width, height), "uint8")
-        if width % 2 or height % 2:
-            raise UserError(f"{mat} has frames of {width} x {height} pixels: both sides must be even.")
-        scenes = _scenes(file, n)
-        train = _official_split(mat, scenes) if train is None else train
+        cells = dataset(file, "scenes", (1, n), "object")[0]  # references to arrays of UTF-16 codes
+        scenes = [file[cell][:].astype("<u2").tobytes().decode("utf-16-le") for cell in cells]
+        if scenes != names.tolist():
+            raise UserError(
+                f"{mat} does not hold the frames of the official file, so the official split does not fit: "
+                "make a cache of it, as help(lthdepth.data.nyu) says."
+            )
         with writing(cache) as out:
-            out["trainNdxs"] = np.flatnonzero(train).astype(np.int32)
-            out["testNdxs"] = np.flatnonzero(~train).astype(np.int32)
+            out["trainNdxs"] = np.flatnonzero(split != "test").astype(np.int32)
+            out["testNdxs"] = np.flatnonzero(split == "test").astype(np.int32)
             out.create_dataset("scenes", data=scenes, dtype=h5py.string_dtype())
             _write_frames(out, images, depths)
 
 
 def _write_frames(out, images, depths):
     n, width, height = depths.shape
-    mat, frame = depths.file.filename, (1, width // 2, height // 2)
     pictures = out.create_dataset("images_png", (n,), h5py.vlen_dtype(np.uint8))
-    options = {"chunks": frame, "compression": "gzip", "shuffle": True}
-    codes = out.create_dataset("depths", (n, *frame[1:]), np.uint16, **options)
+    options = {"chunks": (1, width // 2, height // 2), "compression": "gzip", "shuffle": True}
+    codes = out.create_dataset("depths", (n, width // 2, height // 2), np.uint16, **options)
     codes.attrs.update(scale=DEPTH_STEP, offset=0.0, units="metres = (code + offset) * scale; 0 = no depth")
     block = 64  # frames: as the file's chunks span several, one by one would read each of them often
-    for i in tqdm(range(n), desc=f"converting {Path(mat).name}", unit="frame"):
+    for i in tqdm(range(n), desc="converting", unit="frame"):
         if i % block == 0:
             rgb, metres = images[i : i + block], depths[i : i + block]
         file = io.BytesIO()
         Image.fromarray(rgb[i % block].T).reduce(2).save(file, "PNG", compress_level=3)
         pictures[i] = np.frombuffer(file.getvalue(), np.uint8)
-        half = halve_depth(metres[i % block])
-        if half.max() > DEPTH_STEP * 65535:
-            raise UserError(
-                f"{mat} has a depth of {half.max():.4g} in frame {i}: depths must be metres, at most 13.1."
-            )
-        codes[i] = np.rint(half / DEPTH_STEP)
+        codes[i] = np.rint(halve_depth(metres[i % block]) / DEPTH_STEP)
 
 
 def halve_depth(depth):
@@ -221,53 +200,24 @@ def halve_depth(depth):
     return np.take_along_axis(four, (holes + (3 - holes) // 2)[None], axis=0)[0]
 
 
-def _scenes(file, n):
-    """list of n str from a MATLAB cell array of strings: references to (length, 1) arrays of UTF-16 codes."""
-    cells = dataset(file, "scenes", (1, n), "object")[0]
-    return [file[cell][:].astype("<u2").tobytes().decode("utf-16-le") for cell in cells]
-
-
-def _official_split(mat, scenes):
-    split, names = nyu_table()
-    if scenes != names.tolist():
-        raise UserError(
-            f"{mat} does not hold the {NYU_FRAMES} frames of the official file, so the official split does "
-            "not fit: make a cache of it, as help(lthdepth.data.nyu) says."
-        )
-    return split != "test"
-
-
-def train_mask(train, test, n, where):
-    """(n,) bool, the train frames, from 0-based indices of the two parts; `where` names the file.
-
-    Raises:
-        UserError: a part is empty, or not each of the frames 0 to n - 1 is exactly once in the two.
-    """
-    if not (len(train) and len(test)) or sorted([*train, *test]) != list(range(n)):
-        raise UserError(
-            f"The split in {where} has {len(train)} train and {len(test)} test frames: it needs both, and "
-            f"each of the frames 0 to {n - 1} exactly once."
-        )
-    return np.isin(np.arange(n), train)
-
-
 def download(out=DATA_DIR / "nyu_depth_v2_labeled.mat", url=URL, size=SIZE, sha256=SHA256):
-    """Fetches the official file, unless it is there; what an earlier attempt left is continued.
+    """The official file, fetched unless it is there; what an earlier attempt left is continued.
 
-    Returns the path. Raises UserError where it cannot be had or written, or is not what `size` (bytes) and
-    `sha256` (hex digits) say; the sentence says how to get it by hand.
+    size: bytes; sha256: hex digits. Raises UserError, which says how to get it by hand.
     """
     part = out.with_name(out.name + ".part")
     try:
-        out.parent.mkdir(parents=True, exist_ok=True)
-        start = part.stat().st_size if part.exists() else 0
-        if not out.exists() and start < size:
-            _receive(Request(url, headers={"User-Agent": "lthdepth", "Range": f"bytes={start}-"}), part, size)
-        came = out if out.exists() else part
-        with open(came, "rb") as file:
-            if hashlib.file_digest(file, "sha256").hexdigest() != sha256:
-                raise UserError(f"{came} is not the official file (by its SHA-256): remove it and try again.")
-        return came.replace(out)
+        if not out.exists():
+            out.parent.mkdir(parents=True, exist_ok=True)
+            with open(part, "ab+") as file:
+                if file.tell() < size:
+                    _receive(url, file, size)
+                file.seek(0)
+                if hashlib.file_digest(file, "sha256").hexdigest() != sha256:
+                    part.unlink()
+                    raise OSError("what came is not the official file")
+            part.replace(out)
+        return out
     except (OSError, http.client.HTTPException, ValueError) as error:  # ValueError: of a proxy's address
         raise UserError(
             f"{url} could not be downloaded to {out} ({reason(error)}): try again, it continues where it "
@@ -275,13 +225,16 @@ def download(out=DATA_DIR / "nyu_depth_v2_labeled.mat", url=URL, size=SIZE, sha2
         ) from None
 
 
-def _receive(request, part, size):
-    """Appends to `part` what is missing of it; a server that knows no ranges sends it all anew."""
-    with urlopen(request, timeout=30) as answer, open(part, "ab" if answer.status == 206 else "wb") as file:
+def _receive(url, file, size):
+    """Appends what is missing of an open file; a server that knows no ranges sends it all anew."""
+    headers = {"User-Agent": "lthdepth", "Range": f"bytes={file.tell()}-"}
+    with urlopen(Request(url, headers=headers), timeout=30) as answer:
+        if answer.status != 206:
+            file.truncate(file.seek(0))
         missing = size - file.tell()
         if int(answer.headers.get("Content-Length", missing)) != missing:  # as that of a login page
             raise OSError(f"the file there has not {size} bytes")
-        with tqdm.wrapattr(answer, "read", total=missing, desc=part.stem) as stream:
+        with tqdm.wrapattr(answer, "read", total=missing) as stream:
             shutil.copyfileobj(stream, file, 1 << 20)
-        if file.tell() != size:
-            raise OSError("the connection broke")
+    if file.tell() != size:
+        raise OSError("the connection broke")

@@ -13,22 +13,15 @@ FORMATS = ("JPEG", "PNG", "WEBP", "BMP")  # for others Pillow may start another 
 
 
 def read(path):
-    """A picture file as people see it: uint8 (H, W, 3).
-
-    Raises:
-        UserError: no such file, or as `decode`.
-    """
+    """A picture file as people see it: uint8 (H, W, 3). Raises UserError: no such file, or as `decode`."""
     return decode(existing(path, "photo"), path)
 
 
 def decode(file, name):
     """A picture, turned as its EXIF orientation says, grey of 16 bits a pixel scaled to 8: uint8 (H, W, 3).
 
-    Args:
-        file: path, open file, or its bytes; name: what to call it in an error.
-
-    Raises:
-        UserError: it is damaged, of none of `FORMATS`, or has 178 million pixels or more.
+    file: path, open file, or its bytes; name: what to call it in an error. Raises UserError: it is damaged,
+    of none of `FORMATS`, or has 178 million pixels or more.
     """
     file = io.BytesIO(file) if isinstance(file, bytes) else file
     try:

@@ -9,20 +9,12 @@ import torchvision
 
 from ..errors import UserError, warn
 from ..files import existing, read_tensors
-from .foreign import unwrap
+from .foreign import misfits, unwrap
 
-# Content fingerprints of weights whose origin is known: name, description.
-KNOWN = {
-    "a0191640fee0f955": (
-        "pqf",
-        "ResNet-50, ImageNet-1k supervised, quantised by Permute-Quantize-Finetune and decoded "
-        "(Martinez et al. 2021); 72.2 % top-1",
-    ),
-    "4e7ffe9d48255ab9": (
-        "ktb",
-        "ResNet-50, ImageNet-1k supervised, quantised by And-the-Bit-Goes-Down and decoded "
-        "(Stock et al. 2020); 68.2 % top-1",
-    ),
+QUANTISED = "ResNet-50, ImageNet-1k supervised, quantised by {} and decoded ({}); {} % top-1"
+KNOWN = {  # content fingerprints of weights whose origin is known: name, description
+    "a0191640fee0f955": ("pqf", QUANTISED.format("Permute-Quantize-Finetune", "Martinez et al. 2021", 72.2)),
+    "4e7ffe9d48255ab9": ("ktb", QUANTISED.format("And-the-Bit-Goes-Down", "Stock et al. 2020", 68.2)),
 }
 NAMED = re.compile(r"DEFAULT|IMAGENET\w*")  # names of torchvision's weights
 BACKBONES = ("resnet50", "resnet34", "resnet18")
@@ -41,17 +33,12 @@ HUGGING_FACE = {  # parts of names, and torchvision's
 
 @dataclass(frozen=True, eq=False)
 class Initial:
-    """Initial weights of an encoder.
+    """Initial weights of an encoder."""
 
-    state: torchvision state dict without `fc`, float32, or None: a random encoder, drawn from the seed.
-    name, description: what they are.
-    fingerprint: hash of names, shapes and values of `state`, independent of the file format.
-    """
-
-    state: dict | None
+    state: dict | None  # torchvision's without `fc`, float32, or None: a random encoder, drawn from the seed
     name: str
     description: str
-    fingerprint: str
+    fingerprint: str  # of names, shapes and values of `state`, independent of the file format
     backbone: str | None  # the architecture they fit; None: any
 
     def summary(self):
@@ -73,17 +60,13 @@ def fingerprint(state):
 
 
 def load(source, backbone=None):
-    """Read initial encoder weights.
+    """Read `Initial` weights of an encoder.
 
-    Args:
-        source: None or "none"; a name of torchvision's weights enum such as "IMAGENET1K_V1" (downloaded on
-            first use); or a file of a ResNet with torchvision's or Hugging Face's names, in whatever
-            `foreign.unwrap` takes away: `.pth`, `.pt`, `.ckpt`, `.safetensors`, packed by xz or not.
-        backbone: architecture the weights must have; None takes the one they fit.
+    source: None or "none"; a name of torchvision's weights enum such as "IMAGENET1K_V1" (downloaded on first
+    use); or a file of a ResNet with torchvision's or Hugging Face's names, in whatever `foreign.unwrap` takes
+    away. backbone: architecture that they must have; None takes the one they fit.
 
-    Raises:
-        UserError: no such file, no ResNet, another architecture, values that are not finite floating-point
-            numbers, a failed download.
+    Raises UserError: no such file, another architecture, values that are not finite, a failed download.
     """
     if source in (None, "none"):
         return NONE
@@ -91,17 +74,15 @@ def load(source, backbone=None):
         return _torchvision(str(source), backbone or "resnet50")
     path = existing(source, "weights file")
     state, where = _read(path)
-    types = {k: str(v.dtype).removeprefix("torch.") for k, v in state.items()}
-    if odd := [k for k, v in state.items() if not v.is_floating_point()]:
-        kind = types[odd[0]]
-        raise UserError(f"{path} holds {odd[0]} as {kind}: give floating-point numbers, not quantised.")
+    for name, value in state.items():
+        if not value.is_floating_point():
+            kind = str(value.dtype).removeprefix("torch.")
+            raise UserError(f"{path} holds {name} as {kind}: give floating-point numbers, not quantised.")
+        if not torch.isfinite(value).all():
+            raise UserError(f"{path} is damaged: {name} is not finite; get the file again.")
     fits = _architecture(state, path)
     if backbone and fits != backbone:
         raise UserError(f"{path} holds a {fits}, but the backbone is {backbone}; change one of the two.")
-    if not all(torch.isfinite(v).all() for v in state.values()):
-        raise UserError(f"{path} holds values that are not finite; the file is damaged.")
-    if lower := sorted({*types.values()} - {"float32"}):
-        where = "; ".join(filter(None, [where, f"{' and '.join(lower)} is read as float32"]))
     if where:
         warn(f"{path}: {where}.")
     return _initial(state, fits, path.name.split(".")[0], f"{fits} from the file {path.name}")
@@ -114,28 +95,23 @@ def _read(path):
         for theirs, ours in HUGGING_FACE.items():
             content = {str(k).replace(theirs, ours): v for k, v in content.items()}
     try:
-        state, where = unwrap(content, {*_shapes("resnet50")})
+        state, where = unwrap(content, {*_encoder("resnet50")})
     except (ValueError, RuntimeError) as error:
-        raise UserError(f"{path} cannot be read as weights ({error}): get the file again.") from None
-    if not state:
-        there = f"what is in it is named {where}"
-        raise UserError(f"{path} does not fit torchvision's ResNets (conv1.weight …): {there}.")
+        raise UserError(f"{path} does not fit torchvision's ResNets (conv1.weight …): {error}.") from None
     return {k: v for k, v in state.items() if RESNET.match(k) and not k.endswith(COUNTER)}, where
 
 
 def _initial(state, backbone, name, description):
-    """`Initial` of the tensors of a ResNet: float32, counters 0, in torchvision's order, on which ties of a
-    ticket depend."""
-    encoder = {k: torch.tensor(0) if k.endswith(COUNTER) else state[k].float() for k in _shapes(backbone)}
+    """`Initial` of a ResNet's tensors: float32, in torchvision's order, on which ties of a ticket depend."""
+    encoder = {k: torch.tensor(0) if k.endswith(COUNTER) else state[k].float() for k in _encoder(backbone)}
     mark = fingerprint(encoder)
     return Initial(encoder, *KNOWN.get(mark, (name, description)), mark, backbone)
 
 
 def _torchvision(name, backbone):
-    names = torchvision.models.get_model_weights(backbone)
-    if name not in names.__members__:
-        known = ", ".join(names.__members__)
-        raise UserError(f"torchvision has no weights {name} for {backbone}; it has {known}.")
+    names = torchvision.models.get_model_weights(backbone).__members__
+    if name not in names:
+        raise UserError(f"torchvision has no weights {name} for {backbone}; it has {', '.join(names)}.")
     weights = names[name]
     try:
         state = weights.get_state_dict(progress=True, check_hash=True)
@@ -146,22 +122,18 @@ def _torchvision(name, backbone):
     return _initial(state, backbone, f"torchvision-{name}", f"torchvision {backbone} {name}, {top1} % top-1")
 
 
-def _shapes(backbone):
-    """Names and shapes of torchvision's encoder, in its order."""
+def _encoder(backbone):
+    """torchvision's encoder, in its order, as tensors without values."""
     with torch.device("meta"):
         state = torchvision.models.get_model(backbone, weights=None).state_dict()
-    return {k: tuple(v.shape) for k, v in state.items() if not k.startswith("fc.")}
+    return {k: v for k, v in state.items() if not k.startswith("fc.")}
 
 
 def _architecture(state, path):
     """The torchvision ResNet that a state dict fits exactly. Raises UserError with what does not."""
-    have = {k: tuple(v.shape) for k, v in state.items()}
-    wanted = {b: {k: s for k, s in _shapes(b).items() if not k.endswith(COUNTER)} for b in BACKBONES}
-    best = min(BACKBONES, key=lambda b: len(have.items() ^ wanted[b].items()))
-    if wrong := have.items() ^ wanted[best].items():
-        name = min(name for name, _ in wrong)
-        raise UserError(
-            f"{path} does not fit torchvision's {', '.join(BACKBONES)}, of which {best} is nearest: {name} "
-            f"is {have.get(name, 'absent')} there, and {wanted[best].get(name, 'absent')} in torchvision's."
-        )
+    wanted = {b: {k: v for k, v in _encoder(b).items() if not k.endswith(COUNTER)} for b in BACKBONES}
+    best = min(BACKBONES, key=lambda backbone: len(misfits(state, wanted[backbone])))
+    if wrong := misfits(state, wanted[best]):
+        theirs = f"torchvision's {', '.join(BACKBONES)}, of which {best} is nearest"
+        raise UserError(f"{path} does not fit {theirs}: {wrong[0]}.")
     return best

@@ -7,7 +7,6 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 import numpy as np
 import pytest
 
-from lthdepth.data import nyu as module
 from lthdepth.data.nyu import download
 from lthdepth.errors import UserError
 
@@ -61,7 +60,7 @@ def test_fetches_once_and_puts_in_place(server):
 
 def test_a_broken_connection_is_resumed_where_it_broke(server):
     for _ in range(2):
-        with pytest.raises(UserError, match="the connection broke.*try again"):
+        with pytest.raises(UserError, match="the connection broke.*try again.*by hand from https"):
             server("cut")
     server("cut")
     assert server.out.read_bytes() == CONTENT
@@ -80,7 +79,6 @@ def test_a_server_without_ranges_starts_over(server):
     [("other", "not the official file"), ("html", "has not 3000000 bytes"), ("missing", "404")],
 )
 def test_what_is_not_the_file_is_refused(server, name, reason):
-    with pytest.raises(UserError, match=reason) as caught:
+    with pytest.raises(UserError, match=reason):
         server(name)
-    assert name == "other" or module.PAGE in str(caught.value)
     assert not server.out.exists()
