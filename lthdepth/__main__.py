@@ -7,6 +7,7 @@ import os
 import signal
 import sys
 import time
+from contextlib import suppress
 from pathlib import Path
 
 from . import __doc__ as about
@@ -15,26 +16,15 @@ from .config import ARMS, FIELDS, TUNED, Config, level
 from .errors import UserError
 from .runs.studies import STUDIES
 
-DECIDED = ("paper", "pilot", "full")  # studies that compare tickets of several seeds
 DRAWN = ("omp", "random", "shuffled", "uniform", "lamp")  # tickets that need no run
 
 
 def data(args):
-    """Describe a data set, convert the official .mat, or download it."""
+    """Describe a data set. The official .mat, which --download fetches, is first converted to a cache."""
     from .data import nyu
     from .data.frames import describe
 
-    if bool(args.source) == args.download:
-        raise UserError("give either a source (rooms, rooms:N, a .h5 or a .mat) or --download.")
-    source = str(nyu.download()) if args.download else args.source
-    if args.out and args.out.suffix.lower() not in (".h5", ".hdf5"):
-        raise UserError(f"--out {args.out}: a cache is named .h5.")
-    if args.out:
-        if Path(source).suffix.lower() != ".mat":
-            raise UserError(f"--out goes with a .mat to convert, and {source} is none.")
-        nyu.convert(Path(source), args.out)
-    frames = nyu.load(str(args.out or source))
-    shown = describe(frames)
+    shown = describe(nyu.load(nyu.download() if args.download else args.source))
     for part in shown["splits"].values():
         del part["histogram"]  # for figures, not for a terminal
     print(json.dumps(shown, indent=1))
@@ -44,10 +34,12 @@ def train(args):
     """Train one configuration, or continue it; print its scores.
 
     example, 20 minutes on two cores:
-      python -m lthdepth train --data nyu_half.h5 --weights resnet50.pth arm=omp density=0.018 height=114
-          width=152 epochs=4
+      python -m lthdepth train --data nyu.mat --weights resnet50.pth arm=omp density=0.018 epochs=4
+          height=114 width=152
     """
+    from . import mask
     from .data import foreign, nyu, weights
+    from .model import FCRN
     from .runs.record import line
     from .runs.run import Inputs, Options, Store, run
     from .training.fit import pick_device
@@ -58,7 +50,7 @@ def train(args):
     initial = weights.load(args.weights, config.backbone if "backbone" in named else None)
     config, ticket = config.replace(backbone=initial.backbone or config.backbone), None
     if args.ticket:
-        ticket = foreign.masks(args.ticket, prunable(config.backbone))
+        ticket = foreign.masks(args.ticket, mask.prunable(FCRN(config.backbone).encoder.state_dict()))
         if "arm" not in named:
             config = config.replace(arm="file", density=ticket.density)
     frames = nyu.load(args.data)
@@ -80,70 +72,37 @@ def settings():
     return "\n".join([*rows, "", "arms:", *(f"  {name:22} {words}" for name, words in ARMS.items())])
 
 
-def prunable(backbone):
-    """What a ticket covers of a network: its weights by name, shapes without values."""
-    import torch
-
-    from . import mask
-    from .model import FCRN
-
-    with torch.device("meta"):
-        return mask.prunable(FCRN(backbone).encoder.state_dict())
-
-
 def ticket(args):
-    """Draw a ticket, show one, or convert a mask file to one; show --weights: whether it fits them."""
-    from . import tickets
+    """Draw a ticket, or show what a ticket or mask file keeps; with --weights, whether it fits them."""
+    from . import mask, tickets
     from .data import foreign, weights
+    from .model import FCRN
     from .training import arms
 
-    initial = weights.load(args.weights)
-    backbone, path, origin = initial.backbone or "resnet50", args.file, ""
+    initial, path, about = weights.load(args.weights), args.file, {"backbone": "", "init": ""}
     if args.action == "draw":
-        is_free(path)
+        if path.suffix != ".npz":
+            raise UserError(f"{path}: a ticket file is named .npz.")
+        if path.exists():
+            tickets.load(path)  # it takes the place of nothing but a ticket
+        backbone = initial.backbone or "resnet50"
         config = Config(args.arm, args.density, seed=args.seed, backbone=backbone)
         tickets.save(arms.start(config, initial).ticket, path, backbone, initial.fingerprint)
-    elif args.action == "convert":
-        if not args.out:
-            raise UserError("convert needs --out FILE.npz, the ticket file to write.")
-        is_free(args.out)
-        masks = foreign.masks(path, prunable(backbone))
-        tickets.save(masks, args.out, backbone)
-        path = args.out
-    drawn, meta = tickets.load(path)
-    backbone, init = meta["backbone"] or backbone, meta["init"]
-    if args.action == "show" and initial.backbone:
-        foreign.masks(path, prunable(initial.backbone))
-        which = "these" if init == initial.fingerprint else f"not these, {initial.fingerprint}"
-        origin = f" ({which}; it fits them)"
-    print(f"{path}: {backbone}, fingerprint {drawn.fingerprint}, from weights {init or 'unknown'}{origin}")
-    describe(drawn, backbone)
-
-
-def is_free(path):
-    """Refuse to write a ticket over anything but a ticket."""
-    from . import tickets
-
-    if path.suffix != ".npz":
-        raise UserError(f"{path}: a ticket file is named .npz.")
-    if path.exists():
-        tickets.load(path)
-
-
-def describe(drawn, backbone):
-    """Print how a ticket was drawn and what it keeps, by layer."""
-    from . import mask
-    from .model import FCRN
-
-    steps = (", ".join(f"{k} {v}" for k, v in step.items()) for step in drawn.history)
-    print("drawn: " + "\n       ".join(steps))
-    left, of = mask.densities(drawn, FCRN(backbone), 228, 304), {"prunable": "the prunable weights"}
+    with suppress(UserError):  # the mask file of another program says nothing about weights
+        _, about = tickets.load(path)
+    backbone = initial.backbone or about["backbone"] or "resnet50"
+    network = FCRN(backbone)
+    drawn = foreign.masks(path, mask.prunable(network.encoder.state_dict()))
+    origin = "these weights" if about["init"] == initial.fingerprint else about["init"] or "unknown weights"
+    print(f"{path}: {backbone}, fingerprint {drawn.fingerprint}, drawn from {origin}")
+    for step in drawn.history:
+        print("  " + ", ".join(f"{k} {v}" for k, v in step.items()))
+    left, of = mask.densities(drawn, network, 228, 304), {"prunable": "the prunable weights"}
     of |= {"encoder": "the encoder's", "network": "the network's", "mac": "its multiply-adds"}
     shares = ", ".join(f"{100 * left[k]:.2f} % of {text}" for k, text in of.items())
     print(f"keeps {drawn.kept:,} of {drawn.size:,}: {shares}")
     for name, kept, size in drawn.layers():
-        empty = "" if kept else "  (empty)"
-        print(f"  {name:34} {kept:9,} of {size:9,}  {100 * kept / size:7.3f} %{empty}")
+        print(f"  {name:34} {kept:9,} of {size:9,}  {100 * kept / size:7.3f} %{'' if kept else '  (empty)'}")
 
 
 def sweep(args):
@@ -156,23 +115,18 @@ def sweep(args):
     from .runs.run import Options, Store
     from .training.fit import pick_device
 
-    for name, least in {"budget": 0, "every": 0, "gpus": 0, "jobs": 1}.items():
-        value = getattr(args, name)
-        if value is not None and not value >= least:
-            raise UserError(f"--{name} {value}: give {least} or more.")
     deadline = None if args.budget is None else time.monotonic() + args.budget
     options = Options(
         pick_device(args.device), deadline, args.every, progress="lines" if args.worker else True
     )
     inputs, study = sweeps.gathered(args.study, args.data, args.weights)
-    store = Store(args.out or Store().local, Store().recorded)
+    store = Store()
     configs = [c for c in study.configs if c.arm == "floor" or c.seed in (args.seeds or [c.seed])]
     if args.worker:  # one of several, which the first has started
         return sweeps.sweep(configs, inputs, store, options, study.name)
     known = store.records()
     done, missing = sum(inputs.key(c) in known for c in configs), len(sweeps.missing(configs, inputs, store))
-    print(f"{study.title}: {len(configs)} runs, {done} finished; ", end="")
-    print(f"missing, with those that these need: {missing}", flush=True)
+    print(f"{study.title}: {len(configs)} runs, {done} finished, {missing} to make with those that they need")
     if args.dry_run:
         return sweeps.describe(configs, inputs, store, options.device, args.jobs)
     try:
@@ -180,7 +134,7 @@ def sweep(args):
             left, failed = sweeps.on_cluster(configs, inputs, store, options, study.name, args.gpus)
         else:
             if args.jobs > 1:
-                sweeps.start_workers(args.words, args.jobs, args.device)
+                sweeps.start_workers(sys.argv[1:], args.jobs, args.device)
             left, failed = sweeps.sweep(configs, inputs, store, options, study.name)
     finally:
         if args.publish:
@@ -207,12 +161,10 @@ def show(args):
         if not record:
             raise UserError(f"no run {args.what}; `python -m lthdepth show` lists them.")
         return print(json.dumps(record, indent=1))
-    finished, failed = (sorted(part.values(), key=order) for part in (store.records(), store.failed()))
-    if args.study:
-        finished, failed = ([r for r in part if r["study"] == args.study] for part in (finished, failed))
-    for record in finished:
+    finished, failed = store.records(), store.failed()
+    for record in sorted(finished.values(), key=order):
         print(line(record))
-    for record in failed:
+    for record in sorted(failed.values(), key=order):
         print(f"{record.key}  {record['study']:7} failed: {record['reason']}")
     print(f"{len(finished)} runs" + (f", {len(failed)} failed" if failed else ""))
 
@@ -325,10 +277,22 @@ def cost(args):
         print(f"written: {args.out}")
 
 
+def at_least(least, kind):
+    """A type for argparse: a number that is no smaller."""
+
+    def number(text):
+        if not kind(text) >= least:
+            raise argparse.ArgumentTypeError(f"{text} is less than {least}")
+        return kind(text)
+
+    return number
+
+
 FILE, FOLDER = {"type": Path, "metavar": "FILE"}, {"type": Path, "metavar": "DIR"}
 SOURCE, HIDDEN, KEY = {"metavar": "SOURCE"}, argparse.SUPPRESS, {"dest": "name", "metavar": "KEY"}
-FLAG, NUMBER, INTS = {"action": "store_true"}, {"type": float}, {"type": int, "nargs": "+", "metavar": "N"}
-PAIR = {"nargs": 2}
+FLAG, AMOUNT = {"action": "store_true"}, {"type": at_least(0, float), "metavar": "X"}
+INTS, PAIR = {"type": int, "nargs": "+", "metavar": "N"}, {"nargs": 2}
+JOBS = {"type": at_least(1, int), "default": 1, "metavar": "N"}
 FRAMES = "rooms, rooms:N, a cache .h5 or the official .mat"
 DATA = ("--data", FRAMES, SOURCE)
 ENCODER = "none, IMAGENET1K_V1 ..., or a file .pth/.pth.xz/.safetensors"
@@ -337,9 +301,8 @@ DEVICE = ("--device", "auto (default), cpu, cuda, cuda:N", {"default": "auto"})
 # Of each task its options: name, help, and how argparse takes it.
 TASKS = {
     data: [
-        ("source", FRAMES, {"nargs": "?"}),
-        ("--out", "where the half-resolution cache of a .mat goes", FILE),
-        ("--download", "fetch nyu_depth_v2_labeled.mat (2.8 GB) into data/", FLAG),
+        ("source", f"{FRAMES} (default: rooms)", {"nargs": "?", "default": "rooms"}),
+        ("--download", "fetch nyu_depth_v2_labeled.mat (2.8 GB) into data/, and check its SHA-256", FLAG),
     ],
     train: [
         ("--data", FRAMES, SOURCE | {"required": True}),
@@ -351,12 +314,11 @@ TASKS = {
         ("settings", "settings that are to be others; listed below", {"nargs": "*", "metavar": "name=value"}),
     ],
     ticket: [
-        ("action", "what to do", {"choices": ("draw", "show", "convert")}),
-        ("file", "the ticket file; convert: the mask file to read", {"type": Path}),
-        ("--out", "convert: the ticket file to write", FILE),
-        ("--weights", "encoder weights; convert: of the mask's network (default: random resnet50)", SOURCE),
+        ("action", "what to do", {"choices": ("draw", "show")}),
+        ("file", "the ticket; show: also a mask file of another program", {"type": Path}),
+        ("--weights", f"{ENCODER} (default: random resnet50)", SOURCE),
         ("--arm", "draw: how (default: omp)", {"choices": DRAWN, "default": "omp"}),
-        ("--density", "draw: kept fraction (default 0.8^18)", NUMBER | {"default": level(18)}),
+        ("--density", "draw: kept fraction (default 0.8^18)", {"type": float, "default": level(18)}),
         ("--seed", "draw: of the random arms", {"type": int, "default": 0}),
     ],
     sweep: [
@@ -364,22 +326,18 @@ TASKS = {
         ("--data", FRAMES, SOURCE | {"required": True}),
         WEIGHTS,
         DEVICE,
-        ("--jobs", "workers that share the cores or GPUs (default 1)", {"type": int, "default": 1}),
+        ("--jobs", "workers that share the cores or GPUs (default 1)", JOBS),
         ("--seeds", "only these, a share for one machine of several", INTS),
-        ("--budget", "seconds: stop cleanly before this time is up", NUMBER),
-        ("--every", "least seconds between two checkpoints (default 60)", NUMBER | {"default": 60.0}),
-        ("--out", "where runs go (default: runs/)", FOLDER),
+        ("--budget", "seconds: stop cleanly before this time is up", AMOUNT),
+        ("--every", "least seconds between two checkpoints (default 60)", AMOUNT | {"default": 60.0}),
         ("--engine", "ray: on the cluster that RAY_ADDRESS names", {"choices": ("local", "ray")}),
-        ("--gpus", "ray: of a GPU for every run; 0: none (default 1)", NUMBER | {"default": 1.0}),
+        ("--gpus", "ray: of a GPU for every run; 0: none (default 1)", AMOUNT | {"default": 1.0}),
         ("--publish", "copy the study's finished runs into results/ at the end", FLAG),
         ("--dry-run", "only say what would run, at what cost, and how long it would take", FLAG),
         ("--worker", HIDDEN, FLAG),
     ],
-    show: [
-        ("what", "key of a run (its beginning is enough) or a file in figures/", {"nargs": "?"}),
-        ("--study", "list only this study", {"choices": (*STUDIES, "own")}),
-    ],
-    verdict: [("study", "(default: paper)", {"nargs": "?", "choices": DECIDED, "default": "paper"})],
+    show: [("what", "key of a run (its beginning is enough) or a file in figures/", {"nargs": "?"})],
+    verdict: [("study", "of which study", {"nargs": "?", "choices": ("paper", "full"), "default": "paper"})],
     predict: [
         ("photo", "a .jpg or .png; it is turned as its EXIF orientation says", {"type": Path}),
         ("--run", "whose network predicts (`show` lists them)", KEY | {"required": True}),
@@ -426,14 +384,7 @@ def parser():
 
 def main(words=None):
     """Run one task. Returns the exit status: 0, 2 for a person's mistake, 130 when interrupted."""
-    words = sys.argv[1:] if words is None else words
-    top = parser()
-    args, rest = top.parse_known_args(words)
-    if rest:  # settings may stand on both sides of an option
-        if not hasattr(args, "settings") or any(word.startswith("-") for word in rest):
-            top.error(f"unrecognized arguments: {' '.join(rest)}")
-        args.settings += rest
-    args.words = words
+    args = parser().parse_args(words)
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
         args.run(args)

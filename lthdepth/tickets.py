@@ -172,7 +172,7 @@ def load(path):
     path = existing(path, "ticket file")
     arrays = read_arrays(path, AGAIN) if path.suffix.lower() == ".npz" else {}
     if set(arrays) != {"meta", "bits"}:
-        raise UserError(f"{path} is no ticket file of this project; `ticket convert` reads mask files.")
+        raise UserError(f"{path} is no ticket file of this project.")
     try:
         meta, bits = json.loads(arrays["meta"].tobytes()), arrays["bits"]
         if meta["format"] != FORMAT:

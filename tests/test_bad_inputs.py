@@ -174,19 +174,14 @@ BAD = {  # by command and name: content, what gives it, or what makes it there; 
 }
 
 ROWS = """
-data | --download
 data absent.mat | absent.mat
 data rooms:2 | rooms:2
 data room | say rooms, rooms:N
 data https://example.org/nyu.h5 | no file https
 data LONG.h5 | there is no file
-data whole.mat --out o.txt | o.txt
-data rooms:24 --out o.h5 | --out
 train --data absent.h5 | absent.h5
 train --data rooms:24 --device gpu | gpu
 train --data rooms:24 --device cuda:99 | cuda:99
-sweep quick --data rooms:24 --budget nan | --budget
-sweep quick --data rooms:24 --jobs 0 | --jobs
 show abcdef | abcdef
 show absent.png | absent.png
 cost --device cpu --size 8 304 | --size
@@ -209,11 +204,12 @@ TRAIN lr_encoder=1e30 lr_decoder=1e30 | diverged
 data page.h5 | web page
 data whole.mat | official split does not fit
 TRAIN --weights absent.pth | no weights file absent.pth
-TRAIN --weights r18.pth backbone=resnet50 | holds a resnet18
+train --data rooms:24 --weights r18.pth backbone=resnet50 | holds a resnet18
 TRAIN --weights IMAGENET1K_V9 | IMAGENET1K_V9
 TRAIN --ticket absent.pt | no ticket or mask file absent.pt
 ticket draw n.txt | n.txt
-ticket convert ones.pt | --out
+ticket show absent.pt | absent.pt
+ticket show page.h5 | page.h5
 predict --run abcdef absent.jpg | absent.jpg
 build --data absent.h5 | absent.h5
 build --weights absent.pth | absent.pth

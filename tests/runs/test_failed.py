@@ -136,13 +136,13 @@ def test_a_sweep_publishes_the_rounds_that_its_tickets_follow_from(here, tmp_pat
 
 def test_a_sweep_publishes_what_failed(here, tmp_path, toy, capsys):
     toy(FLOOR, BAD.replace(arm="imp", density=level(1)))
-    words = [*SWEEP, "--publish", "--out", str(tmp_path / "out")]
+    words = [*SWEEP, "--publish"]
     for _ in range(2):
         assert main(words) == 2
         known = runs.Store(tmp_path / "nowhere", tmp_path / "results")
         assert [r["arm"] for r in known.records().values()] == ["floor"]
         lost = [(r["arm"], r["study"]) for r in known.failed().values()]
         assert lost == [("dense", "quick")]  # the round that imp needs
-    shutil.rmtree(tmp_path / "out")
+    shutil.rmtree(here.local)
     capsys.readouterr()
     assert main(words) == 2 and "an earlier attempt" in capsys.readouterr().out

@@ -89,9 +89,11 @@ from conftest import narrow_networks
 from making import SWEPT
 
 from lthdepth.runs import studies
+from lthdepth.runs.store import Store
 
 narrow_networks(setattr)
 studies.study = lambda *_: studies.Study("quick", "Toy", SWEPT)
+Store.__init__.__defaults__ = ({store!r}, "none")
 """
 
 
@@ -99,13 +101,14 @@ def test_two_workers_make_the_records_of_one_though_one_is_killed(tmp_path):
     one, two = (runs.Store(tmp_path / name, tmp_path / "none") for name in ("one", "two"))
     inputs = runs.Inputs(nyu.load("rooms:24"), weights.NONE)
     assert sweep.sweep(SWEPT, inputs, one, QUIET, "quick") == ([], {})
-    (tmp_path / "sitecustomize.py").write_text(TOY.format(root=str(runs.ROOT)), encoding="utf-8")
+    (tmp_path / "sitecustomize.py").write_text(
+        TOY.format(root=str(runs.ROOT), store=str(two.local)), encoding="utf-8"
+    )
     words = [sys.executable, "-m", "lthdepth", "sweep", "quick", "--data", "rooms:24", "--device", "cpu"]
     words += ["--every", "0"]
     paths = os.pathsep.join([str(tmp_path), str(runs.ROOT)])
     how = {"cwd": tmp_path, "env": os.environ | {"PYTHONPATH": paths, "OMP_NUM_THREADS": "1"}}
-    work = [*words, "--jobs", "2", "--out", two.local]
-    process = subprocess.Popen(work, **how, stderr=subprocess.PIPE, encoding="utf-8")
+    process = subprocess.Popen([*words, "--jobs", "2"], **how, stderr=subprocess.PIPE, encoding="utf-8")
     killed = kill_first("*/checkpoint.pt", two.local, lambda: process.poll() is not None)
     _, said = process.communicate()
     assert process.returncode == 0 and killed and "a worker was killed" in said, said
