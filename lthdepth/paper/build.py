@@ -23,7 +23,7 @@ import jupytext
 import nbformat
 import papermill
 import torch
-from jupytext.compare import NotebookDifference, compare_notebooks
+from jupytext.compare import compare_notebooks
 
 from ..errors import UserError
 from ..runs import run as runs
@@ -49,16 +49,13 @@ QUIET = (
 
 
 def build(profile, data=None, weights=None, device="auto", quiet=False, notebooks=None):
-    """Run the paper's notebooks and render them into `build/<profile>/`.
+    """Run the paper's notebooks and render them into `build/<profile>/`; returns the front page's path.
 
     Args:
         profile: "quick" (a small experiment trained here) or "paper" (the recorded runs).
         data, weights, device: handed to the notebooks' parameters cell; a path is made absolute first.
         quiet: print nothing but where the front page is.
         notebooks: folder of the pairs; `notebooks/` of the repository by default, with `build/` beside it.
-
-    Returns:
-        Path of the front page.
 
     Raises:
         UserError: a pair that disagrees, no notebooks, no such data or weights, a `UserError` of a cell, or a
@@ -75,34 +72,20 @@ def build(profile, data=None, weights=None, device="auto", quiet=False, notebook
     missing = _missing(paper)
     place = tables.DATA.get(paper.frames.name, paper.frames.name) if paper.frames else ""
     plan = f"{len(missing)} runs are trained on {place}" if missing else "nothing is trained"
-    print(
-        f"The {profile} paper: {plan}, {len(sources)} notebooks run, then the pages.", file=stream, flush=True
-    )
-    shutil.rmtree(out / "notebooks", ignore_errors=True)
-    (out / "notebooks").mkdir(parents=True)
+    print(f"The {profile} paper: {plan}, {len(sources)} notebooks run, then the pages.", file=stream)
     values = {"profile": profile, "device": device, "data": _absolute(data), "weights": _absolute(weights)}
     progress = Progress(stream, missing, len(sources))
-
-    def execute(source):
-        return _execute(source, out / "notebooks" / f"{source.stem}.ipynb", values, progress)
-
     if missing:
         train(paper, values, progress)
-    with tempfile.TemporaryDirectory() as own, chdir(runs.ROOT), ThreadPoolExecutor(2) as pool:
-        os.environ |= {"JUPYTER_PREFER_ENV_PATH": "1", "IPYTHONDIR": own}
-        os.environ["PYDEVD_DISABLE_FILE_VALIDATION"] = "1"
-        os.environ.setdefault("TQDM_MININTERVAL", "1")  # a day's bars would make a notebook of many megabytes
-        # Two at a time; but the last takes times in a quick build, and then must be alone.
-        n = len(sources) - (profile == "quick" and len(sources) > 1)
-        done = [*pool.map(execute, sources[:n]), *map(execute, sources[n:])]
-        executed = dict(zip((s.stem for s in sources), done, strict=True))
+    executed = _execute_all(sources, out / "notebooks", values, progress)
     folder = runs.ROOT / "figures" if profile == "paper" else out / "figures"
-    demonstration = f"Quick build on {place}: a demonstration, not the paper’s result."
-    banner = demonstration if profile == "quick" else figures.banner(folder)
+    banner = f"Quick build on {place}: a demonstration, not the paper’s result." if profile == "quick" else ""
     commit = figures.commit(runs.environment(paper.device))
     footer = f"Built on {date.today():%-d %B %Y} at commit {commit} from the {profile} profile."
     index = site.render(executed, out / "html", folder, banner, footer)
-    print(f"  done in {_clock(time.monotonic() - started)}; read it at", end=" ", file=stream, flush=True)
+    print(
+        f"  done in {sweep.clock(time.monotonic() - started)}; read it at", end=" ", file=stream, flush=True
+    )
     print(index.as_uri(), flush=True)
     return index
 
@@ -132,29 +115,22 @@ def differences(folder):
     """A sentence for each pair of a folder that disagrees or lacks a half; outputs are no difference."""
     problems, write = [], "`python -m lthdepth pairs --write` makes the .ipynb anew from the .py, the source"
     for stem in sorted({path.stem for kind in (".py", ".ipynb") for path in chapters(folder, kind)}):
-        source, notebook = Path(folder, f"{stem}.py"), Path(folder, f"{stem}.ipynb")
         try:
-            theirs = nbformat.read(notebook, as_version=4)
+            theirs = nbformat.read(Path(folder, f"{stem}.ipynb"), as_version=4)
             theirs.metadata = nbformat.from_dict(METADATA)
-            compare_notebooks(theirs, read(source), "py:percent", raise_on_first_difference=False)
-        except FileNotFoundError as error:
-            problems.append(f"{Path(error.filename).name} is missing; {write}.")
-        except NotebookDifference as error:
-            problems.append(f"{source.name} and {notebook.name} differ: {error}; {write}.")
-        except Exception as error:  # whatever a parser makes of a half-merged file
-            problems.append(f"{stem}: one of the pair cannot be read as a notebook ({error}); {write}.")
+            ours = read(Path(folder, f"{stem}.py"))
+            compare_notebooks(theirs, ours, "py:percent", raise_on_first_difference=False)
+        except (
+            Exception
+        ) as error:  # a difference, a missing half, or what a parser makes of a half-merged one
+            problems.append(f"{stem}.py and {stem}.ipynb differ: {error}; {write}.")
     return problems
 
 
 def write_pairs(folder):
-    """Make every `.ipynb` of a folder anew from its `.py`, without outputs; returns those that changed."""
-    changed = []
+    """Make every `.ipynb` of a folder anew from its `.py`, without outputs."""
     for source in chapters(folder):
-        notebook, text = source.with_suffix(".ipynb"), nbformat.writes(read(source)) + "\n"
-        if not notebook.exists() or notebook.read_text(encoding="utf-8") != text:
-            notebook.write_text(text, encoding="utf-8")
-            changed.append(notebook)
-    return changed
+        source.with_suffix(".ipynb").write_text(nbformat.writes(read(source)) + "\n", encoding="utf-8")
 
 
 def to_pdf(index):
@@ -196,10 +172,7 @@ def train(paper, values, progress):
     """Make the runs that are missing, before the notebooks ask for them, by the sweep of the command line.
 
     On a CPU small networks gain little from a second thread, so that a quick build trains two at a time. What
-    fails here fails once more in a notebook, which says why.
-
-    Args:
-        paper: `study.Paper`; values: parameters of the notebooks; progress: `Progress`.
+    fails here fails once more in a notebook, which says why. values: parameters of the notebooks.
     """
     two = paper.profile == "quick" and paper.device.type == "cpu" and torch.get_num_threads() > 1
     command = [sys.executable, "-P", "-m", "lthdepth", "sweep", paper.profile, "--jobs", str(1 + two)]
@@ -207,14 +180,27 @@ def train(paper, values, progress):
     command += ["--weights", values["weights"]] if values["weights"] else []
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT) as process:
         try:
-            said = progress.where()
             while text := process.stdout.read1():
                 progress.write(text.decode(errors="replace"))
-                if not progress.live and progress.where().partition(",")[0] != said.partition(",")[0]:
-                    said = progress.where()
-                    progress.write(f"{said}\n")
         finally:
             process.terminate()
+
+
+def _execute_all(sources, folder, values, progress):
+    """Run the notebooks into a folder, emptied first, two at a time; `{name: executed notebook}`."""
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir(parents=True)
+
+    def execute(source):
+        return _execute(source, folder / f"{source.stem}.ipynb", values, progress)
+
+    with tempfile.TemporaryDirectory() as own, chdir(runs.ROOT), ThreadPoolExecutor(2) as pool:
+        os.environ |= {"JUPYTER_PREFER_ENV_PATH": "1", "IPYTHONDIR": own}
+        os.environ["PYDEVD_DISABLE_FILE_VALIDATION"] = "1"
+        os.environ.setdefault("TQDM_MININTERVAL", "1")  # a day's bars would make a notebook of many megabytes
+        # The last takes times in a quick build, and must be alone.
+        done = [*pool.map(execute, sources[:-1]), execute(sources[-1])]
+    return {source.stem: notebook for source, notebook in zip(sources, done, strict=True)}
 
 
 def _execute(source, target, parameters, progress):
@@ -223,37 +209,31 @@ def _execute(source, target, parameters, progress):
     Cells tagged "remove-cell" are for JupyterLab: their widgets are not seen on a page, and here, where no
     browser answers them, ipykernel 7 may lose the next cell behind them and wait for ever.
     """
-    notebook = read(source)
+    notebook, started = read(source), time.monotonic()
     notebook.cells = [c for c in notebook.cells if "remove-cell" not in c.metadata.get("tags", ())]
     nbformat.write(notebook, target)
-    started, words = time.monotonic(), "stopped after "
     how = {"kernel_name": "python3", "progress_bar": False, "extra_arguments": KERNEL}
     how |= {"stderr_file": progress, "start_timeout": 600, "iopub_timeout": 600}  # of a busy machine
-    how["execution_timeout"] = LONGEST
     try:
-        notebook = papermill.execute_notebook(target, target, parameters=parameters, **how)
-        words = ""
-        return notebook
+        return papermill.execute_notebook(target, target, parameters, execution_timeout=LONGEST, **how)
     except papermill.PapermillExecutionError as error:
-        words = "failed after "
         if error.ename == "UserError":
             raise UserError(error.evalue) from None
         error.add_note(f"This happened in {source}; as far as it got, it is in {target}.")
         raise
     except (RuntimeError, TimeoutError) as error:  # what nbclient makes of a kernel that is gone, or late
-        words = "failed after "
         why = f"the kernel of {source.name} died, most often for lack of memory, or a cell took too long"
         how = f"({str(error).splitlines()[0].rstrip('.')}); {target} is how far it got"
         raise UserError(f"{why} {how}. Start again: finished runs are kept.") from None
     finally:
-        progress.end(f"{source.stem:<14} {words}{_clock(time.monotonic() - started)}")
+        progress.end(f"{source.stem:<14} {sweep.clock(time.monotonic() - started)}")
 
 
 class Progress:
-    """Where a build stands: a file for what cells write to stderr, most of all progress bars.
+    """Where a build stands: a file for what cells and the sweep write, most of all progress bars.
 
     On a terminal one line changes: which run of how many, the time left by the speed so far, the newest bar.
-    Anywhere else (a log, CI) only lines that are complete are written.
+    Anywhere else (a log, CI) only lines that are complete are written, and where it stands after each run.
 
     Args:
         stream: where to write; missing: as `_missing`; chapters: number of notebooks to run.
@@ -261,18 +241,19 @@ class Progress:
 
     def __init__(self, stream, missing=None, chapters=0):
         self.stream, self.missing, self.chapters = stream, missing or {}, chapters
-        self.ended, self.line, self.started, self.live = 0, "", time.monotonic(), stream.isatty()
+        self.ended, self.line, self.started, self.last = 0, "", time.monotonic(), 0
 
     def write(self, text):
-        self.line += re.sub(r"\x1b\[[0-9;]*[A-Za-z]", "", text.replace("\r\n", "\n"))
-        *complete, self.line = self.line.split("\n")
-        for line in complete:
-            if last := line.rpartition("\r")[2].rstrip():  # a bar that clears itself at the end leaves blanks
-                self._put(f"    {last}\n")
-        self.line = self.line.rpartition("\r")[2]
-        if self.live:
+        text = self.line + re.sub(r"\x1b\[[0-9;]*[A-Za-z]", "", text.replace("\r\n", "\n"))
+        *complete, self.line = [line.rpartition("\r")[2].rstrip() for line in text.split("\n")]
+        for line in filter(None, complete):
+            self._put(f"    {line}\n")
+        done = sum(file.exists() for file in self.missing)
+        if self.stream.isatty():
             self._put(f"  {self.where()}  {self.line.strip()}"[: shutil.get_terminal_size().columns - 1])
-        self.flush()
+        elif done > self.last:
+            self._put(f"    {self.where()}\n")
+        self.last = done
 
     def flush(self):
         self.stream.flush()
@@ -280,33 +261,27 @@ class Progress:
     def end(self, words):
         """Say that a notebook has ended."""
         self.ended += 1
-        where = f"   {self.where()}" if self.ended < self.chapters else ""
-        self._put(f"  {words}{where}\n")
-        self.flush()
+        self._put(f"  {words}   {self.where() if self.ended < self.chapters else ''}".rstrip() + "\n")
 
     def where(self):
         """Such as "run 3 of 11, about 2 min left"; the time once something is done."""
         done = [epochs for file, epochs in self.missing.items() if file.exists()]
-        share = re.findall(r"(\d+)%\|", self.line)
-        running = 0 if len(done) == len(self.missing) or not share else int(share[-1]) / 100
-        total = sum(self.missing.values()) + CHAPTER * self.chapters
-        work = sum(done) + CHAPTER * self.ended + running * total / max(1, len(self.missing) + self.chapters)
-        said = f"notebook {min(self.ended + 1, self.chapters)} of {self.chapters}"
+        total, jobs = sum(self.missing.values()) + CHAPTER * self.chapters, len(self.missing) + self.chapters
+        work, said = sum(done) + CHAPTER * self.ended, f"notebook {self.ended + 1} of {self.chapters}"
         if len(done) < len(self.missing):
             said = f"run {len(done) + 1} of {len(self.missing)}"
+            if bars := re.findall(r"(\d+)%\|", self.line):
+                work += int(bars[-1]) / 100 * total / jobs
         if not work:
-            return said
+            return said if jobs else ""
         minutes = (time.monotonic() - self.started) * max(0, total - work) / work / 60
         return f"{said}, about {minutes:.0f} min left" if minutes > 1.5 else f"{said}, about a minute left"
 
     def _put(self, text):
-        self.stream.write(f"\r\x1b[K{text}" if self.live else text)
+        self.stream.write(f"\r\x1b[K{text}" if self.stream.isatty() else text)
+        self.stream.flush()
 
 
 def _absolute(source):
     """A path as absolute, since notebooks run elsewhere; a name such as "rooms" as it is."""
     return str(Path(source).resolve()) if source and Path(source).is_file() else source
-
-
-def _clock(seconds):
-    return f"{seconds:.0f} s" if seconds < 60 else f"{seconds // 60:.0f} min {seconds % 60:02.0f} s"

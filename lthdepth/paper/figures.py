@@ -17,10 +17,9 @@ from IPython.display import HTML, Markdown, display
 from matplotlib.collections import PathCollection
 from matplotlib.patches import Rectangle
 
-from ..config import SCIENCE_VERSION
 from ..errors import UserError
 from ..files import write_atomic
-from ..runs.record import Record, command
+from ..runs.record import Record
 from ..runs.run import ROOT, Store
 from . import tables
 
@@ -79,15 +78,14 @@ def show(paper, figure, name, caption, sources=(), alt=""):
     figure.savefig(pdf, format="pdf", metadata=undated | {"Title": name, "Subject": caption})
     width, height = (96 * figure.get_size_inches()).round().astype(int)
     plt.close(figure)
-    forms = {"png": png.getvalue(), "pdf": pdf.getvalue()}
-    sidecar = _keep(paper, name, caption, sources, forms | {"csv": csv})
-    words = escape(alt or f"Figure: {name.replace('_', ' ')}", quote=True)
-    source = f"data:image/png;base64,{base64.b64encode(forms['png']).decode()}"
+    coded = base64.b64encode(png.getvalue()).decode()
+    said = sidecar(paper, name, caption, sources, csv or coded)
+    _write(paper, said, {"png": png.getvalue(), "pdf": pdf.getvalue()})
     address = f"data:text/csv;base64,{base64.b64encode(csv.encode()).decode()}"
-    link = f'<a download="{name}.csv" href="{address}">CSV</a>'
-    text = f"{_caption('fig', name, caption)}{_source(sidecar, link if csv else '')}</figcaption>"
-    picture = f'<img src="{source}" width="{width}" height="{height}" alt="{words}">'
-    display(HTML(f'<figure id="fig-{name}">{picture}{text}</figure>'))
+    link = f'<a download="{name}.csv" href="{address}">CSV</a>' if csv else ""
+    words = escape(alt or f"Figure: {name.replace('_', ' ')}", quote=True)
+    picture = f'<img src="data:image/png;base64,{coded}" width="{width}" height="{height}" alt="{words}">'
+    _display("fig", name, f"{picture}{_caption('fig', name, caption, _source(said, link))}")
 
 
 def show_table(paper, table, name, caption, sources=()):
@@ -103,22 +101,15 @@ def show_table(paper, table, name, caption, sources=()):
     marks = {s["data"]["fingerprint"] for s in sources if isinstance(s, dict)}
     if paper.profile == "quick" and (not marks or paper.frames.fingerprint in marks):
         caption = f"Quick run on {paper.frames.name}, not a result. {caption}"
-    forms = {"csv": tables.as_csv(table), "tex": tables.as_latex(table, caption, name)}
-    sidecar = _keep(paper, name, caption, sources, forms)
-    text = f"{_caption('tab', name, caption)}</figcaption>{tables.as_html(table)}{_source(sidecar)}"
-    display(HTML(f'<figure id="tab-{name}">{text}</figure>'))
+    csv = tables.as_csv(table)
+    said = sidecar(paper, name, caption, sources, csv)
+    _write(paper, said, {"csv": csv, "tex": tables.as_latex(table, caption, name)})
+    _display("tab", name, f"{_caption('tab', name, caption)}{tables.as_html(table)}{_source(said)}")
 
 
-def html(name, fragment, caption=""):
-    """Show a piece of HTML with its own styles and script; with a caption it counts as a figure.
-
-    Args:
-        name: `[…](#fig-NAME)` refers to it.
-        fragment: HTML that loads nothing from a network; its script finds it by the id `fig-NAME`.
-        caption: plain text.
-    """
-    text = f"{_caption('fig', name, caption)}</figcaption>" if caption else ""
-    display(HTML(f'<figure id="fig-{name}" class="live">{fragment}{text}</figure>'))
+def html(name, fragment, caption):
+    """Show HTML with its own styles and script, which loads nothing, as a figure; caption: plain text."""
+    _display("fig", name, f"{fragment}{_caption('fig', name, caption)}", ' class="live"')
 
 
 def drawn(figure):
@@ -126,18 +117,15 @@ def drawn(figure):
     rows = []
     for k, ax in enumerate(figure.axes, 1):
         panel = f"{k}: {ax.get_ylabel() or 'y'} against {ax.get_xlabel() or 'x'}"
-        dots = [c for c in ax.collections if isinstance(c, PathCollection)]
-        bars = [patch for patch in ax.patches if isinstance(patch, Rectangle)]
-        for drawing in (*ax.lines, *dots, *bars):
-            if drawing in dots:
-                points = np.asarray(drawing.get_offsets(), float)
-            elif drawing in bars:
-                points = np.array([[drawing.get_center()[0], drawing.get_height()]])
-            else:
-                points = np.asarray(drawing.get_xydata(), float)
-                if drawing.get_transform() != ax.transData:  # a level: it has one coordinate only
-                    points = np.where(np.ptp(points, 0) == 0, points, np.nan)[:1]
-            rows += [(panel, drawing.get_label(), *point) for point in points.tolist()]
+        points = [(drawing, drawing.get_xydata()) for drawing in ax.lines]
+        points += [(c, c.get_offsets()) for c in ax.collections if isinstance(c, PathCollection)]
+        bars = [bar for bar in ax.patches if isinstance(bar, Rectangle)]
+        points += [(bar, [(bar.get_center()[0], bar.get_height())]) for bar in bars]
+        for drawing, values in points:
+            values = np.asarray(values, float)
+            if drawing in ax.lines and drawing.get_transform() != ax.transData:  # a level has one coordinate
+                values = np.where(np.ptp(values, 0) == 0, values, np.nan)[:1]
+            rows += [(panel, drawing.get_label(), *point) for point in values.tolist()]
     table = pd.DataFrame(rows, columns=["panel", "series", "x", "y"])
     return table.to_csv(index=False, float_format="%.5g") if rows else ""
 
@@ -153,43 +141,11 @@ def counted(caption, sources):
     return f"{caption} n = {count} {'run' if high == 1 else 'runs'} each."
 
 
-def _keep(paper, name, caption, sources, forms):
-    """Write the forms of a figure or table, `{suffix: content}`, and last its sidecar, which is returned.
-
-    The CSV of a figure is not kept: the picture's numbers are in the records, and the sidecar has their hash.
-    """
-    path, content = folder(paper) / name, forms["csv"] or base64.b64encode(forms["png"]).decode()
-    said = sidecar(paper, name, caption, sources, content)
-    for kind, text in forms.items():
-        if kind != "csv" or "tex" in forms:
-            write_atomic(path.with_name(f"{name}.{kind}"), text)
-    rows = ",".join(f"\n  {json.dumps(r)}" for r in said["runs"])  # a line a run
-    head = json.dumps({k: v for k, v in said.items() if k != "runs"}, indent=1).removesuffix("\n}")
-    write_atomic(path.with_name(f"{name}.json"), f'{head},\n "runs": [{rows}]\n}}\n')
-    return said
-
-
-def _caption(kind, name, caption):
-    """The opening of a caption; the site puts the number into the label."""
-    return f'<figcaption><b data-label="{kind}-{name}"></b>{escape(caption)}'
-
-
-def _source(sidecar, link=""):
-    """A fold below a caption: where this comes from; the site adds links to the files."""
-    words = " ".join(map(escape, sentences(sidecar)))
-    rows = "".join(f"<li>{escape(line(r))}</li>" for r in sidecar["runs"])
-    runs = f'<ul class="runs">{rows}</ul>' if rows else ""
-    fold = f'<p>{words}</p>{runs}<p class="files">{link}</p>'
-    return f'<details class="source"><summary>Where this comes from</summary>{fold}</details>'
-
-
 def sidecar(paper, name, caption, sources, content):
     """What is written beside a figure or table, a dictionary; the same inputs give the same bytes.
 
     Args:
-        paper: whose profile and data are shown.
-        sources: the records behind it (None for a missing one) and paths of files of the repository. Without
-            any it shows the data alone.
+        sources: as `show`; without any it shows the data alone.
         content: text of the numbers shown, of which the sidecar keeps a hash.
     """
     records = [s for s in sources if isinstance(s, dict)]
@@ -231,11 +187,10 @@ def sentences(sidecar):
     """Where a figure or table came from, a sentence each: runs, files, data, weights, commit and command."""
     used, lines = sidecar["runs"], []
     if used:
-        minutes, devices = sum(r["seconds"] for r in used) / 60, _listed(r["device"] for r in used)
+        minutes, devices = sum(r["seconds"] for r in used) / 60, sorted({r["device"] for r in used})
         spent = f"{minutes:.0f} minutes" if minutes < 100 else f"{minutes / 60:.0f} hours"
-        count = "one recorded run" if len(used) == 1 else f"{len(used)} recorded runs"
-        lines.append(f"It shows {count}: {spent} of computing on {devices}.")
-        lines.append(f"They were recorded at commit {_listed(map(commit, used))}.")
+        lines.append(f"Recorded runs shown: {len(used)}, {spent} of computing ({'; '.join(devices)}).")
+        lines.append(f"Recorded at commit {', '.join(sorted(set(map(commit, used))))}.")
     elif sidecar["data"]:
         lines.append("No trained run went into it, only the data.")
     lines += [f"Numbers come from {path} (SHA-256 {mark}…)." for path, mark in sidecar["files"].items()]
@@ -246,34 +201,21 @@ def sentences(sidecar):
 
 
 def explain(path, store=None):
-    """Where a figure or table came from, and what has changed since.
+    """Where a figure or table came from; which of its runs are not here, which of its files have changed.
 
     Raises:
-        UserError: no such file, no sidecar, or a damaged one.
+        UserError: it has no sidecar, or a damaged one.
     """
-    path, beside = Path(path), Path(path).with_suffix(".json")
-    if not path.is_file():
-        where = "those of the paper are in figures/, those of a quick build in build/quick/figures/"
-        raise UserError(f"no file {path}; {where}.")
-    if not beside.is_file():
-        raise UserError(f"{path} has no sidecar {beside.name}: it is no figure or table of a build.")
+    beside, known = Path(path).with_suffix(".json"), (store or Store()).records()
     try:
         said = json.loads(beside.read_text(encoding="utf-8"))
-        lines = [f"{path.name}: {said['caption']}", "", *sentences(said)]
-    except (ValueError, KeyError, TypeError, RecursionError):
-        raise UserError(f"{beside} is damaged or of another program; build the paper again.") from None
-    used, known = said["runs"], (store or Store()).records()
-    for file, mark in said["files"].items():
-        if fingerprint(file) != mark:
-            lines.append(f"{file} has changed since: build the paper again.")
-    if not used:
-        return "\n".join(lines)
-    missing = [r["key"] for r in used if r["key"] not in known]
-    lines.append(f"Not recorded here: {', '.join(missing)}." if missing else "All their records are here.")
-    lines += ["", *map(line, used)]
-    if again := next((known[r["key"]] for r in used if r["key"] in known and r["arm"] != "floor"), None):
-        lines += ["", f"To make the run {again['key']} again: {command(again)}"]
-    return "\n".join(lines)
+        lines = [said["caption"], "", *sentences(said), ""]
+        lines += [line(r) + ("" if r["key"] in known else ", not recorded here") for r in said["runs"]]
+        changed = [file for file, mark in said["files"].items() if fingerprint(file) != mark]
+    except (OSError, ValueError, KeyError, TypeError):
+        where = "those of the paper are in figures/, those of a quick build in build/quick/figures/"
+        raise UserError(f"{path} has no readable sidecar {beside.name}; {where}.") from None
+    return "\n".join([*lines, *(f"{file} has changed since: build the paper again." for file in changed)])
 
 
 def line(used):
@@ -287,27 +229,31 @@ def commit(made):
     return f"{made['commit']}{'+' if made['dirty'] else ''}" if made["commit"] else "unknown"
 
 
-def banner(folder, store=None):
-    """A sentence where what decides numbers is not what it was for the runs in a folder's sidecars; or "".
-
-    That is the data at hand, which figures without runs show, and the science version of the records.
-    """
-    sidecars = [json.loads(path.read_text(encoding="utf-8")) for path in Path(folder).glob("*.json")]
-    shown = {d["fingerprint"] for s in sidecars if not s["runs"] for d in s["data"]}
-    trained = {d["fingerprint"] for s in sidecars if s["runs"] for d in s["data"]}
-    if trained and (newer := shown - trained):
-        newer, trained = _listed(newer), _listed(trained)
-        return f"The data at hand ({newer}) are not those of the runs shown here ({trained})."
-    known = (store or Store()).records()
-    used = [known[r["key"]] for s in sidecars for r in s["runs"] if r["key"] in known]
-    if any(r.get("science_version", SCIENCE_VERSION) != SCIENCE_VERSION for r in used):
-        return "Some runs shown here were made by code of another science version."
-    return ""
+def _write(paper, said, forms):
+    """Write the forms of a figure or table, `{suffix: content}`, and last its sidecar, a line a run."""
+    path = folder(paper) / said["name"]
+    rows = ",".join(f"\n  {json.dumps(r)}" for r in said["runs"])
+    head = json.dumps({k: v for k, v in said.items() if k != "runs"}, indent=1).removesuffix("\n}")
+    for kind, content in (forms | {"json": f'{head},\n "runs": [{rows}]\n}}\n'}).items():
+        write_atomic(path.with_name(f"{path.name}.{kind}"), content)
 
 
-def _listed(names):
-    names = sorted(set(names))
-    return ", ".join(names[:-1]) + (" and " if len(names) > 1 else "") + names[-1]
+def _display(kind, name, content, look=""):
+    display(HTML(f'<figure id="{kind}-{name}"{look}>{content}</figure>'))
+
+
+def _caption(kind, name, caption, fold=""):
+    """A caption; the site puts the number into the label."""
+    return f'<figcaption><b data-label="{kind}-{name}"></b>{escape(caption)}{fold}</figcaption>'
+
+
+def _source(sidecar, link=""):
+    """A fold below a caption: where this comes from; the site adds links to the files."""
+    words = escape(" ".join(sentences(sidecar)))
+    rows = "".join(f"<li>{escape(line(r))}</li>" for r in sidecar["runs"])
+    runs = f'<ul class="runs">{rows}</ul>' if rows else ""
+    fold = f'<p>{words}</p>{runs}<p class="files">{link}</p>'
+    return f'<details class="source"><summary>Where this comes from</summary>{fold}</details>'
 
 
 def _distinct(rows, names):

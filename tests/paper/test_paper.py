@@ -99,10 +99,10 @@ def test_a_figure_of_a_quick_run_is_marked_and_knows_its_runs(shown):
     assert (shown.folder / "try.pdf").read_bytes().startswith(b"%PDF")
     assert 'id="fig-try"' in html and 'alt="A line that falls."' in html and "A &amp; caption." in html
     text = figures.explain(shown.folder / "try.png")
-    said = ("dense-1.0000-0", "A & caption.", "fingerprint i", "commit abc", "build.sh --profile quick")
+    said = ("dense-1.0000-0", "A & caption.", "fingerprint i", "commit abc", "not recorded here", "quick")
     assert not [words for words in said if words not in text]
     (shown.folder / "try.json").write_text("{}", encoding="utf-8")
-    with pytest.raises(UserError, match="damaged"):
+    with pytest.raises(UserError, match="sidecar"):
         figures.explain(shown.folder / "try.png")
 
 
@@ -143,32 +143,14 @@ def test_the_same_figure_is_written_twice_as_the_same_bytes_and_dropped_when_old
     assert not list(shown.folder.iterdir())
 
 
-def test_data_or_a_science_version_other_than_the_runs_are_told(tmp_path):
-    known = {}
-    store = SimpleNamespace(records=lambda: known)
-
-    def banner(name, mark, used=()):
-        text = json.dumps({"data": [{"fingerprint": mark}], "runs": list(used)})
-        (tmp_path / f"{name}.json").write_text(text, encoding="utf-8")
-        return figures.banner(tmp_path, store)
-
-    assert banner("frames", "new") == ""  # nothing was trained yet
-    said = banner("curves", "old", [record()])
-    assert "(new)" in said and "(old)" in said
-    assert banner("frames", "old") == ""
-    known[record()["key"]] = record(science_version=0)
-    assert "science version" in figures.banner(tmp_path, store)
-
-
-def test_explain_says_from_which_files_numbers_came_and_whether_they_have_changed(shown, paper):
+def test_explain_says_where_numbers_came_from_and_what_is_not_here_or_has_changed(shown, paper):
     shown(figures.show_table, pd.DataFrame([{"ms": "1"}]), "tab", "Cap.", ["results/cost.json"])
     said = figures.explain(shown.folder / "tab.csv")
     assert "Numbers come from results/cost.json" in said and "changed" not in said
     (shown.folder.parents[2] / "results").mkdir()
     (shown.folder.parents[2] / "results" / "cost.json").write_text("{}", encoding="utf-8")
     assert "has changed since" in figures.explain(shown.folder / "tab.csv")
-    said = figures.explain(FIGURES / "break_even.png", paper.store)
-    assert "All their records are here" in said and "To make the run" in said
+    assert "not recorded here" not in figures.explain(FIGURES / "break_even.png", paper.store)
 
 
 # Figures and captions.
