@@ -31,14 +31,10 @@ class Start(NamedTuple):
 
 
 def parents(config):
-    """The runs that a run follows from, by what they give it.
+    """The runs that a run follows from: `{role: Config}`.
 
-    Returns:
-        `{role: Config}`: "trained" gives the weights a ticket is drawn from (the round before, or the dense
-        run); "teacher" the network that is distilled.
-
-    Raises:
-        UserError: the density is not one that rounds of `config.stride` levels reach.
+    "trained" gives the weights a ticket is drawn from (the round before, or the dense run); "teacher" the
+    network that is distilled. Raises UserError for a density that rounds of `config.stride` levels miss.
     """
     needed = {}
     if config.arm in ROUNDS and config.density < 1:
@@ -68,16 +64,10 @@ def lineage(config):
 
 
 def start(config, initial, frames=None, folders=None, given=None, device="cpu"):
-    """`Start` of a run.
+    """`Start` of a run of any arm but the floor. Raises UserError: the density keeps nothing.
 
-    Args:
-        config: `Config` of any arm but the floor; initial: `weights.Initial`; frames: of the arm fisher.
-        folders: `{role: folder}` of the finished runs that `parents` names.
-        given: ticket of the arm "file".
-        device: where the gradients of the arm fisher are computed.
-
-    Raises:
-        UserError: the density keeps nothing.
+    initial: `weights.Initial`; folders: `{role: folder}` of the finished runs that `parents` names; given:
+    ticket of the arm "file"; frames, device: for the gradients of the arm fisher.
     """
     folders = folders or {}
     scratch = initialise(FCRN(config.backbone), config.seed).encoder.state_dict()

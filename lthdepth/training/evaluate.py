@@ -63,8 +63,7 @@ def evaluate(model, views, index, config):
 def recalibrate(model, views, index, config):
     """Take batch-norm statistics anew: their mean over batches of `config.recalibrate` plain training frames.
 
-    Running averages lag behind the weights, most of all after pruning. Nothing is done where the setting is
-    0.
+    Running averages lag behind the weights, most of all after pruning. Nothing is done where it is 0.
     """
     if not config.recalibrate:
         return
@@ -82,13 +81,9 @@ def recalibrate(model, views, index, config):
 
 
 def summaries(sums_of, rows):
-    """Scores and error sums of every split that has frames.
+    """Scores by split, None for one without frames, and error sums `{"test/full": (N, 7), ...}`.
 
-    Args:
-        sums_of: function from frame indices to error sums, as `evaluate` returns them; rows: as `rows_of`.
-
-    Returns:
-        `({"validation": ..., "test": ...}, {"test/full": (N, 7), ...})`, None for a split without frames.
+    sums_of: function from frame indices to error sums, as `evaluate` returns them; rows: as `rows_of`.
     """
     results, arrays = {"validation": None, "test": None}, {}
     for split in results:
@@ -102,8 +97,7 @@ def summaries(sums_of, rows):
 def floor(config, frames):
     """Score the mean depth map of the training frames, the prediction that never looks at the picture.
 
-    Returns `(results, arrays)`: the measured part of a record, and its arrays with the map as "gallery" `(1,
-    h, w)`.
+    Returns the measured part of a record, and its arrays with the map as "gallery" `(1, h, w)`.
     """
     rows = rows_of(frames, config)
     truth = augment.cropped(frames.depth) if config.crop else frames.depth

@@ -31,20 +31,14 @@ class Diverged(UserError):
 
 @dataclass(frozen=True)
 class Options:
-    """How a run is made; nothing here changes its result.
-
-    device: of torch; deadline: `time.monotonic()` before which to stop, after a checkpoint (None: never; the
-    first epoch is always done); every: least seconds between checkpoints, which are written after epochs;
-    progress: show a bar, or with "lines" a line an epoch on stderr; weights: make a run again where only its
-    record is here, and not its trained weights; wait: wait where another process is making the run.
-    """
+    """How a run is made; nothing here changes its result."""
 
     device: torch.device | str = "cpu"
-    deadline: float | None = None
-    every: float = 0.0
-    progress: bool | str = True
-    weights: bool = False
-    wait: bool = True
+    deadline: float | None = None  # of `time.monotonic()`: stop after the epoch before; at least one is done
+    every: float = 0.0  # least seconds between checkpoints, which are written after epochs
+    progress: bool | str = True  # show a bar, or with "lines" a line an epoch on stderr
+    weights: bool = False  # make a run again where only its record is here, and not its trained weights
+    wait: bool = True  # where another process is making the run
 
     def satisfied(self, folder):
         """Whether a run's folder has the trained weights, where they are asked for."""
@@ -53,43 +47,32 @@ class Options:
 
 def pick_device(name="auto"):
     """The torch device of "auto", "cpu", "cuda" or "cuda:N". Raises UserError where there is none."""
+    gpus = [f"cuda:{i}" for i in range(torch.cuda.device_count())]
+    names = ["cpu", "cuda", *gpus] if gpus else ["cpu"]
     if name == "auto":
-        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    try:
-        device = torch.device(name)
-        if device.type not in ("cpu", "cuda"):
-            raise RuntimeError
-    except RuntimeError:
-        raise UserError(f"unknown device {name!r}; say auto, cpu or cuda.") from None
-    count = torch.cuda.device_count()
-    if device.type == "cuda" and (device.index or 0) >= count:
-        raise UserError(f"--device {name}: torch sees {count} CUDA devices here; say --device cpu.")
-    return device
+        name = "cuda" if gpus else "cpu"
+    if name not in names:
+        raise UserError(f"there is no device {name}; say auto or {' or '.join(names)}.")
+    return torch.device(name)
 
 
 def fit(config, frames, start, folder, options=Options()):
     """Train a configuration, continuing from the checkpoint in `folder` where there is one.
 
-    Args:
-        config: `Config`; the arm floor is only scored.
-        frames: `frames.Frames`; start: `arms.Start`, None for the floor.
-        folder: existing folder for `checkpoint.pt` and, at the end, `weights.pt`.
-        options: `Options`.
+    start: `arms.Start`, None for the arm floor, which is only scored; folder: an existing one, for
+    `checkpoint.pt` and, at the end, `weights.pt`.
 
-    Returns:
-        `(results, arrays, ticket)`: the measured part of a record; `{"test/full": (N, 7), ..., "gallery": (8,
-        h, w)}`; the `mask.Ticket` at the end (None of the floor), not the one at the start for the arm
-        gradual alone.
+    Returns `(results, arrays, ticket)`: the measured part of a record; `{"test/full": (N, 7), ..., "gallery":
+    (8, h, w)}`; the `mask.Ticket` at the end (None of the floor).
 
-    Raises:
-        Stopped: at the deadline.
-        Diverged: training left the finite numbers.
-        UserError: the data do not suffice, or a file cannot be written.
+    Raises Stopped at the deadline, Diverged, and UserError where the data do not suffice or a file cannot be
+    written.
     """
     if config.arm == "floor":
         return *floor(config, frames), None
     run = Training(config, frames, start, folder, options)
-    with run.bar() as bar:
+    how = {"initial": run.epoch * run.per_epoch, "disable": options.progress is not True}
+    with tqdm(total=run.steps, desc=run.label, unit="step", dynamic_ncols=True, **how) as bar:
         while run.epoch < config.epochs:
             began = time.monotonic()
             for at, batch in run.batches():
@@ -135,11 +118,6 @@ class Training:
                 self.replace(Ticket(saved["masks"]))
             self.masking.check(self.optimiser)
         self.started = self.written = time.monotonic()
-
-    def bar(self):
-        """The progress bar, in steps."""
-        how = {"initial": self.epoch * self.per_epoch, "disable": self.options.progress is not True}
-        return tqdm(total=self.steps, desc=self.label, unit="step", dynamic_ncols=True, **how)
 
     def batches(self):
         """Start an epoch: yields `(number of the step in the run, batch)`, as `Step` takes it."""
@@ -202,8 +180,8 @@ class Training:
             write_atomic(self.folder / "checkpoint.pt", saved | {"state": state})
             self.written = time.monotonic()
         if late:
-            epochs = f"epoch {self.epoch} of {self.config.epochs}"
-            raise Stopped(f"stopped after {epochs}; run it again to continue")
+            done = f"stopped after epoch {self.epoch} of {self.config.epochs}"
+            raise Stopped(f"{done}; run it again to continue")
 
     def seconds(self):
         """Spent on the run so far, in all its sittings."""
@@ -238,29 +216,22 @@ class Training:
 def load(folder, model, optimiser):
     """Put the checkpoint of a run into its model and optimiser; a damaged one is left with a warning.
 
-    Returns:
-        The "state" that was saved, or None where there is no whole checkpoint.
+    Returns the "state" that was saved, or None where there is no whole checkpoint.
     """
     path = folder / "checkpoint.pt"
     if not path.exists():
         return None
     try:
-        saved = read_tensors(path, next(model.parameters()).device)
-        shapes = {k: v.shape for k, v in saved["model"].items()}
-        if shapes != {k: v.shape for k, v in model.state_dict().items()}:
-            raise ValueError("it is of another network")
-        restore(optimiser, saved["optimiser"])  # refuses other parameters before it changes anything
-        model.load_state_dict(saved["model"])
-        return saved["state"]
-    except (UserError, ValueError, KeyError, TypeError, AttributeError) as error:
-        warn(f"the checkpoint {path} is damaged or of another version ({error}); the run starts anew.")
+        saved = read_tensors(path, next(model.parameters()).device, then="the run starts anew")
+    except UserError as error:
+        warn(error)
+        return None
+    restore(optimiser, saved["optimiser"])
+    model.load_state_dict(saved["model"])
+    return saved["state"]
 
 
 def clear(folder):
-    """Remove the checkpoint of a finished run, unless it is younger: of a run that is made again."""
-    record, path = folder / "record.json", folder / "checkpoint.pt"
-    try:
-        if path.stat().st_mtime_ns <= record.stat().st_mtime_ns:
-            path.unlink()
-    except FileNotFoundError:  # nothing to remove, or another process was quicker
-        pass
+    """Remove the checkpoint of a run that is finished here, its weights written."""
+    if (folder / "record.json").exists() and (folder / "weights.pt").exists():
+        (folder / "checkpoint.pt").unlink(missing_ok=True)
