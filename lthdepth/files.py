@@ -1,6 +1,5 @@
 """Files that are whole or absent and never executed, and one lock."""
 
-import errno
 import io
 import json
 import lzma
@@ -28,7 +27,6 @@ PLAIN = [  # what training scripts save beside the tensors: their arguments, pat
     *((np.float64(0).__reduce__()[0], f"numpy.{name}.multiarray.scalar") for name in ("core", "_core")),
     *(np.dtype, *(type(np.dtype(kind)) for kind in "?ilfd")),
 ]
-NO_LOCKS = (errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP)
 
 
 class Busy(UserError):
@@ -169,9 +167,7 @@ def locked(path, wait=True, deadline=None):
     except filelock.Timeout:
         raise Busy(f"{file.read_text(encoding='utf-8')} is at work on {path}; wait for it to end.") from None
     except OSError as error:
-        if error.errno not in NO_LOCKS:
-            raise _unwritable(path, error) from None
-        warn(f"{path.parent} has no file locks ({error.strerror}): start no second process on the same run.")
+        raise _unwritable(path, error) from None
     try:
         for stale in (*path.parent.glob(f".{path.name}.*.part"), *path.glob(".*.part")):
             stale.unlink(missing_ok=True)

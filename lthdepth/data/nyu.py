@@ -118,13 +118,11 @@ def read_cache(path):
 
 def _metres(codes):
     """float32 (256,) or (65536,): the depth in metres that each code stands for."""
-    try:
+    with suppress(KeyError, TypeError, ValueError):  # missing, or no number
         scale, offset = (float(np.asarray(codes.attrs[name]).item()) for name in ("scale", "offset"))
         metres = (np.arange(np.iinfo(codes.dtype).max + 1) + offset) * scale
         if 0 <= metres[0] < metres[-1] <= LARGEST_DEPTH:
             return metres.astype(np.float32)
-    except (KeyError, TypeError, ValueError):
-        pass
     raise UserError(
         f"{codes.file.filename} gives its depths no scale and offset that make metres of them: (code + "
         "offset) * scale, with one number above 0 as scale and one as offset, 0 where code 0 is a hole."

@@ -58,18 +58,6 @@ def test_densities_of_a_ticket_by_hand():
         assert d[name] == pytest.approx(1 - lost / whole, rel=1e-12) and d["counts"][name] == whole
 
 
-def test_fingerprint_tells_bits_names_and_shapes_apart():
-    bits = torch.tensor([True, False, True, True]).view(2, 2, 1, 1)
-    prints = [
-        mask.Ticket({"a": bits}).fingerprint,
-        mask.Ticket({"b": bits}).fingerprint,
-        mask.Ticket({"a": ~bits}).fingerprint,
-        mask.Ticket({"a": bits.view(4, 1, 1, 1)}).fingerprint,
-    ]
-    assert len(set(prints)) == 4
-    assert mask.Ticket({"a": bits.clone()}, [{"drawn": "elsewhere"}]).fingerprint == prints[0]
-
-
 # Held while training
 
 

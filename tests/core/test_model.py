@@ -107,13 +107,6 @@ def test_initialise_is_a_function_of_the_seed_whatever_was_there_before():
     initialise(used, 2**63 - 1)  # the largest seed that a configuration takes
 
 
-def test_the_bias_is_that_of_the_last_layer_alone_and_gives_way_to_a_whole_network():
-    plain, lifted = (initialise(FCRN("resnet18"), 1, bias=bias).state_dict() for bias in (0.0, 2.8))
-    assert [k for k in plain if not torch.equal(plain[k], lifted[k])] == ["predict.bias"]
-    assert plain["predict.bias"].item() == 0 and lifted["predict.bias"].item() == pytest.approx(2.8)
-    assert initialise(FCRN("resnet18"), 1, plain, bias=2.8).predict.bias.item() == 0
-
-
 def test_the_decoder_does_not_depend_on_the_encoders_weights(resnet18_state):
     random, given = initialise(FCRN("resnet18"), 4), initialise(FCRN("resnet18"), 4, resnet18_state)
     assert all(torch.equal(given.encoder.state_dict()[k], v) for k, v in resnet18_state.items())

@@ -1,13 +1,14 @@
 """The built-in rooms: their depth against closed forms, their light, and that they depend on nothing else."""
 
 import hashlib
+import itertools
 import math
 
 import numpy as np
 import pytest
 
 from lthdepth.data import rooms
-from lthdepth.data.rooms import FOCAL, Box, furnish, photograph, render
+from lthdepth.data.rooms import FOCAL, Box, photograph, render
 
 GREY = (np.full(3, 0.5), np.full(3, 0.5), 1.0)
 SIZE, EYE = np.array([4.0, 8.0, 2.5]), np.array([2.0, 1.0, 1.5])
@@ -49,11 +50,8 @@ def test_frames_are_the_same_to_the_bit_everywhere(frames):
 def test_a_frame_depends_on_seed_room_and_view_alone(frames):
     for a, b in zip(frames, render(3, 60, 80, seed=3, views=2), strict=True):
         assert np.array_equal(a[:3], b)
-    assert np.array_equal(render(1, 24, 32, views=1)[1], render(1, 24, 32, views=4)[1])
     depth = np.concatenate([render(4, 24, 32, seed=seed, views=2)[1] for seed in (0, 1, 2**40)])
-    for i in range(len(depth)):
-        for j in range(i):
-            assert np.mean(np.abs(depth[i] - depth[j]) > 0.01) > 0.5
+    assert all(np.mean(np.abs(a - b) > 0.01) > 0.5 for a, b in itertools.combinations(depth, 2))
 
 
 @pytest.mark.parametrize("size", [(96, 128), (33, 80)])
@@ -80,19 +78,3 @@ def test_box_of_known_size_and_a_turned_one():
     columns = 129 + np.flatnonzero(np.isclose(row[129:], 2.2, rtol=1e-5))  # the front of the other
     pixels = [128.5 + FOCAL * 257 * (x - EYE[0]) / 2.2 for x in (2.4, 2.8)]
     assert [columns[0], columns[-1] + 1] == pytest.approx(pixels, abs=1)
-
-
-def test_nothing_outside_the_room():
-    for index in range(6):
-        (size, boxes, lamp), rng = furnish(rooms._generator(5, index)), rooms._generator(5, index, 1)
-        eye, axes = rooms.pose(size, boxes, rng)
-        np.testing.assert_allclose(axes @ axes.T, np.eye(3), atol=1e-12)
-        assert axes[1, 2] < -0.9  # down is down
-        _, depth = photograph(boxes, lamp, (eye, axes), (60, 80), rng)
-        right, down = slopes(60, 80)
-        camera = np.stack([right, down, np.ones_like(right)]) * depth
-        point = np.einsum("kij,kc->cij", camera, axes) + eye[:, None, None]
-        for values, side in zip(point, size, strict=True):
-            assert values.min() > -1e-3 and values.max() < side + 1e-3
-        faces = np.abs(point) < 1e-3, np.abs(point - size.reshape(3, 1, 1)) < 1e-3
-        assert np.mean(np.any(faces, (0, 1))) > 0.2  # and a good part of the frame lies on them

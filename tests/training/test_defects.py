@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 import torch
 from conftest import TINY, make_frames
-from making import make, same
+from making import same
 from test_train import Watch, fit
 
 from lthdepth import metrics
@@ -13,7 +13,7 @@ from lthdepth.config import Config
 from lthdepth.data import augment
 from lthdepth.data.frames import Frames
 from lthdepth.errors import UserError
-from lthdepth.runs.studies import PUBLISHED_CODE, PUBLISHED_FLOOR
+from lthdepth.runs.studies import PUBLISHED_FLOOR
 from lthdepth.training import fit as train
 
 
@@ -81,21 +81,6 @@ def test_only_the_crop_is_scored_and_predictions_lie_where_they_belong():
     whole = views.enlarge(answer.expand(1, 1, 48, 64), (120, 160))[0]
     truth = (torch.arange(160) + 0.5) / 160
     assert (whole - truth)[:, 8:152].abs().max() < 1e-5
-
-
-# All together
-
-
-def test_the_published_code_runs_with_all_its_defects(store, narrow):
-    frames = make_frames(40)
-    config = PUBLISHED_CODE.replace(
-        backbone="resnet18", height=32, width=32, batch=16, epochs=2, last_batch=4
-    )
-    records = [make(c, frames, store) for c in (config, config.floor())]
-    assert records[0]["fit_frames"] == 33 and records[0]["test"]["frames"] == 4
-    one, two = (store.arrays(r["key"]) for r in records)
-    assert one["test/frames"].tolist() == two["test/frames"].tolist() == [36, 37, 38, 39]
-    assert one["test/full"][0, 0] == two["test/full"][0, 0] < 40 * 56  # the crop alone is scored
 
 
 # The mean depth map on real depth, against values computed apart from this code at full resolution

@@ -8,12 +8,11 @@ import pytest
 import torch
 import torchvision
 from conftest import TINY, make_frames
-from making import QUIET, same
+from making import same
 
-from lthdepth import mask, metrics
+from lthdepth import metrics
 from lthdepth.config import Config
 from lthdepth.data import augment, weights
-from lthdepth.model import FCRN, initialise
 from lthdepth.training import arms, evaluate
 from lthdepth.training import fit as train
 
@@ -119,29 +118,6 @@ def test_a_weight_that_is_revived_in_training_or_is_not_finite_in_the_end_is_no_
         with pytest.raises(error):
             fit(BARE.replace(arm="omp", density=0.1, batch=16), frames, tmp_path)
         assert list(tmp_path.iterdir()) == []
-
-
-def test_one_seed_gives_one_result_and_another_seed_another(frames, tmp_path):
-    config = TINY.replace(epochs=1)
-    a, b, c = (fit(config.replace(seed=s), frames, tmp_path / n) for s, n in ((0, "a"), (0, "b"), (1, "c")))
-    assert_same(a, b)
-    assert a[0]["curves"]["train_loss"] != c[0]["curves"]["train_loss"]
-    assert a[0]["test"]["full"]["pooled"]["rms"] != c[0]["test"]["full"]["pooled"]["rms"]
-
-
-def test_pruned_weights_are_zero_in_the_weights_file_and_the_rest_is_trained(frames, tmp_path):
-    """Of a ticket that keeps whole layers, drops others, and of one keeps every second weight."""
-    start, masks = initialise(FCRN("resnet18"), 0).state_dict(), dict(ticket_of(BARE).masks)
-    for name, m in masks.items():
-        masks[name] = torch.full(m.shape, "layer4" not in name)
-    masks["layer1.1.conv2.weight"][::2] = False
-    train.fit(BARE, frames, arms.Start(mask.Ticket(masks), None), tmp_path, QUIET)
-    state = torch.load(tmp_path / "weights.pt", weights_only=True)
-    for layer, keep in masks.items():
-        w = state[f"encoder.{layer}"]
-        assert (w[~keep] == 0).all()
-        assert not keep.any() or (w[keep] != start[f"encoder.{layer}"][keep]).float().mean() > 0.9
-    assert (state["encoder.conv1.weight"] != 0).all()
 
 
 class Watch:
