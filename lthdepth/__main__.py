@@ -111,6 +111,7 @@ def sweep(args):
     They come in the order in which they are worth having. Whatever ends a sweep, the same command continues
     it; started several times it shares the work.
     """
+    from .runs import cluster
     from .runs import sweep as sweeps
     from .runs.run import Options, Store
     from .training.fit import pick_device
@@ -131,7 +132,7 @@ def sweep(args):
         return sweeps.describe(configs, inputs, store, options.device, args.jobs)
     try:
         if args.engine == "ray":
-            left, failed = sweeps.on_cluster(configs, inputs, store, options, study.name, args.gpus)
+            left, failed = cluster.on_cluster(configs, inputs, store, options, study.name, args.gpus)
         else:
             if args.jobs > 1:
                 sweeps.start_workers(sys.argv[1:], args.jobs, args.device)
@@ -389,7 +390,7 @@ def main(words=None):
     try:
         args.run(args)
         sys.stdout.flush()
-    except UserError as error:
+    except (UserError, PermissionError) as error:
         print(f"lthdepth: {error}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:

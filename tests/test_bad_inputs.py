@@ -238,8 +238,6 @@ RECORDS = [  # file, content, words
     ("results/runs.jsonl", line().replace(b'"density": 1.0', b'"density": 0.5'), "was changed"),
     ("results/runs.jsonl", line(arm="quantum"), "later version"),
     ("results/runs.jsonl", line(science_version=99), "later version"),
-    ("results/runs.jsonl", line(status="failed"), "failed, not finished"),
-    ("results/failed.jsonl", line(status="finished"), "finished, not failed"),
     ("runs/abc/record.json", b'{"key": "abc", ', "record.json"),
     ("runs/abc/failed.json", b'{"key": "abc", ', "failed.json"),
 ]

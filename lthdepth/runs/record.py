@@ -22,7 +22,7 @@ NAME = re.compile(r"\w[\w.-]*")  # of a run's folder
 
 
 class Record(dict):
-    """A record as it is read and written, a plain dictionary, with its `Config`."""
+    """A record as it is read and written, a plain dictionary."""
 
     @property
     def key(self):
@@ -44,14 +44,13 @@ def label(record):
 
 def line(record):
     """A record on one line."""
-    split = "test" if record.get("test") else "validation"
     scores, size, config = "not scored", "", record["config"]
-    if record.get(split):
-        s = record[split]["full"]["pooled"]
-        scores = f"{split}: rel {s['rel']:.3f}  rms {s['rms']:.3f} m  delta1 {s['delta1']:.3f}"
+    for split in ("validation", "test"):
+        if record.get(split):
+            s = record[split]["full"]["pooled"]
+            scores = f"{split}: rel {s['rel']:.3f}  rms {s['rms']:.3f} m  delta1 {s['delta1']:.3f}"
     if record["arm"] != "floor":
-        epochs = record.get("epochs_run", 0)
-        size = f"{config['height']}x{config['width']}, {epochs} epoch{'s' if epochs != 1 else ''}"
+        size = f"{config['height']}x{config['width']}, epochs {config['epochs']}"
     return f"{record['key']}  {record['study']:16}  {title(record)}  {size:19}  {scores}"
 
 
@@ -61,10 +60,10 @@ def title(run):
     return f"{known['arm']:9} {100 * known['density']:6.2f} %  seed {known['seed']}"
 
 
-def parse(text, where, status="finished"):
+def parse(text, where):
     """The `Record` in the bytes of a line or file.
 
-    Raises UserError where it is none, was changed, is of a later version or of another status.
+    Raises UserError where it is none, was changed, or is of a later version.
     """
     try:
         record = Record(json.loads(text.decode()))
@@ -74,15 +73,10 @@ def parse(text, where, status="finished"):
             raise ValueError
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
         raise UserError(f"{where} is no record of a run; remove it, and the run is made again.") from None
-    problem = ""
     if not intact:
-        problem = "was changed after it was written; remove it, and the run is made again"
-    elif record["arm"] not in ARMS or version > SCIENCE_VERSION:
-        problem = "is of a later version of lthdepth; use that one"
-    elif record.get("status", status) != status:  # a run that failed is no result
-        problem = f"is of a run that is {record['status']}, not {status}; remove it from there"
-    if problem:
-        raise UserError(f"{where} {problem}.")
+        raise UserError(f"{where} was changed after it was written; remove it, and the run is made again.")
+    if record["arm"] not in ARMS or version > SCIENCE_VERSION:
+        raise UserError(f"{where} is of a later version of lthdepth; use that one.")
     return record
 
 
@@ -140,18 +134,14 @@ def revision(root=TOP):
 
     `(None, None)` without git, and where `root` only lies within a repository of something else.
     """
-    top = _git(root, "rev-parse", "--show-toplevel")
-    if not top or Path(top).resolve() != root:
-        return None, None
-    changes = _git(root, "status", "--porcelain", "--", "lthdepth")
-    return _git(root, "rev-parse", "--short=12", "HEAD"), bool(changes)
 
+    def git(*words):
+        how = {"capture_output": True, "encoding": "utf-8", "errors": "replace", "check": True}
+        return subprocess.run(["git", *words], cwd=root, **how).stdout.strip()
 
-def _git(root, *words):
     try:
-        done = subprocess.run(
-            ["git", *words], cwd=root, capture_output=True, encoding="utf-8", errors="replace", check=False
-        )
-    except OSError:  # there is no git
-        return None
-    return done.stdout.strip() if done.returncode == 0 else None
+        if Path(git("rev-parse", "--show-toplevel")).resolve() != root:
+            return None, None
+        return git("rev-parse", "--short=12", "HEAD"), bool(git("status", "--porcelain", "--", "lthdepth"))
+    except (OSError, subprocess.CalledProcessError):
+        return None, None

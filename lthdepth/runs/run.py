@@ -22,12 +22,7 @@ __all__ = ["ROOT", "Inputs", "Options", "Record", "Store", "key", "label", "orde
 
 
 def key(config, data, init, ticket=""):
-    """Name of a run: the first 16 hex digits of a SHA-256.
-
-    Args:
-        config: `Config`; data, init: fingerprints of the frames and of the initial weights.
-        ticket: fingerprint of the ticket of the arm file.
-    """
+    """Name of a run, 16 hex digits of a SHA-256; data, init, ticket: fingerprints."""
     if config.arm == "floor":  # it knows neither network nor optimiser: only the protocol and the data count
         config, init = config.floor(), "none"
     parts = [config.canonical(), data, init, ticket, str(SCIENCE_VERSION)]
@@ -43,11 +38,7 @@ class Inputs:
     ticket: mask.Ticket | None = None
 
     def key(self, config):
-        """The name of a configuration's run.
-
-        Raises:
-            UserError: what it needs is not here; the arm file without a ticket, or another arm with one.
-        """
+        """The name of a configuration's run. Raises UserError where what it needs is not here."""
         ticket = self.ticket.fingerprint if self.ticket else ""
         if config.arm != "floor" and self.initial.backbone not in (None, config.backbone):
             given = f"{self.initial.name} holds a {self.initial.backbone}"
@@ -69,14 +60,12 @@ def run(config, inputs, store, options=Options(), study=""):
 
     Raises:
         files.Busy: another process is making this run, and this one does not wait (any longer).
-        fit.Diverged: training left the finite numbers, now or before; the failed record says how to see it
-            again.
+        fit.Diverged: training left the finite numbers, now or before.
         UserError: as `Inputs.key` and `fit.fit`.
     """
     name = inputs.key(config)
     folder = store.local / name
     if record := finished(store, name, options):
-        training.clear(folder)
         return record
     folders = {}
     for role, parent in arms.parents(config).items():
@@ -87,31 +76,26 @@ def run(config, inputs, store, options=Options(), study=""):
         if not record:
             record = Record(key=name, study=study, arm=config.arm, density=config.density, seed=config.seed)
             _make(record, config, inputs, folders, folder, options)
-        training.clear(folder)
+            (folder / "checkpoint.pt").unlink(missing_ok=True)
     return record
 
 
 def finished(store, name, options=Options()):
     """The record of a run whose files are here as far as the options need them, or None.
 
-    Raises:
-        fit.Diverged: it was tried before, and failed.
+    Raises fit.Diverged where it was tried before, and failed.
     """
     record, folder = store.get(name), store.local / name
     if not record and (failed := store.failed().get(name)):
-        line = f"its line in {store.recorded / 'failed.jsonl'}"
-        where = folder if (folder / "failed.json").exists() else line
-        reason = failed["reason"].rstrip(".")
-        raise training.Diverged(f"{reason} (an earlier attempt; remove {where} to make another).")
+        where = f"remove {folder}, or its line in {store.recorded / 'failed.jsonl'}, to make another"
+        raise training.Diverged(f"{failed['reason'].rstrip('.')} (an earlier attempt; {where}).")
     return record if options.satisfied(folder) else None
 
 
 def _make(record, config, inputs, folders, folder, options):
-    """Train or continue a run in its folder, which this process holds, and write what it gives.
+    """Train or continue a run in its folder, which this process holds, and complete and write its record.
 
-    Args:
-        record: what names it; completed here.
-        folders: `{role: folder}` of the runs that it follows from.
+    folders: `{role: folder}` of the runs that it follows from.
     """
     initial, frames, ticket = inputs.initial, inputs.frames, inputs.ticket
     record |= {"config": dataclasses.asdict(config), "data": frames.summary(), "init": initial.summary()}

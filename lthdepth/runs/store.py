@@ -1,9 +1,8 @@
 """The store of runs: their records, arrays and failures, where they were made and where they are published.
 
 A record is `runs/<key>/record.json` where it was made and one line of `results/runs.jsonl` once it is
-published. Per-image error sums and a few predicted depth maps lie beside it (`arrays.npz`;
-`results/arrays/<key>.npz`). A run that diverged leaves `runs/<key>/failed.json`, a line of
-`results/failed.jsonl` once it is published, and no record.
+published; one of a run that diverged `failed.json`, and a line of `results/failed.jsonl`. Per-image error
+sums and a few predicted depth maps lie beside it (`arrays.npz`; `results/arrays/<key>.npz`).
 """
 
 import json
@@ -16,8 +15,6 @@ from ..files import locked, read_arrays, replacing, write_atomic
 from .record import Record, parse
 
 ROOT = Path(__file__).resolve().parents[2]
-# By status: where it is published, and where it is when made here.
-FILES = {"finished": ("runs.jsonl", "record.json"), "failed": ("failed.jsonl", "failed.json")}
 
 
 class Store:
@@ -32,21 +29,20 @@ class Store:
 
     def records(self):
         """All finished records by key; one made here goes before a committed one."""
-        return self._read("finished")
+        return self._read("runs.jsonl", "record.json")
 
     def failed(self):
         """Runs that diverged and were never finished, by key: what they were and the `reason`; no results."""
-        failed, finished = self._read("failed"), self.records()
+        failed, finished = self._read("failed.jsonl", "failed.json"), self.records()
         return {k: r for k, r in failed.items() if k not in finished}
 
-    def _read(self, status):
-        lines, file = FILES[status]
+    def _read(self, lines, file):
         records, lines = {}, self.recorded / lines
-        for number, line in enumerate(_bytes(lines).splitlines(), 1):
-            record = parse(line, f"{lines}, line {number}", status)
+        for number, line in enumerate(lines.read_bytes().splitlines() if lines.exists() else (), 1):
+            record = parse(line, f"{lines}, line {number}")
             records[record.key] = record
         for path in sorted(self.local.glob(f"*/{file}")):
-            record = parse(_bytes(path), path, status)
+            record = parse(path.read_bytes(), path)
             record["study"] = records.get(record.key, record)["study"]
             records[record.key] = record
         return records
@@ -71,33 +67,24 @@ class Store:
         Error sums are stored as float32, depth maps as float16 and of seed 0 only.
         """
         published = Store(self.recorded / "nothing", self.recorded)
-        with locked(self.recorded / "runs.jsonl"), locked(self.recorded / "failed.jsonl"):
-            finished, lines = self.records(), published.records()
-            failed, lost = self.failed(), published.failed()
+        with locked(self.recorded), locked(self.recorded / "arrays"):
+            made, failed = self.records(), self.failed()
+            lines = published.records() | {n: Record(made[n], study=study) for n in names if n in made}
+            lost = published.failed() | {n: Record(failed[n], study=study) for n in names if n in failed}
             for name in names:
-                if name in finished:
-                    lines[name] = Record(finished[name], study=study)
-                    arrays = self.arrays(name)
-                    if finished[name]["seed"]:
-                        arrays.pop("gallery", None)
-                    for k, v in arrays.items():
-                        if v.dtype.kind == "f":
-                            arrays[k] = v.astype(np.float16 if k == "gallery" else np.float32)
-                    path = self.recorded / "arrays" / f"{name}.npz"
-                    with locked(path.parent):
-                        write_arrays(path, arrays)
-                else:
-                    lost[name] = Record(failed[name], study=study)
+                arrays = self.arrays(name)
+                if made.get(name, {}).get("seed"):
+                    arrays.pop("gallery", None)
+                for k, v in arrays.items():
+                    if v.dtype.kind == "f":
+                        arrays[k] = v.astype(np.float16 if k == "gallery" else np.float32)
+                if name in made:
+                    write_arrays(self.recorded / "arrays" / f"{name}.npz", arrays)
             lost = {k: r for k, r in lost.items() if k not in lines}
-            for status, records in (("finished", lines), ("failed", lost)):
-                path = self.recorded / FILES[status][0]
-                if records or path.exists():
+            for file, records in (("runs.jsonl", lines), ("failed.jsonl", lost)):
+                if records or (self.recorded / file).exists():
                     text = "".join(json.dumps(r) + "\n" for r in sorted(records.values(), key=order))
-                    write_atomic(path, text)
-
-    def has(self, name):
-        """Whether a run was made here, finished or failed."""
-        return any((self.local / name / file).exists() for _, file in FILES.values())
+                    write_atomic(self.recorded / file, text)
 
 
 def order(record):
@@ -109,10 +96,3 @@ def write_arrays(path, arrays):
     """Write the arrays of a run to a `.npz`, whole or not at all."""
     with replacing(path) as part, open(part, "wb") as file:
         np.savez_compressed(file, **{k: arrays[k] for k in sorted(arrays)})
-
-
-def _bytes(path):
-    try:
-        return path.read_bytes() if path.exists() else b""
-    except OSError as error:
-        raise UserError(f"{path} cannot be read ({error.strerror}): check its permissions.") from None

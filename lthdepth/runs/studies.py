@@ -3,7 +3,6 @@
 from typing import NamedTuple
 
 from ..config import TUNED, Config, level
-from ..errors import UserError
 
 # Only mirroring: for runs of a few hundred steps, too short to profit from more.
 LIGHT = {"scale": 1.0, "rotation": 0.0, "colour": 0.0}
@@ -31,12 +30,9 @@ class Study(NamedTuple):
 
 
 def study(name, backbone="resnet50"):
-    """A `Study` by name; `backbone` matters to "quick" alone. Raises UserError for an unknown name."""
-    if name not in STUDIES:
-        raise UserError(f"unknown study {name!r}; the studies are {', '.join(STUDIES)}.")
+    """A `Study` by name; `backbone` matters to "quick" alone."""
     title, grid = STUDIES[name]
-    configs = grid(TUNED.replace(backbone=backbone))
-    return Study(name, title, tuple(dict.fromkeys(configs)))
+    return Study(name, title, tuple(dict.fromkeys(grid(TUNED.replace(backbone=backbone)))))
 
 
 def arms(base, levels, names, seeds):
@@ -124,15 +120,6 @@ def paper(base):
         yield from endpoint(seed)
 
 
-def pilot(base):
-    """The runs that came before the paper's, at 114×152; their IMP takes rounds of one epoch."""
-    base = base.replace(height=114, width=152, epochs=6, **LIGHT)
-    yield Config(arm="floor", holdout=base.holdout)
-    for levels, seed in (([18], 0), ([6, 12], 0), ([18], 1)):
-        yield from arms(base, [level(k) for k in levels], ["omp", "random", "shuffled"], [seed])
-    yield base.replace(arm="imp", density=level(18), round_epochs=1)
-
-
 def full(base):
     """The same question at the size of the published network, for a GPU."""
     base = base.replace(**FULL)
@@ -175,6 +162,7 @@ DEFECTS = {
     "240 small steps": {name: getattr(PUBLISHED, name) for name in STEPS} | {"weight_decay": 0.0},
     "crop": {"crop": True},
 }
+SMALL = ("no normalisation", "no shuffling", "loss", "crop", "no augmentation", "weight decay 0.01")
 
 
 def together(base):
@@ -188,25 +176,22 @@ def postmortem(name):
     At full size all defects alone and together (dense, and with the published ticket of 1.80 %), two seeds;
     in small some of them alone, one seed.
     """
-    if name == "postmortem":
-        base, seeds, alone = TUNED.replace(**FULL), (0, 1), tuple(DEFECTS)
-    else:
+    if name == "postmortem-small":
         base = TUNED.replace(height=60, width=80, epochs=2, holdout=True, test=False, **LIGHT)
-        seeds = (0,)
-        alone = ("no normalisation", "no shuffling", "loss", "crop", "no augmentation", "weight decay 0.01")
+        return [(SOUND, base), *((defect, base.replace(**DEFECTS[defect])) for defect in SMALL)]
     rows = []
-    for sound in (base.replace(seed=seed) for seed in seeds):
-        rows.append((SOUND, sound))
-        if name == "postmortem":
-            published = together(sound)
-            rows.append((TOGETHER, published))
-            rows.append((f"{TOGETHER}, 1.80 % ticket", published.replace(arm="omp", density=level(18))))
-        rows += [(defect, sound.replace(**DEFECTS[defect])) for defect in alone]
+    for seed in (0, 1):
+        sound = TUNED.replace(**FULL, seed=seed)
+        published = together(sound)
+        ticket = published.replace(arm="omp", density=level(18))
+        rows += [(SOUND, sound), (TOGETHER, published), (f"{TOGETHER}, 1.80 % ticket", ticket)]
+        rows += [(defect, sound.replace(**changes)) for defect, changes in DEFECTS.items()]
     return rows
 
 
-def with_floors(rows):
+def with_floors(name):
     """The runs of a post-mortem, after the mean depth map under every protocol among them."""
+    rows = postmortem(name)
     return [*(config.floor() for _, config in rows), PUBLISHED_FLOOR, *(config for _, config in rows)]
 
 
@@ -214,15 +199,14 @@ STUDIES = {
     "quick": ("Quick: a small network trained here", quick),
     "recipe": ("Recipe: settings compared on the validation scenes", recipe),
     "paper": ("Paper: 96×128; 2, 6 and 18 epochs", paper),
-    "pilot": ("Pilot: 114×152, 6 epochs", pilot),
     "full": ("Full size: 228×304, 100 epochs", full),
     "postmortem": (
         "Post-mortem: 228×304, each defect alone in 100 epochs, two seeds",
-        lambda base: with_floors(postmortem("postmortem")),
+        lambda _: with_floors("postmortem"),
     ),
     "postmortem-small": (
         "Post-mortem, small: 60×80, 2 epochs, validation scenes, one seed",
-        lambda base: with_floors(postmortem("postmortem-small")),
+        lambda _: with_floors("postmortem-small"),
     ),
 }
 QUICK_FRAMES = (320, 48)  # train and test frames that a quick run takes of a larger data set

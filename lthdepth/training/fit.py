@@ -229,9 +229,3 @@ def load(folder, model, optimiser):
     restore(optimiser, saved["optimiser"])
     model.load_state_dict(saved["model"])
     return saved["state"]
-
-
-def clear(folder):
-    """Remove the checkpoint of a run that is finished here, its weights written."""
-    if (folder / "record.json").exists() and (folder / "weights.pt").exists():
-        (folder / "checkpoint.pt").unlink(missing_ok=True)

@@ -66,12 +66,12 @@ def published(folder, name, configs, mark):
 
 def test_runs_on_other_data_show_once_they_are_the_most(tmp_path):
     """A replicator's data and weights have other fingerprints; nobody types them anywhere."""
-    floor, dense, omp = studies.study("pilot").configs[:3]
-    published(tmp_path, "pilot", [floor, dense], "theirs")
-    paper = published(tmp_path, "pilot", [floor, dense, omp], "mine")
-    assert paper.basis("pilot") == ("mine", "mine-weights", 1)
-    assert [r and r["data"]["fingerprint"] for r in paper.records("pilot")][:4] == ["mine"] * 3 + [None]
-    assert "Left out: 1 of its runs" in sentences.basis(paper, "pilot", paper.records("pilot"))
+    floor, dense, omp = studies.study("full").configs[:3]
+    published(tmp_path, "full", [floor, dense], "theirs")
+    paper = published(tmp_path, "full", [floor, dense, omp], "mine")
+    assert paper.basis("full") == ("mine", "mine-weights", 1)
+    assert [r and r["data"]["fingerprint"] for r in paper.records("full")][:4] == ["mine"] * 3 + [None]
+    assert "Left out: 1 of its runs" in sentences.basis(paper, "full", paper.records("full"))
     assert paper.basis("paper")[:2] == ("mine", "mine-weights")  # none of its own yet
     assert paper.records("paper")[0]["data"]["fingerprint"] == "mine"
 

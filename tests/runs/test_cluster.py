@@ -6,7 +6,6 @@ The second needs Ray, which is no part of the test environment (240 MB), and one
 
 import os
 import socket
-import time
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 
@@ -17,13 +16,11 @@ from making import BROKEN, QUIET, kill_first, settled
 
 from lthdepth.config import level
 from lthdepth.data import weights
-from lthdepth.files import write_atomic
+from lthdepth.runs import cluster, sweep
 from lthdepth.runs import run as runs
-from lthdepth.runs import sweep
 
 DENSE = TINY.replace(holdout=False, test=False, epochs=4)
 TICKET = DENSE.replace(arm="imp", density=level(1), epochs=1, round_epochs=4)  # from the dense weights
-KEEP = runs.Options(progress=False, weights=True)
 PORTS = ("metrics_agent_port", "metrics_export_port", "dashboard_agent_listen_port", "runtime_env_agent_port")
 
 
@@ -39,30 +36,26 @@ def given(frames):
 
 
 def test_a_worker_gets_and_returns_files_and_leaves_nothing(given, store, tmp_path, monkeypatch, narrow):
-    """Runs made file by file are those made in a store; weights travel where needed."""
-    monkeypatch.setattr(sweep, "SCRATCH", tmp_path / "scratch")
+    """Runs made file by file are those made in a store; nothing is made that follows from a failed run."""
+    monkeypatch.setattr(cluster, "SCRATCH", tmp_path / "scratch")
     dense = DENSE.replace(epochs=1)
     ticket = dense.replace(arm="imp", density=level(1))
-    there, sent = runs.Store(tmp_path / "there", tmp_path / "results"), ({}, "")
-    for config, how in ((dense, KEEP), (ticket, QUIET)):
-        sent = sweep.made(config, given, how, ("toy", None), sent)
+    there, sent = runs.Store(tmp_path / "there", tmp_path / "results"), {}
+    for config in (dense, ticket):
+        sent = cluster.made(config, given, QUIET, "toy", sent)
         assert not list((tmp_path / "scratch").iterdir())
-        assert (f"{given.key(config)}/weights.pt" in sent[0]) == how.weights and sent[1] == ""
-        for name, content in sent[0].items():
-            write_atomic(there.local / name, content)
+        assert cluster.collect(sent, there) == ""
     sweep.sweep([dense, ticket], given, store, QUIET, "toy")
     assert settled(store) == settled(there) and len(settled(store)) == 2
-    # Nothing is made after the time, nor what follows from a failed run.
     bad = DENSE.replace(**BROKEN)
-    assert sweep.made(bad, given, KEEP, ("toy", time.time() - 1)) == ({}, None)
-    sent = sweep.made(bad, given, KEEP, ("toy", None))
-    assert list(sent[0]) == [f"{given.key(bad)}/failed.json"] and "diverged" in sent[1]
-    files, why = sweep.made(bad.replace(arm="imp", density=level(1)), given, KEEP, ("toy", None), sent)
-    assert files == {} and "an earlier attempt" in why
+    sent = cluster.made(bad, given, QUIET, "toy")
+    after = cluster.made(bad.replace(arm="imp", density=level(2)), given, QUIET, "toy", sent)
+    assert after == sent and list(sent) == [f"{given.key(bad)}/failed.json"]
+    assert "diverged" in cluster.collect(sent, there) and len(there.failed()) == 1
 
 
 @pytest.fixture
-def cluster():
+def two_nodes():
     if not os.environ.get("LTHDEPTH_RAY"):
         pytest.skip("a cluster takes one to two minutes: set LTHDEPTH_RAY=1")
     ray = pytest.importorskip("ray", reason="needs Ray: pip install 'lthdepth[ray]'")
@@ -82,15 +75,15 @@ def cluster():
     two.shutdown()
 
 
-def test_a_cluster_makes_the_same_records_though_a_worker_is_killed(given, tmp_path, cluster, monkeypatch):
+def test_a_cluster_makes_the_same_records_though_a_worker_is_killed(given, tmp_path, two_nodes, monkeypatch):
     torch.set_num_threads(1)  # as Ray gives a worker of one CPU
-    monkeypatch.setenv("RAY_ADDRESS", cluster.address)
+    monkeypatch.setenv("RAY_ADDRESS", two_nodes.address)
     stores = [runs.Store(tmp_path / name, tmp_path / "results") for name in ("here", "there")]
     configs = [DENSE, DENSE.replace(seed=1), TICKET]
     assert sweep.sweep(configs, given, stores[0], QUIET, "toy") == ([], {})
     with ThreadPoolExecutor() as thread:
-        killed = thread.submit(kill_first, "*/*/checkpoint.pt", sweep.SCRATCH)
-        assert sweep.on_cluster(configs, given, stores[1], QUIET, "toy") == ([], {})
+        killed = thread.submit(kill_first, "*/*/checkpoint.pt", cluster.SCRATCH)
+        assert cluster.on_cluster(configs, given, stores[1], QUIET, "toy") == ([], {})
         assert killed.result()
     one, two = (settled(store) for store in stores)
     assert one == two and len(one) == 3

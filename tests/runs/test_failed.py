@@ -52,7 +52,7 @@ def toy(monkeypatch):
 
 
 def test_a_run_that_diverges_is_recorded_as_failed_and_not_as_a_result(frames, store, failed):
-    with pytest.raises(Diverged, match="diverged: the loss .*an earlier attempt; remove .*runs"):
+    with pytest.raises(Diverged, match="diverged: the loss .*an earlier attempt; remove .*runs/"):
         make(BAD, frames, store)  # it is not even tried
     assert store.records() == {} and failed["status"] == "failed" and failed["config"]["lr_encoder"] == 1e30
     assert Paper("paper", store=store).lost("paper") == []  # it is none of the study's
@@ -106,8 +106,8 @@ def test_failed_runs_are_published_beside_the_results(frames, tmp_path, store, f
     other = runs.Store(tmp_path / "nowhere", store.recorded)
     assert other.records().keys() == {floor["key"]} and other.failed() == {failed["key"]: failed}
     lost = Paper("paper", store=other).lost("paper")
-    assert [r["key"] for r in lost] == [failed["key"]] and Paper("paper", store=other).lost("pilot") == []
-    with pytest.raises(Diverged, match=r"remove its line in .*failed\.jsonl"):
+    assert [r["key"] for r in lost] == [failed["key"]] and Paper("paper", store=other).lost("full") == []
+    with pytest.raises(Diverged, match=r"its line in .*failed\.jsonl"):
         make(BAD, frames, other)
 
 

@@ -109,8 +109,8 @@ def test_published_runs_are_read_back_without_the_local_ones_and_published_again
     assert len(files) == 3 and files == {path: path.read_bytes() for path in files}
     assert {r["study"] for r in store.records().values()} == {"paper"}  # of local ones too
     floor, record = records
-    store.publish([record["key"]], "pilot")
-    assert reader.get(record["key"])["study"] == "pilot" and reader.get(floor["key"])["study"] == "paper"
+    store.publish([record["key"]], "full")
+    assert reader.get(record["key"])["study"] == "full" and reader.get(floor["key"])["study"] == "paper"
 
 
 def killed(work, n):
