@@ -189,18 +189,19 @@ def predict(args):
     """Depth of a photo of your own: a 16-bit PNG in millimetres, and a picture of photo and depth."""
     import numpy as np
 
+    from .data import photos
     from .inference import predict as predicting
     from .training.fit import pick_device
 
     device = pick_device(args.device)
-    rgb = predicting.photo(args.photo)
+    rgb = photos.read(args.photo)
     record, model = predicting.network(args.name, device=device)
     metres = predicting.depth(rgb, record, model, device)
-    words = predicting.about(record)
-    files = predicting.save(args.photo, rgb, metres, record, args.out or args.photo.parent, words)
+    files = predicting.save(args.photo, rgb, metres, record, args.out or args.photo.parent)
     low, middle, high = np.percentile(metres, [1, 50, 99])
     size = f"{rgb.shape[1]}×{rgb.shape[0]} pixels"
-    print(f"{args.photo}: {size}, depth {low:.2f} to {high:.2f} m, median {middle:.2f} m\n{words}")
+    print(f"{args.photo}: {size}, depth {low:.2f} to {high:.2f} m, median {middle:.2f} m")
+    print(predicting.about(record))
     print(f"depth, 16 bits, millimetres: {files[0]}\nphoto and depth: {files[1]}")
 
 
@@ -241,40 +242,24 @@ def pairs(args):
 def cost(args):
     """Measure what a ticket buys here: milliseconds of the dense and the sparse network, and bytes.
 
-    examples (ResNet-50 at 228x304: 3 minutes on two cores):
+    example (ResNet-50 at 228x304: 3 minutes on two cores):
       python -m lthdepth cost --weights resnet50.pth --out results/cost.json
-      python -m lthdepth cost --run KEY          # a trained network, as `train --keep` leaves it
     """
     from .data import weights
-    from .inference import measure, predict
+    from .inference import measure
     from .paper import cost as costs
     from .training.fit import pick_device
 
-    if args.name and args.weights:
-        raise UserError("--run has weights of its own: give it without --weights.")
-    if args.size and not all(32 <= side <= 4096 for side in args.size):
+    if not all(32 <= side <= 4096 for side in args.size):
         raise UserError("--size: height and width must be between 32 and 4096 pixels.")
-    if not all(0 <= k <= 60 for k in args.levels):
-        raise UserError("--levels must be between 0 and 60.")
     if args.out:
-        if args.out.suffix != ".json":
-            raise UserError(f"--out {args.out}: name it .json.")
         measure.load(args.out)  # a mistake must cost nothing
-    device, size = pick_device(args.device), (228, 304)
-    if args.name:
-        record, model = predict.network(args.name, device=device)
-        config = record["config"]
-        size = config["height"], config["width"]
-        network = {"backbone": config["backbone"], "weights": f"run {args.name}"}
-        drawn = [(record["arm"], model.eval(), measure.ticket_of(model))]
-    else:
-        initial = weights.load(args.weights)
-        network = {"backbone": initial.backbone or "resnet50", "weights": initial.name}
-        wanted = [(arm, k) for arm in args.arms for k in dict.fromkeys(args.levels)]
-        drawn = ((arm, *measure.pruned(initial, arm, level(k), device)) for arm, k in wanted)
-    measured = measure.study(drawn, network, args.size or size, device, out=args.out)
+    initial, device = weights.load(args.weights), pick_device(args.device)
+    densities = [level(k) for k in range(18, 0, -3)]
+    measured = measure.study(initial, initial.backbone or "resnet50", densities, args.size, device)
     print(f"{costs.table(measured).to_string(index=False)}\n{costs.reading(measured)}")
     if args.out:
+        measure.add(measured, args.out)
         print(f"written: {args.out}")
 
 
@@ -294,6 +279,7 @@ SOURCE, HIDDEN, KEY = {"metavar": "SOURCE"}, argparse.SUPPRESS, {"dest": "name",
 FLAG, AMOUNT = {"action": "store_true"}, {"type": at_least(0, float), "metavar": "X"}
 INTS, PAIR = {"type": int, "nargs": "+", "metavar": "N"}, {"nargs": 2}
 JOBS = {"type": at_least(1, int), "default": 1, "metavar": "N"}
+SIZE = INTS | PAIR | {"metavar": ("HEIGHT", "WIDTH"), "default": (228, 304)}
 FRAMES = "rooms, rooms:N, a cache .h5 or the official .mat"
 DATA = ("--data", FRAMES, SOURCE)
 ENCODER = "none, IMAGENET1K_V1 ..., or a file .pth/.pth.xz/.safetensors"
@@ -356,10 +342,7 @@ TASKS = {
     pairs: [("--write", "write the .ipynb anew from the .py", FLAG)],
     cost: [
         ("--weights", "encoder weights to draw tickets from (default: random resnet50)", SOURCE),
-        ("--arms", "(default: omp)", {"nargs": "+", "choices": ("omp", "random"), "default": ["omp"]}),
-        ("--levels", "densities 0.8^N (default: 18 15 ... 3)", INTS | {"default": range(18, 0, -3)}),
-        ("--run", "instead: the trained network of a run", KEY),
-        ("--size", "(default: 228 304, or the run's)", INTS | PAIR | {"metavar": ("HEIGHT", "WIDTH")}),
+        ("--size", "(default: 228 304)", SIZE),
         DEVICE,
         ("--out", "also write the measurements to this .json, beside those of other machines", FILE),
     ],

@@ -168,7 +168,6 @@ BAD = {  # by command and name: content, what gives it, or what makes it there; 
         "page.jpg": (HTML, "cannot be decoded"),
         "cut.png": (half(picture(400, 300)), "cannot be decoded"),
         "huge.png": (huge_picture(), "million pixels"),
-        "long.png": (picture(400, 30), "400×30"),
         "photo.png": (picture(), "no run abcdef"),
     },
 }
@@ -185,9 +184,6 @@ train --data rooms:24 --device cuda:99 | cuda:99
 show abcdef | abcdef
 show absent.png | absent.png
 cost --device cpu --size 8 304 | --size
-cost --device cpu --levels -1 | --levels
-cost --device cpu --run abc --weights r18.pth | --run
-cost --device cpu --out cost.csv | .json
 TRAIN dropout=0.5 | dropout
 TRAIN epochs | name=value
 TRAIN epochs= | int

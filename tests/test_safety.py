@@ -18,7 +18,6 @@ from PIL import EpsImagePlugin, Image
 from lthdepth import files, tickets
 from lthdepth.data import foreign, photos, weights
 from lthdepth.errors import UserError
-from lthdepth.inference import predict
 from lthdepth.runs.store import Store
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -103,8 +102,7 @@ def test_a_pickle_that_would_run_a_command_does_not(name, write, read, tmp_path)
     assert not flag.exists()
 
 
-@pytest.mark.parametrize("read", [predict.photo, photos.read])
-def test_a_picture_starts_no_other_program(read, tmp_path, monkeypatch):
+def test_a_picture_starts_no_other_program(tmp_path, monkeypatch):
     """Pillow hands PostScript, whatever its file is called, to Ghostscript."""
     (tmp_path / "p.jpg").write_bytes(
         b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n%%EndComments\nshowpage\n%%EOF\n"
@@ -114,7 +112,7 @@ def test_a_picture_starts_no_other_program(read, tmp_path, monkeypatch):
         EpsImagePlugin, "Ghostscript", lambda *_: started.append("gs") or Image.new("RGB", (9, 9)).im
     )
     with pytest.raises(UserError):
-        read(tmp_path / "p.jpg")
+        photos.read(tmp_path / "p.jpg")
     assert not started
 
 

@@ -1,10 +1,4 @@
-"""FCRN for inference: batch norm folded, channels that do nothing removed, convolutions that skip zeros.
-
-Removing channels is exact. A channel inside a residual block is removed where no later weight reads it; where
-all its incoming weights are zero, so that it is the constant relu(bias), and the next convolution is 1x1: the
-constant moves into that one's bias; and where that constant is 0. A constant that a padded 3x3 convolution
-reads is not one at the border (the padding is 0), so such a channel stays. The residual streams between
-blocks keep their shape.
+"""FCRN for inference: batch norm folded into the convolutions, and convolutions that skip zeros.
 
 Convolutions that skip zero weights take the place of dense ones where they are quicker. In the right order
 the input of every weight is one run of memory: a pixel's neighbour is a fixed distance away once the padding
@@ -15,7 +9,6 @@ is a sum of shifted runs, which numba compiles.
 import copy
 import time
 import warnings
-from itertools import pairwise
 
 import numba
 import numpy as np
@@ -26,7 +19,6 @@ from torch.nn.utils.fusion import fuse_conv_bn_eval
 from torchvision.models.resnet import BasicBlock, Bottleneck
 
 CONVOLUTIONS = (nn.Conv2d, nn.ConvTranspose2d)
-BLOCKS = (BasicBlock, Bottleneck)
 NOTHING = np.empty((0, 0, 0), np.float32)
 LONGEST = 2304  # positions of a run summed at a time, by measurement: 9 kB stay in the first-level cache
 
@@ -45,45 +37,8 @@ def fold(model):
     return network.requires_grad_(False)
 
 
-def compact(network):
-    """Remove channels of a folded network that do nothing, in place; returns how many."""
-    removed = 0
-    for block in network.encoder.modules():
-        if isinstance(block, BLOCKS):
-            convolutions = [m for name, m in block.named_children() if name.startswith("conv")]
-            pairs = list(pairwise(convolutions))
-            for before, after in pairs + pairs[::-1]:  # constants forwards, what nobody reads backwards
-                removed += _merge(before, after)
-    return removed
-
-
-@torch.no_grad()
-def _merge(before, after):
-    """Remove channels between two convolutions; returns how many."""
-    unread = ~after.weight.any((0, 2, 3))
-    constant = ~before.weight.any((1, 2, 3))
-    value = before.bias.relu()
-    drop = unread | (constant & ((value == 0) | (after.kernel_size == (1, 1))))
-    drop[0] &= not drop.all()  # a convolution has at least one channel
-    fold = drop & constant & ~unread
-    after.bias += after.weight[:, fold].sum((2, 3)) @ value[fold]
-    before.weight, before.bias = (nn.Parameter(p[~drop], False) for p in (before.weight, before.bias))
-    after.weight = nn.Parameter(after.weight[:, ~drop], False)
-    before.out_channels = after.in_channels = int((~drop).sum())
-    return int(drop.sum())
-
-
-def compiled(function):
-    """numba's decorator, with a cache where one can be written: beside this file or in the home folder."""
-    # No NaN or infinity is assumed away: only the order of additions is free.
-    options = {"parallel": True, "fastmath": {"contract", "reassoc"}}
-    try:
-        return numba.njit(cache=True, **options)(function)
-    except RuntimeError:  # "no locator available"
-        return numba.njit(**options)(function)
-
-
-@compiled
+# No NaN or infinity is assumed away: only the order of additions is free.
+@numba.njit(parallel=True, fastmath={"contract", "reassoc"})
 def product(x, runs, weights, shortcut, low, y):
     """y[o, t] = max(low, bias[o] + sum_i value[i] x[offset[i] + t] + shortcut[o, t]).
 
@@ -108,21 +63,12 @@ def product(x, runs, weights, shortcut, low, y):
         total = np.empty(max(0, m), np.float32)
         for o in range(part * channels // parts, (part + 1) * channels // parts):
             total[:] = bias[o]
-            i, end = start[o], start[o + 1]
-            while i < end:
-                p, w = a + offset[i : i + 8], value[i : i + 8]
+            for i in range(start[o], start[o + 1], 4):
+                p, w = a + offset[i : i + 4], value[i : i + 4]
                 x0, x1, x2, x3 = x[p[0] :], x[p[1] :], x[p[2] :], x[p[3] :]
                 w0, w1, w2, w3 = w[0], w[1], w[2], w[3]
-                if i + 4 == end:  # four are left
-                    for j in range(m):
-                        total[j] += (w0 * x0[j] + w1 * x1[j]) + (w2 * x2[j] + w3 * x3[j])
-                    break
-                x4, x5, x6, x7 = x[p[4] :], x[p[5] :], x[p[6] :], x[p[7] :]
-                w4, w5, w6, w7 = w[4], w[5], w[6], w[7]
                 for j in range(m):
-                    first = (w0 * x0[j] + w1 * x1[j]) + (w2 * x2[j] + w3 * x3[j])
-                    total[j] += first + ((w4 * x4[j] + w5 * x5[j]) + (w6 * x6[j] + w7 * x7[j]))
-                i += 8
+                    total[j] += (w0 * x0[j] + w1 * x1[j]) + (w2 * x2[j] + w3 * x3[j])
             for row in range(top, bottom):  # without what lies between them
                 to, sums = y[o, row], total[row * pitch - a :][:width]
                 if len(shortcut):
@@ -191,18 +137,15 @@ class Block(nn.Module):
         super().__init__()
         for name, module in block.named_children():
             self.add_module(name, module)
-        self.names = [name for name, _ in block.named_children() if name.startswith("conv")]
 
     def forward(self, x):
         shortcut = self.downsample(x) if hasattr(self, "downsample") else x
-        for name in self.names:
-            convolution, added = self.get_submodule(name), shortcut if name == self.names[-1] else None
-            if isinstance(convolution, Compiled):
-                x = convolution(x, added, relu=True)
-            else:
-                x = convolution(x) if added is None else convolution(x).add_(added)
-                x = x.relu_()
-        return x
+        *others, last = (module for name, module in self.named_children() if name.startswith("conv"))
+        for convolution in others:
+            x = convolution(x, relu=True) if isinstance(convolution, Compiled) else convolution(x).relu_()
+        if isinstance(last, Compiled):
+            return last(x, shortcut, relu=True)
+        return last(x).add_(shortcut).relu_()
 
 
 class Csr(nn.Module):
@@ -233,63 +176,37 @@ def fours(matrix):
     return start, value, columns.new_zeros(len(value)).index_put_((place,), columns)
 
 
-def sparse(kind, convolution):
-    """A convolution of a folded network executed by `Compiled` or `Csr`: a module of the same function.
-
-    An up-convolution becomes a 3x3 convolution to four times the channels, one for each output pixel of four.
-    """
-    if isinstance(convolution, nn.Conv2d):
-        return kind(convolution)
-    inputs, outputs = convolution.weight.shape[:2]
-    weight = convolution.weight.new_zeros(outputs, 2, 2, inputs, 3, 3)
-    taps = [(a, t, a + 4 - 2 * t) for a in (0, 1) for t in (0, 1, 2) if a + 4 - 2 * t <= 4]
-    for a, t, ky in taps:
-        for b, u, kx in taps:
-            weight[:, a, b, :, t, u] = convolution.weight[:, :, ky, kx].T
-    flat = nn.Conv2d(inputs, 4 * outputs, 3, padding=1)
-    flat.weight = nn.Parameter(weight.flatten(0, 2), False)
-    flat.bias = nn.Parameter(convolution.bias.repeat_interleave(4), False)
-    return nn.Sequential(kind(flat), nn.PixelShuffle(2))
-
-
-def ways(device):
-    """Sparse ways to run a convolution on a device: `{name: (class, density above which it never pays)}`."""
-    csr = {"csr": (Csr, 0.2)}
-    return csr if device.type == "cuda" else csr | {"compiled": (Compiled, 0.6)}
+WAYS = {"csr": (Csr, 0.2), "compiled": (Compiled, 0.6)}  # with the density above which it never pays
 
 
 @torch.inference_mode()
-def quicken(network, part, x, repeats=5):
-    """Run each convolution in the way that is quickest here, by measurement; changes the network.
+def quicken(network, x):
+    """Have each convolution of a folded network's encoder run in the way that is quickest here on RGB `x`.
 
-    Args:
-        network: of `fold`. part: how the names of its convolutions begin, "" for all.
-        x: RGB `(1, 3, H, W)`. repeats: runs of each, of which the quickest counts.
-
-    Returns:
-        A list of dicts, a convolution each: its name (in the encoder torchvision's), density, milliseconds by
-        way, and which was chosen.
+    Returns a list of dicts, a convolution each: its name, density, milliseconds by way (the quickest of five
+    runs), and which was chosen.
     """
-    modules, rows = list(network.named_modules()), []
+    encoder, rows = network.encoder, []
+    modules = list(encoder.named_modules())
     for name, module in modules:
-        if isinstance(module, BLOCKS):
-            network.set_submodule(name, Block(module))
+        if isinstance(module, BasicBlock | Bottleneck):
+            encoder.set_submodule(name, Block(module))
     for name, convolution in modules:
-        if not (isinstance(convolution, CONVOLUTIONS) and name.startswith(part)):
+        if not isinstance(convolution, nn.Conv2d):
             continue
         inputs = []
         hook = convolution.register_forward_pre_hook(lambda _, given, inputs=inputs: inputs.extend(given))
-        network(x)
+        network.encode(x)
         hook.remove()
-        density = int(torch.count_nonzero(convolution.weight)) / convolution.weight.numel()
-        forms = {"dense": convolution} | {
-            way: sparse(kind, convolution) for way, (kind, most) in ways(x.device).items() if density <= most
-        }
-        times = {way: min(milliseconds(form, *inputs) for _ in range(repeats)) for way, form in forms.items()}
+        density, forms = float(convolution.weight.count_nonzero() / convolution.weight.numel()), {}
+        for way, (kind, most) in WAYS.items():
+            if density <= most and not (x.is_cuda and kind is Compiled):
+                forms[way] = kind(convolution)
+        forms["dense"] = convolution
+        times = {way: min(milliseconds(form, *inputs) for _ in range(5)) for way, form in forms.items()}
         chosen = min(times, key=times.get)
-        network.set_submodule(name, forms[chosen])
-        row = {"name": name.removeprefix("encoder."), "density": density, "ms": times, "chosen": chosen}
-        rows.append(row)
+        encoder.set_submodule(name, forms[chosen])
+        rows.append({"name": name, "density": density, "ms": times, "chosen": chosen})
     return rows
 
 
@@ -300,4 +217,4 @@ def milliseconds(function, x):
         function(x)
         if x.device.type == "cuda":
             torch.cuda.synchronize()
-    return 1e3 * (time.perf_counter() - started)
+    return round(1e3 * (time.perf_counter() - started), 4)

@@ -24,6 +24,7 @@ from ..analysis import budget as plan
 from ..analysis import stats
 from ..analysis.verdict import CURVE, LEVELS, SAID, error_sums, primary
 from ..config import ARMS
+from ..data import photos
 from ..errors import UserError
 from ..inference import predict
 from ..runs.record import label
@@ -91,7 +92,7 @@ def photo(paper, density=1.0, path=None, cut=1.0):
         cut: keep only this fraction of the network's prunable weights, the largest, not trained since.
 
     Raises:
-        UserError: as `predict.photo`; a density outside (0, 1].
+        UserError: as `photos.read`; a density outside (0, 1].
     """
     if not 0 < density <= 1:
         raise UserError(f"a density is in (0, 1], a fraction of the weights; got {density}.")
@@ -106,12 +107,12 @@ def photo(paper, density=1.0, path=None, cut=1.0):
         return abs(math.log(r["density"] / density)), r["data"]["name"] == "rooms", rms
 
     record, model = predict.network(min(here, key=order)["key"], store, paper.device)
-    rgb, note = predict.photo(path) if path else paper.summary.rgb[0], ""
+    rgb, note = photos.read(path) if path else paper.summary.rgb[0], ""
     if cut < 1:
         mask.Masking(tickets.magnitude(mask.prunable(model.encoder.state_dict()), cut), model.encoder)
         note = f" Cut to {100 * cut:.3g} % of its prunable weights, and not trained since."
     figure = predict.picture(rgb, predict.depth(rgb, record, model, paper.device), record, note)
-    display(Markdown(predict.about(record, store) + note), figure)
+    display(Markdown(predict.about(record) + note), figure)
 
 
 def viewer(paper, records):

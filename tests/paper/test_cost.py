@@ -1,7 +1,6 @@
-"""The task `cost`, what the paper makes of its measurements, and the quick profile's own."""
+"""The task `cost`, and what the paper makes of measurements."""
 
 import json
-from functools import partial
 from types import SimpleNamespace
 
 import matplotlib.pyplot as plt
@@ -15,44 +14,40 @@ from lthdepth.paper import cost
 from lthdepth.runs import studies
 
 
-def ticket(encoder, network, density=0.018):
-    rows = [
-        {"name": "dense", "order": "NHWC", "encoder": 50.0, "network": 110.0},
-        {"name": "folded", "order": "NHWC", "encoder": 40.0, "network": 100.0},
-        {"name": "sparse", "order": "", "encoder": encoder, "network": network},
-    ]
-    return {"arm": "omp", "density": density, "rows": rows}
-
-
 def test_amdahls_law():
-    rows = cost.speeds(ticket(10.0, 80.0)).loc["sparse"]
+    times = {"dense": (50.0, 110.0), "folded": (40.0, 100.0), "sparse": (10.0, 80.0)}
+    rows = [{"name": name, "encoder": e, "network": n} for name, (e, n) in times.items()]
+    sparse = cost.speeds({"rows": rows}).loc["sparse"]
     f, s = 0.4, 4.0  # the encoder's share of the folded network, and its speed-up
-    assert rows.amdahl == pytest.approx(1 / (1 - f + f / s)) and rows.free == pytest.approx(1 / (1 - f))
-    assert rows["network/folded"] == 1.25 and rows["encoder/dense"] == 5
+    assert sparse.amdahl == pytest.approx(1 / (1 - f + f / s)) and sparse.free == pytest.approx(1 / (1 - f))
+    assert sparse.end_to_end == 1.25 and sparse.gain == s
 
 
-def test_the_task_measures_and_adds_to_a_file(tmp_path, monkeypatch, capsys):
+def test_the_task_measures_and_adds_to_a_file(tmp_path, monkeypatch, capsys, narrow):
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(measure, "study", partial(measure.study, repeats=1))
-    state = FCRN("resnet18").encoder.state_dict()
-    torch.save(state, "w.pth")
+    study = measure.study  # with fewer tickets and repeats
+    monkeypatch.setattr(measure, "study", lambda i, b, densities, *rest: study(i, b, densities[:2], *rest, 1))
+    torch.save(FCRN("resnet18").encoder.state_dict(), "w.pth")
     other = {"size": [1, 1], "tickets": [1], "network": 0, "environment": {"device": "x"}}
     (tmp_path / "cost.json").write_text(json.dumps({"measurements": [other]}), encoding="utf-8")
-    words = "cost --weights w.pth --size 32 32 --levels 10 --out cost.json --device cpu --arms".split()
-    assert __main__.main([*words, "omp"]) == 0 == __main__.main([*words, "random"])
+    words = "cost --weights w.pth --size 32 32 --out cost.json --device cpu".split()
+    assert __main__.main(words) == 0 == __main__.main(words)
     old, new = measure.load(tmp_path / "cost.json")  # another machine's stays, one's own is replaced
-    assert old == other and new["tickets"][0]["arm"] == "random" and new["size"] == [32, 32]
+    assert old == other and new["size"] == [32, 32]
     assert new["network"] == {"backbone": "resnet18", "weights": "w"}
-    (row,) = new["tickets"]
-    assert [r["name"] for r in row["rows"]] == list(measure.ALL) and len(row["layers"]) == 20
-    assert all(r["difference"] <= measure.TOLERANCE for r in row["rows"][:-1])
-    assert row["bytes"]["encoder"]["packed"] < 0.3 * row["bytes"]["encoder"]["dense"]
-    said = capsys.readouterr().out
-    assert "Amdahl" in said and "decoder pruned too" in said
-    for figure in (cost.layers(new), cost.speedup(new), cost.on_disk(new)):
+    assert [t["density"] for t in new["tickets"]] == pytest.approx([0.8**18, 0.8**15], rel=0.01)
+    for t in new["tickets"]:
+        assert [r["name"] for r in t["rows"]] == ["dense", "folded", "sparse"]
+        assert len(t["layers"]) == 21 and {way for r in t["layers"] for way in r["ms"]} > {
+            "dense",
+            "compiled",
+        }
+        assert all(r["ms"][r["chosen"]] == min(r["ms"].values()) for r in t["layers"])
+        assert t["bytes"]["encoder"]["packed"] < 0.3 * t["bytes"]["encoder"]["dense"]
+    assert "where Amdahl's law allows" in capsys.readouterr().out
+    for figure in (cost.layers(new), cost.speedup(new)):
         assert figure.axes
         plt.close(figure)
-    assert len(cost.levels(new)) == 1
 
 
 @pytest.mark.parametrize(("study", "size"), [("paper", [96, 128]), ("full", [228, 304])])
