@@ -18,7 +18,7 @@ paper = study.Paper(profile, data, weights, device)
 # %% [markdown]
 # ## Model
 #
-# FCRN (Laina et al. 2016) is a ResNet without its classifier, a 1×1 convolution that halves the channels, four
+# FCRN ([Laina et al. 2016](#ref-laina-2016)) is a ResNet without its classifier, a 1×1 convolution that halves the channels, four
 # *up-projections* that each double the resolution and halve the channels, and a 3×3 convolution to one channel: depth in
 # metres. An up-projection spreads its input over a grid of twice the size, zeros between, and applies 5×5 convolutions
 # in two branches. One transposed convolution computes the same function with a quarter of the multiplications.

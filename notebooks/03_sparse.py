@@ -17,7 +17,7 @@ paper = study.Paper(profile, data, weights, device)
 # %% [markdown]
 # ## Drawing a ticket
 #
-# As in Chen et al. (2021), a ticket covers every convolution of the encoder but the first, and magnitudes are compared
+# As in [Chen et al. (2021)](#ref-chen-2021), a ticket covers every convolution of the encoder but the first, and magnitudes are compared
 # over all layers at once. The *one-shot magnitude* ticket keeps the weights of the pre-trained encoder with
 #
 # $$ |\theta_i| \ge \tau, \qquad \sum_i m_i = \mathrm{round}(d\,n), $$

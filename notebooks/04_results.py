@@ -92,7 +92,7 @@ figures.show_table(paper, table, "comparison_table", caption, [*sources, "lthdep
 # %% [markdown]
 # ## What others found
 #
-# Chen et al. (2021) pruned the same encoder for classification, detection and segmentation. Their metrics rise where ours
+# [Chen et al. (2021)](#ref-chen-2021) pruned the same encoder for classification, detection and segmentation. Their metrics rise where ours
 # falls, so each task is shown as its change relative to its own dense network, up being worse. A per cent of accuracy is
 # not a per cent of rms: the shapes can be compared, and where a curve leaves zero, not the heights. Depth has been pruned
 # before: DiSparse and AdapMTL have depth columns for several ways of pruning, in multi-task networks and one run each.

@@ -33,7 +33,7 @@ def abstract(paper):
         "the dense network of the same seed and the same training, by a plan and a margin fixed beforehand. "
         f"A [study before us]({UNDER_TEST}), here under test, asked the question at 1.8 % and called its "
         "result inconclusive: neither of its networks was clearly better than predicting the mean depth map, "
-        "and at that floor nothing can be seen of pruning (chapter 5)."
+        "and at that floor nothing can be seen of pruning ([chapter 5](05_postmortem.ipynb))."
     )
 
 

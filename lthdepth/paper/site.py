@@ -3,8 +3,8 @@
 The first notebook is the front page, `index.html`; the others are the chapters, by their names' numbers.
 What can be pointed at has an id: `fig-NAME` and `tab-NAME` from `figures`, `eq-NAME` from a label in a
 displayed equation, `ref-surname-year` of the items under "References". In the text a Markdown link such as
-`[the curves](#fig-curves)` becomes "Figure 7", on whichever page that is; text where there is no such figure.
-"Chen et al. (2021)" and "chapter 4" are linked as they stand.
+`[the curves](#fig-curves)` becomes "Figure 7", on whichever page that is; `[Chen (2021)](#ref-chen-2021)`
+keeps its words. Where there is nothing of that name it becomes text.
 """
 
 import base64
@@ -26,19 +26,16 @@ from . import figures
 
 HTML = Path(__file__).parent / "html"
 KINDS = {"fig": "Figure", "tab": "Table", "eq": "Equation"}
-# Where "chapter 4" and "Chen et al. (2021)" stay as they are.
-UNLINKED = (
-    r"<(a|code|math|pre|figure|nav|head|footer|details|script|h\d)\b.*?</\1>|<li id=.ref-.*?</li>|<[^>]+>"
-)
+FORMS = {"pdf": "PDF", "csv": "CSV", "tex": "LaTeX"}  # files of a figure or table to download
 # What a preview leaves out: where it comes from, scripts, folds, and what must not be twice on a page.
 UNSEEN = (
     r'<details class="source".*?</details>|<(script|style)\b.*?</\1>|<summary>.*?</summary>|</?details[^>]*>'
+    r'| (?:id|tabindex|width|height)="[^"]*"'
 )
-UNSEEN += r'| (?:id|tabindex|width|height)="[^"]*"'
 
 
 def render(notebooks, out, folder, banner="", footer=""):
-    """Write the site: a page for each notebook, styles, scripts and files.
+    """Write the site: a page for each notebook, styles, scripts and files; returns the front page's path.
 
     Args:
         notebooks: mapping of page name to executed notebook, in order.
@@ -46,13 +43,9 @@ def render(notebooks, out, folder, banner="", footer=""):
         folder: of the pictures and tables that the notebooks saved, to download from the pages.
         banner: a sentence for the top of every page, or ""; footer: one for the bottom.
 
-    Returns:
-        Path of the front page.
-
     Raises:
         UserError: an equation that cannot be set.
     """
-    out = Path(out)
     shutil.rmtree(out, ignore_errors=True)
     (out / "files").mkdir(parents=True)
     chapters = [
@@ -71,15 +64,11 @@ def render(notebooks, out, folder, banner="", footer=""):
     for chapter, notebook, previous, following in turns:
         page = paper | {"chapter": chapter, "previous": previous, "next": following}
         text = template.render(cells=notebook.cells, page=page)
-        pages[chapter["file"]] = _files(text, Path(folder), out / "files")
-    pages = connect(pages, {str(c["number"]): c["file"] for c in chapters})
-    for name, text in pages.items():
+        pages[chapter["file"]] = _files(text, folder, out / "files")
+    pages = connect(pages)
+    shown = json.dumps(previews(pages, runs.Store().records())).replace("<", "\\u003c")
+    for name, text in (pages | {"previews.js": f"const PREVIEWS = {shown};\n"}).items():
         (out / name).write_text(text, encoding="utf-8")
-    known, shown = runs.Store().records(), previews(pages)
-    for key in re.findall(r"\w+", " ".join(re.findall(r'data-runs="([^"]*)"', "".join(pages.values())))):
-        shown[key] = escape(figures.line(known[key])) if key in known else key
-    data = json.dumps(shown).replace("<", "\\u003c")
-    (out / "previews.js").write_text(f"const PREVIEWS = {data};\n", encoding="utf-8")
     for name in ("style.css", "paper.js"):
         shutil.copy(HTML / name, out)
     return out / "index.html"
@@ -97,9 +86,8 @@ def markdown(source):
     text = MarkdownWithMath(renderer=Renderer(escape=False, exclude_anchor_links=True)).render(source)
     before, heading, items = text.partition('<h2 id="references">')
     item = r"<li>(?=(?:<p>)?([\w’'-]+).*?\b((?:19|20)\d\d)\b(?!\.\d))"  # its first author and year
-    return (
-        before + heading + re.sub(item, lambda m: f'<li id="ref-{m[1].lower()}-{m[2]}">', items, flags=re.S)
-    )
+    items = re.sub(item, lambda m: f'<li id="ref-{m[1].lower()}-{m[2]}">', items, flags=re.S)
+    return before + heading + items
 
 
 class Renderer(IPythonRenderer):
@@ -116,50 +104,37 @@ class Renderer(IPythonRenderer):
         number = f'<span class="number" data-label="{label[1]}"></span>'
         return f'<div class="equation" id="{label[1]}" tabindex="0">{result}{number}</div>'
 
-    def latex_environment(self, name, body):
-        return self.block_math(f"\\begin{{{name}}}{body}\\end{{{name}}}")
-
     def heading(self, text, level, **attrs):
         name = re.sub(r"\W+", "-", re.sub(r"<[^>]+>|&\w+;", "", text).lower()).strip("-")
         return f'<h{level} id="{name}">{text}</h{level}>\n'
 
 
 def mathml(latex, display):
-    r"""LaTeX mathematics as MathML, which browsers set by themselves.
+    r"""LaTeX mathematics as MathML, which browsers set by themselves; display: "inline" or "block".
 
-    Args:
-        latex: the text between the dollar signs.
-        display: "inline" or "block".
-
-    Raises:
-        UserError: a command or an alignment that cannot be translated, or unbalanced braces.
+    Raises UserError: something in it cannot be translated.
     """
-    latex = latex.strip()
-    bare = re.sub(r"\\[{}\\]", "", latex)
-    known = re.sub(r"(\\(?:begin|end)\{)(?:aligned|gathered)\}", r"\1split}", latex)
     try:
-        result = convert(known, display=display)
+        result = convert(latex.strip(), display=display)
+        if unknown := re.search(r"<mi>(\\[^<]*|&)</mi>", result):
+            raise ValueError(f"{unknown[1]} is not known here")
     except Exception as error:  # the library has many
         raise UserError(f"the equation ${latex}$ cannot be set ({type(error).__name__}: {error}).") from None
-    if bare.count("{") != bare.count("}") or re.search(r"<mi>(\\[^<]*|&)</mi>", result):
-        raise UserError(
-            f"the equation ${latex}$ cannot be set: a brace or a command in it is not known here."
-        )
     # A bare | is a fence, not a relation between its neighbours: no space around it.
-    bar = '<mo stretchy="false">&#x0007C;'
-    return result.replace(bar, bar.replace(">", ' lspace="0" rspace="0">', 1))
+    return result.replace(
+        '<mo stretchy="false">&#x0007C;', '<mo stretchy="false" lspace="0" rspace="0">&#x0007C;'
+    )
 
 
 def _files(text, folder, out):
     """A page whose pictures are files of the site, each figure and table with links to its own."""
 
     def place(match):
-        name, figure = match[1], match[0]
+        name, figure, links = match[1], match[0], ""
         if picture := re.search(r'src="data:image/png;base64,([^"]+)"', figure):
             (out / f"{name}.png").write_bytes(base64.b64decode(picture[1]))
             figure = figure.replace(picture[0], f'src="files/{name}.png"')
-        links = ""
-        for kind, words in (("pdf", "PDF"), ("csv", "CSV"), ("tex", "LaTeX")):
+        for kind, words in FORMS.items():
             if (folder / f"{name}.{kind}").exists():
                 shutil.copy(folder / f"{name}.{kind}", out)
                 links += f'<a download href="files/{name}.{kind}">{words}</a> '
@@ -168,24 +143,19 @@ def _files(text, folder, out):
     return re.sub(r'<figure id="(?:fig|tab)-([\w-]+)".*?</figure>', place, text, flags=re.DOTALL)
 
 
-def connect(pages, chapters):
+def connect(pages):
     """Number figures, tables and equations in the order in which they are met; references become links.
 
-    Args:
-        pages: mapping of file name to HTML, in reading order; chapters: of number to file name.
-
-    Returns:
-        The mapping with changed pages.
+    pages: mapping of file name to HTML, in reading order; so is what returns.
     """
-    labels, papers, counts = {}, {}, dict.fromkeys(KINDS, 0)
+    labels, counts = {}, dict.fromkeys(KINDS, 0)
     for page, text in pages.items():
-        for label, kind in re.findall(r'data-label="((fig|tab|eq)-[\w-]+)"', text):
-            counts[kind] += 1
-            labels.setdefault(label, (page, f"{KINDS[kind]} {counts[kind]}"))
-        papers |= {label: page for label in re.findall(r'<li id="(ref-[\w-]+)"', text)}
-    names = "|".join({re.escape(label[4:-5]) for label in papers} or {"(?!)"})
-    cited = rf"(?P<author>{names})(?:,?\s+et\s+al\.|\s+&amp;\s+\w+)?\s+"
-    cited += r"(?P<open>\()?(?P<year>\d{4})\b(?(open)\))"
+        for label, kind in re.findall(r'(?:data-label|<li id)="((fig|tab|eq|ref)-[\w-]+)"', text):
+            words = None
+            if kind in KINDS:
+                counts[kind] += 1
+                words = f"{KINDS[kind]} {counts[kind]}"
+            labels.setdefault(label, (page, words))
 
     def number(match):
         words = labels[match[1]][1]
@@ -193,26 +163,18 @@ def connect(pages, chapters):
 
     def cross(match):
         page, words = labels.get(match[1], (None, None))
-        return f'<a href="{page}#{match[1]}">{words}</a>' if page else match[2]
-
-    def mention(match):
-        address = chapters.get(match["chapter"] or "")
-        if match["author"] and (label := f"ref-{match['author'].lower()}-{match['year']}") in papers:
-            address = f"{papers[label]}#{label}"
-        return f'<a href="{address}">{match[0]}</a>' if address else match[0]
+        return f'<a href="{page}#{match[1]}">{words or match[2]}</a>' if page else match[2]
 
     for page, text in pages.items():
         text = re.sub(r'data-label="([\w-]+)">', number, text)
-        text = re.sub(r'<a href="#((?:fig|tab|eq)-[\w-]+)">(.*?)</a>', cross, text, flags=re.S)
+        text = re.sub(r'<a href="#((?:fig|tab|eq|ref)-[\w-]+)">(.*?)</a>', cross, text, flags=re.S)
         # JupyterLab follows links from notebook to notebook, a browser from page to page.
-        text = re.sub(r'(<a href="\w+)\.ipynb((?:#[\w-]*)?")', r"\1.html\2", text)
-        named = rf"{UNLINKED}|chapter (?P<chapter>\d+)\b|{cited}"
-        pages[page] = re.sub(named, mention, text, flags=re.S | re.I)
+        pages[page] = re.sub(r'(<a href="\w+)\.ipynb((?:#[\w-]*)?")', r"\1.html\2", text)
     return pages
 
 
-def previews(pages):
-    """What each reference shows in small: HTML by the id that it leads to, or by the page for a chapter."""
+def previews(pages, records):
+    """What each reference shows in small: HTML by the id, page or run that it leads to."""
     found = {}
     for name, text in pages.items():
         title, first = re.search(r"<h1[^>]*>(.*?)</h1>", text, re.S), re.search(r"<p>.*?</p>", text, re.S)
@@ -221,6 +183,8 @@ def previews(pages):
             pattern = rf'<{tag}\b[^>]* id="((?:fig|tab|eq|ref)-[\w-]+)"[^>]*>(.*?)</{tag}>'
             for label, body in re.findall(pattern, text, re.S):
                 found[label] = re.sub(UNSEEN, "", body, flags=re.S)
+        for key in " ".join(re.findall(r'data-runs="([^"]*)"', text)).split():
+            found[key] = escape(figures.line(records[key])) if key in records else key
     return found
 
 
