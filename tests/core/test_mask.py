@@ -95,10 +95,8 @@ def test_a_ticket_that_changes_is_the_same_as_masking_everything_at_every_step(k
         hook.remove()
     for a, b in zip(net.parameters(), plain.parameters(), strict=True):
         assert torch.equal(a, b)
-    for tensor in (w.data, *(v for v in opt.state[w].values() if v.ndim)):  # and one that is revived is found
-        before = tensor.clone()
-        tensor[~keep] = -1e-30
+    for state in (v for v in opt.state[w].values() if v.ndim):  # and one that is revived is found
+        state[~keep] = -1e-30
         with pytest.raises(RuntimeError, match="not zero"):
             masking.check(opt)
-        tensor.copy_(before)
-    masking.check(opt)
+        state[~keep] = 0

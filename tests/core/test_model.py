@@ -45,31 +45,22 @@ def slow(block, x):
     return F.relu(norm(main, block.conv_bn.weight, block.conv_bn.bias) + skip)
 
 
-@pytest.mark.parametrize("dtype, tolerance", [(torch.float32, 2e-4), (torch.float64, 1e-11)])
-def test_the_up_projection_and_its_gradients_equal_the_papers(dtype, tolerance):
-    generator = torch.Generator().manual_seed(5)
-    block = UpProjection(6, 4).to(dtype)
+def test_the_up_projection_and_its_gradients_equal_the_papers():
+    how = {"generator": torch.Generator().manual_seed(5), "dtype": torch.float64}
+    block = UpProjection(6, 4).double()
     for p in block.parameters():
-        p.data = torch.randn(p.shape, generator=generator).to(dtype)
-    x = torch.randn(3, 6, 5, 7, generator=generator).to(dtype).requires_grad_()
-    weight = torch.randn(3, 4, 10, 14, generator=generator).to(dtype)
+        p.data = torch.randn(p.shape, **how)
+    x, weight = torch.randn(3, 6, 5, 7, **how).requires_grad_(), torch.randn(3, 4, 10, 14, **how)
     fast, plain = block(x), slow(block, x)
-    torch.testing.assert_close(fast, plain, rtol=tolerance, atol=tolerance)
+    torch.testing.assert_close(fast, plain)
     leaves = [x, *block.parameters()]
     for a, b in zip(*(torch.autograd.grad((y * weight).sum(), leaves) for y in (fast, plain)), strict=True):
-        torch.testing.assert_close(a / b.abs().max(), b / b.abs().max(), rtol=0, atol=tolerance)
+        torch.testing.assert_close(a, b)
 
 
 def test_fcrn_has_the_papers_63_6_million_parameters():
     with torch.device("meta"):
-        model = FCRN("resnet50")
-    count = sum(p.numel() for p in model.encoder.parameters()) + 2048 * 1024 + 2 * 1024
-    for inputs in (1024, 512, 256, 128):
-        outputs = inputs // 2
-        count += 2 * (25 * inputs * outputs + 2 * outputs) + 9 * outputs * outputs + 2 * outputs
-    count += 9 * 64 + 1
-    assert sum(p.numel() for p in model.parameters()) == count
-    assert round(count / 1e6, 1) == 63.6
+        assert round(sum(p.numel() for p in FCRN("resnet50").parameters()) / 1e6, 1) == 63.6
 
 
 @pytest.mark.parametrize("backbone", BACKBONES)

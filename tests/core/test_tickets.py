@@ -95,9 +95,6 @@ def test_the_profile_of_published_pruned_networks_is_uniform(shared, sparsity):
     ours = tickets.uniform({k: torch.zeros(v.shape) for k, v in w.items()}, published.density)
     for (_, wanted, _), (_, kept, _) in zip(published.layers(), ours.layers(), strict=True):
         assert abs(kept - wanted) <= 1 + 1e-3 * wanted
-    with np.load(path) as file:
-        bits = np.unpackbits(file["layer2.1.conv1.weight_mask"]).astype(bool)
-    assert np.array_equal(published.masks["layer2.1.conv1.weight"].numpy().ravel(), bits)
 
 
 @given(shapes, seeds, densities)

@@ -27,7 +27,6 @@ def named(prefix="", suffix="_mask"):
     ("changes", "words"),
     [
         ({"format": "lthdepth ticket 9"}, "this version reads"),
-        ({"layers": {"a": [2, 2, 1, 1]}}, "damaged"),
         ({"layers": {"a": [float("inf")]}}, "damaged"),
         ({"layers": 3}, "damaged"),
         ({"fingerprint": "0" * 16}, "damaged"),
@@ -51,7 +50,6 @@ WRAPPED = {
     "Chen et al.": {"state_dict": {f"module.{k}": v for k, v in STATE.items()}, "mask": named()},
     "Chen et al., data parallel": {"state_dict": STATE, "mask": named("module.")},
     "torch's pruning": {"state_dict": named("module.") | {f"{k}_orig": v for k, v in STATE.items()}},
-    "Lightning": {"epoch": 3, "state_dict": named("model.backbone.")},
     "a network's names": {"mask": named("module.", "") | {"bn1.weight": torch.ones(64)}},
     "a network's names, plain": {k: v.to(torch.int8) for k, v in TICKET.masks.items()},
     "sparse": {k: v.to_sparse() for k, v in named().items()},
@@ -76,10 +74,6 @@ def test_npz_files_are_read_back(tmp_path, bits):
         arrays = {k: np.packbits(v) for k, v in arrays.items()} | shapes
     np.savez(tmp_path / "m.npz", **arrays)
     assert foreign.masks(tmp_path / "m.npz", WEIGHTS).fingerprint == TICKET.fingerprint
-    if bits:
-        np.savez(tmp_path / "m.npz", **{k: v[:-4] if v.dtype == np.uint8 else v for k, v in arrays.items()})
-        with pytest.raises(UserError, match="m.npz"):
-            foreign.masks(tmp_path / "m.npz", WEIGHTS)
 
 
 BAD = {
@@ -89,7 +83,6 @@ BAD = {
     "layer9.0.conv1.weight is .* absent here": named() | {"layer9.0.conv1.weight_mask": FULL},
     "layer2.0.conv1.weight is .8, 16": named() | {"layer2.0.conv1.weight_mask": torch.ones(8, 16, 3, 3)},
     "other than 0 and 1": named() | {f"{NAME}_mask": 2 * FULL},
-    "values other than 0 and 1": named() | {f"{NAME}_mask": FULL * float("nan")},
     "layer1.0.conv1.weight is absent there": named() | {f"{NAME}_mask": "yes"},
 }
 

@@ -42,8 +42,7 @@ def test_every_container_gives_the_same_weights(narrow_state, tmp_path):
     torch.save(state, tmp_path / "c.pt", _use_new_zipfile_serialization=False)
     save_file(state, tmp_path / "D.SAFETENSORS")
     for name in ("a.pth", "B.PTH.XZ", "c.pt", "D.SAFETENSORS"):
-        initial = weights.load(tmp_path / name)
-        same(initial, narrow_state)
+        same(weights.load(tmp_path / name), narrow_state)
 
 
 def one_sentence(*args, match):
@@ -64,7 +63,6 @@ def test_weights_of_torchvision_by_name(monkeypatch, narrow_state):
     initial = weights.load("IMAGENET1K_V1", "resnet18")
     assert "resnet18" in seen["url"] and seen["check_hash"] and "69.758" in initial.description
     same(initial, narrow_state)
-    assert "IMAGENET1K_V2" in one_sentence("IMAGENET1K_V9", match="no weights IMAGENET1K_V9 for resnet50")
     one_sentence("IMAGENET1K_V2", "resnet18", match="for resnet18")  # there is only a first version
 
 
@@ -128,8 +126,7 @@ def test_weights_as_people_have_them_are_the_same_weights(case, narrow_state, tm
     path = tmp_path / "ours é" / "w.pth"  # names with blanks and accents too
     path.parent.mkdir()
     torch.save(AS_PEOPLE_HAVE_THEM[case](narrow_state), path)
-    initial = weights.load(path)
-    same(initial, narrow_state)
+    same(weights.load(path), narrow_state)
     said = capsys.readouterr().err.strip().splitlines()
     assert len(said) == (case not in SILENT)
 

@@ -21,15 +21,6 @@ BARE = TINY.replace(test=False, holdout=False)
 ADAM = BARE.replace(optimiser="adamw", lr_encoder=1e-3, lr_decoder=1e-3, batch=4)
 
 
-@pytest.fixture(scope="module")
-def initial(narrow_state):
-    return weights.Initial(narrow_state, "toy", "toy", weights.fingerprint(narrow_state), "resnet18")
-
-
-def encoder_of(state):
-    return {k.removeprefix("encoder."): v for k, v in state.items() if k.startswith("encoder.")}
-
-
 def test_rounds_of_three_levels_pass_through_every_third_and_their_first_is_dense(frames, store):
     config = BARE.replace(arm="imp", density=level(6), stride=3, epochs=2, round_epochs=1)
     make(config, frames, store)
@@ -39,25 +30,21 @@ def test_rounds_of_three_levels_pass_through_every_third_and_their_first_is_dens
         arms.parents(config.replace(density=level(5)))
 
 
-def test_rate_rewinding_goes_on_from_the_trained_network_where_imp_rewinds(frames, store):
+def test_two_arms_go_on_from_the_trained_network_where_imp_rewinds(frames, store):
+    """Decoder and statistics too."""
     config = BARE.replace(arm="lrr", density=level(3), stride=3, epochs=1)
-    record = make(config, frames, store)
-    folders, trained = {"trained": store.local / dense_of(store)["key"]}, saved(store, dense_of(store))
-    start = arms.start(config, weights.NONE, folders=folders)
-    assert same(start.state, trained)  # decoder and statistics too
-    rewound = arms.start(config.replace(arm="imp"), weights.NONE, folders=folders)
-    assert rewound.ticket.fingerprint == start.ticket.fingerprint == record["ticket"]["fingerprint"]
-    assert not torch.equal(rewound.state["layer1.0.conv1.weight"], trained["encoder.layer1.0.conv1.weight"])
-
-
-def test_pruning_after_fine_tuning_keeps_the_largest_trained_weights_and_goes_on_from_them(frames, store):
-    config = BARE.replace(arm="finetuned", density=0.1, epochs=1)
     record, trained = make(config, frames, store), saved(store, dense_of(store))
-    wanted = tickets.magnitude(mask.prunable(encoder_of(trained)), 0.1)
-    assert record["ticket"]["fingerprint"] == wanted.fingerprint
-    start = arms.start(config, weights.NONE, folders={"trained": store.local / dense_of(store)["key"]})
-    begun = initialise(FCRN("resnet18"), config.seed, start.state).state_dict()
-    assert same(begun, trained)  # the whole network, decoder too
+    folders = {"trained": store.local / dense_of(store)["key"]}
+    lrr, imp, tuned = (
+        arms.start(config.replace(arm=arm, stride=stride), weights.NONE, folders=folders)
+        for arm, stride in (("lrr", 3), ("imp", 3), ("finetuned", 1))
+    )
+    assert same(lrr.state, trained) and same(tuned.state, trained)
+    assert not torch.equal(imp.state["layer1.0.conv1.weight"], trained["encoder.layer1.0.conv1.weight"])
+    encoder = {k.removeprefix("encoder."): v for k, v in trained.items() if k.startswith("encoder.")}
+    wanted = tickets.magnitude(mask.prunable(encoder), level(3)).fingerprint
+    drawn = {start.ticket.fingerprint for start in (lrr, imp, tuned)}
+    assert drawn == {wanted} == {record["ticket"]["fingerprint"]}
 
 
 def test_gradual_pruning_ends_at_its_density_and_a_killed_run_ends_at_the_same_bits(frames, store, tmp_path):
