@@ -6,7 +6,6 @@ import lzma
 import os
 import pickle
 import platform
-import time
 import uuid
 import warnings
 import zipfile
@@ -144,12 +143,12 @@ def looks_like_html(head):
 
 
 @contextmanager
-def locked(path, wait=True, deadline=None):
+def locked(path, wait=True):
     """Holds a file or folder for this process alone until the block, or the process, ends, however it ends.
 
     The lock is a file in `.locks` beside `path`, which need not exist. What a killed process left unfinished
-    is removed. Raises Busy where another process holds it and this one does not wait, or waited until
-    `deadline` (of `time.monotonic()`), and UserError where the folder cannot be written.
+    is removed. Raises Busy where another process holds it and this one does not wait, and UserError where the
+    folder cannot be written.
     """
     path = Path(path)
     file = path.parent / ".locks" / f"{path.name}.lock"
@@ -159,13 +158,12 @@ def locked(path, wait=True, deadline=None):
         try:
             lock.acquire(timeout=0)
         except filelock.Timeout:
+            holder = f"{file.read_text(encoding='utf-8')} is at work on {path}"
             if not wait:
-                raise
-            warn(f"{file.read_text(encoding='utf-8')} is at work on {path}; waiting for it to end.")
-            lock.acquire(timeout=-1 if deadline is None else max(0, deadline - time.monotonic()))
+                raise Busy(f"{holder}; wait for it to end.") from None
+            warn(f"{holder}; waiting for it to end.")
+            lock.acquire()
         file.write_text(f"process {os.getpid()} on {platform.node()}", encoding="utf-8")
-    except filelock.Timeout:
-        raise Busy(f"{file.read_text(encoding='utf-8')} is at work on {path}; wait for it to end.") from None
     except OSError as error:
         raise _unwritable(path, error) from None
     try:

@@ -59,7 +59,7 @@ def run(config, inputs, store, options=Options(), study=""):
         study: label under which a new record is filed; no part of its key.
 
     Raises:
-        files.Busy: another process is making this run, and this one does not wait (any longer).
+        files.Busy: another process is making this run, and this one does not wait.
         fit.Diverged: training left the finite numbers, now or before.
         UserError: as `Inputs.key` and `fit.fit`.
     """
@@ -71,7 +71,7 @@ def run(config, inputs, store, options=Options(), study=""):
     for role, parent in arms.parents(config).items():
         run(parent, inputs, store, dataclasses.replace(options, weights=True), study)
         folders[role] = store.local / inputs.key(parent)
-    with locked(folder, options.wait, options.deadline):
+    with locked(folder, options.wait):
         record = finished(store, name, options)  # another process has made it meanwhile
         if not record:
             record = Record(key=name, study=study, arm=config.arm, density=config.density, seed=config.seed)

@@ -93,8 +93,6 @@ def test_initialise_is_a_function_of_the_seed_whatever_was_there_before():
     convolutions = [k for k, v in a.items() if v.ndim == 4]
     assert len(convolutions) == 20 + 1 + 8 + 1  # ResNet-18, squeeze, two an up-projection, the last
     assert not any(torch.equal(a[k], c[k]) for k in convolutions)
-    noise = [s[k].flatten()[:9000] for s in (a, c) for k in ("encoder.conv1.weight", "squeeze.weight")]
-    assert (torch.corrcoef(torch.stack(noise)) - torch.eye(4)).abs().max() < 0.05  # nor do two parts share it
     initialise(used, 2**63 - 1)  # the largest seed that a configuration takes
 
 
