@@ -2,6 +2,7 @@
 training budget.
 """
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
@@ -43,11 +44,7 @@ def of_budget(records, epochs):
 
 
 def images(config, frames):
-    """Training images that a run costs, those of the runs that its ticket follows from included.
-
-    Args:
-        config: `Config`; frames: number of training frames.
-    """
+    """Training images that a run on `frames` costs, with those of the runs that its ticket follows from."""
     if config.arm == "floor":
         return 0
     own = config.epochs * (frames // config.batch) * config.batch
@@ -56,16 +53,13 @@ def images(config, frames):
 
 @dataclass(frozen=True, eq=False)
 class Analysis:
-    """What the records of one budget say.
+    """What the records of one budget, `epochs`, say.
 
     Attributes:
-        epochs: the budget.
         gate: `(passed, sentence)`, or None where dense or floor is not recorded.
-        dense, floor: mean test rms of the dense runs and of the mean depth map, metres; nan where there is
-            none.
-        tickets: a row an arm and density: its difference from dense (metres of rms, positive is worse) with
-            intervals over seeds and over scenes, and the p values; nan where the seeds are too few.
-            `seeds`: each difference; `numbers`: the seeds they are of.
+        dense, floor: mean test rms of the dense runs and of the mean depth map, metres, or nan.
+        tickets: a row an arm and density: its difference from dense (metres of rms, positive is worse), that
+            of every seed, intervals over seeds and scenes, p values; nan where the seeds are too few.
         controls: a row a control: how much worse it is than the primary arm, at the primary density.
         break_even: a row an arm: break-even density and its interval; `shown`: the smallest density down to
             which every level passes the test (nan: not even the first).
@@ -112,11 +106,9 @@ class Analysis:
 
 
 def analyse(epochs, records, sums, scene):
-    """The `Analysis` of the records of one budget.
+    """The `Analysis` of the records of one budget and the floor's.
 
-    Args:
-        epochs: the budget. records: its runs and the floor's.
-        sums: `{key: (frame indices, error sums)}` over the full frame; scene: of every frame, by index.
+    sums: `{key: (frame indices, error sums)}` over the full frame; scene: of every frame, by index.
     """
     table = scored(records)
     pairs, means = _pairs(table), table.groupby("arm").rms.mean() if len(table) else {}
@@ -139,17 +131,10 @@ def gate(dense, floor):
     return False, f'<span style="color:#c00">**{text} from these runs.**</span>'
 
 
-def tail(sums, part=0.01):
-    """How a network's squared error is spread over frames, from its error sums `(N, 7)`.
-
-    Returns:
-        `(median, worst, share)`: rms of the median and of the worst frame, metres, and the share of all
-        squared error that the worst `part` of the frames carry.
-    """
-    sums = sums[sums[:, 0] > 0].astype(float)
-    rms, squares = np.sqrt(sums[:, 2] / sums[:, 0]), np.sort(sums[:, 2])
-    share = squares[-int(np.ceil(part * len(squares))) :].sum() / squares.sum()
-    return float(np.median(rms)), float(rms.max()), float(share)
+def tail(sums):
+    """Share of all squared error that the worst 1 % of the frames carry, from error sums `(N, 7)`."""
+    squares = np.sort(sums[:, 2].astype(float))
+    return squares[-math.ceil(len(squares) / 100) :].sum() / squares.sum()
 
 
 def scored(records, protocol="full", average="pooled"):
@@ -174,6 +159,23 @@ def difference(row):
     return f"{text} (one pair)."
 
 
+def density(row, value):
+    """A break-even density in words; between dense and the densest level of `row`, or below its sparsest, it
+    is not known.
+    """
+    if not value:
+        return f"below {100 * row.smallest:.3g} %"
+    return f"above {100 * row.largest:.3g} %" if row.largest < value < 1 else f"{100 * value:.3g} %"
+
+
+def density_interval(row):
+    """The interval of a break-even density in words; a dash where it says nothing."""
+    if row.seeds < 2 or (row.low == 0 and row.high == 1):  # the whole axis is no interval
+        return "–"
+    low, high = density(row, row.low), density(row, row.high)
+    return low if low == high else f"{low} to {high}"
+
+
 def _pairs(table):
     """Differences from dense, `{(arm, density): Series over seeds}`, in the order of the records."""
     if table.empty:
@@ -188,7 +190,7 @@ def _tickets(table, pairs, sums, scene):
     for (arm, density), d in pairs.items():
         runs = table[(table.arm == arm) & (table.density == density)].set_index("seed")
         dense = table[table.arm == "dense"].set_index("seed")
-        row = {"arm": arm, "density": density, "n": len(d), "seeds": tuple(d), "numbers": tuple(d.index)}
+        row = {"arm": arm, "density": density, "n": len(d), "seeds": d}
         row |= {"difference": d.mean(), "sd": d.std(), "rms": runs.rms.mean()}
         row["low"], row["high"] = stats.interval(d)
         row["scene_low"], row["scene_high"] = _over_scenes(runs.key[d.index], dense.key[d.index], sums, scene)
@@ -221,7 +223,7 @@ def _controls(table):
         d = stats.pair(table, arm, LEVEL, against=PRIMARY)
         if len(d) > 1:
             low, high = stats.interval(d)
-            p = 0.0 if np.ptp(d) == 0 and d.mean() > 0 else ttest_1samp(d, 0, alternative="greater").pvalue
+            p = ttest_1samp(d, 0, alternative="greater").pvalue
             rows.append((arm, LEVEL, len(d), d.mean(), low, high, p))
     result = pd.DataFrame(rows, columns=["arm", "density", "n", "difference", "low", "high", "p"])
     return result.assign(holm=stats.holm(result.p))

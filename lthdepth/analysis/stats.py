@@ -13,18 +13,8 @@ RESAMPLES = 9999
 
 
 def pair(table, arm, density, against="dense"):
-    """Differences in rms of an arm from another, seed by seed.
-
-    Args:
-        table: of `budget.scores`.
-        arm, density: the ticket.
-        against: the arm it is compared with: dense, or one at the same density.
-
-    Returns:
-        Series over the seeds that both have, in their order.
-
-    Raises:
-        ValueError: two runs of one arm, density and seed.
+    """Differences in rms of a ticket from dense, or from another arm of its density, as a Series over the
+    seeds that both have; table: of `budget.scores`. Raises ValueError for two runs of one seed.
     """
     same = np.isclose(table.density, density)
     one = table[(table.arm == arm) & same].set_index("seed").rms
@@ -36,14 +26,9 @@ def pair(table, arm, density, against="dense"):
 
 def non_inferiority(differences, margin=MARGIN):
     """p value of the one-sided paired t test of "the mean difference is `margin` or more" (Schuirmann 1987,
-    one half of TOST); below `ALPHA` the loss is shown to be smaller than the margin.
-
-    Raises:
-        ValueError: fewer than two pairs: one run has no spread, and no test can be made.
+    one half of TOST); below `ALPHA` the loss is shown to be smaller than the margin. It takes two pairs.
     """
     d = np.asarray(differences, float)
-    if len(d) < 2:
-        raise ValueError("a paired test needs at least two seeds")
     if np.ptp(d) == 0:  # identical differences: the t statistic is infinite
         return float(d[0] >= margin)
     return float(stats.ttest_1samp(d, margin, alternative="less").pvalue)
@@ -76,7 +61,8 @@ def interval(differences, level=0.95):
 
 
 def over_scenes(ticket, dense, scene):
-    """BCa bootstrap 95 % interval of the mean difference in pooled rms when the test scenes were others.
+    """BCa bootstrap 95 % interval, metres, of the mean difference in pooled rms when the test scenes were
+    others; nan for fewer than three scenes.
 
     Frames of one scene resemble each other, so whole scenes are drawn, not frames. The networks stay the
     same: it says nothing of other seeds.
@@ -84,9 +70,6 @@ def over_scenes(ticket, dense, scene):
     Args:
         ticket, dense: error sums `(seeds, N, 7)` of `metrics.error_sums`, paired by seed.
         scene: `(N,)` scene of each frame.
-
-    Returns:
-        `(low, high)`, metres; nan for fewer than three scenes.
     """
     _, groups = np.unique(scene, return_inverse=True)
     if groups.max() < 2:
@@ -118,15 +101,10 @@ def holm(p):
 
 def crossing(densities, differences, margin=MARGIN):
     """Smallest density before a curve of losses first exceeds the margin on the way down, interpolated on log
-    density.
+    density; 0, for "below the smallest", where the margin is never exceeded.
 
-    The curve starts at the dense network: density 1, loss 0.
-
-    Args:
-        densities: `(K,)` below 1, any order; differences: `(K,)` losses at them, metres.
-
-    Returns:
-        A density; 0 where the margin is never exceeded, for then it lies below the smallest of them.
+    The curve starts at the dense network, density 1 and loss 0; densities: `(K,)` in any order; differences:
+    `(K,)` losses at them, metres.
     """
     order = np.argsort(densities)[::-1]
     x = np.log(np.r_[1.0, np.asarray(densities, float)[order]])
@@ -138,17 +116,13 @@ def crossing(densities, differences, margin=MARGIN):
     return float(np.exp(np.interp(margin, y[k - 1 : k + 1], x[k - 1 : k + 1])))
 
 
-def break_even(densities, differences, margin=MARGIN, level=0.95):
-    """Break-even density with a confidence interval: `(density, low, high)`; 0 stands for "below the smallest
-    level".
+def break_even(densities, differences, margin=MARGIN):
+    """Break-even density with its 95 % interval, `(density, low, high)`, each as `crossing`.
 
     The interval holds the densities at which the t interval of the mean loss holds the margin: from `high`
-    upwards the loss is shown to be below the margin, and below `low` to be above it.
-
-    Args:
-        densities: `(K,)`; differences: K arrays of paired differences, a value a seed; their lengths may
-            differ. A level with one seed shows nothing.
+    upwards the loss is shown to be below the margin, and below `low` to be above it. differences: K arrays,
+    a value a seed; a level with one seed shows nothing.
     """
-    bounds = [interval(d, level) if len(d) > 1 else (-np.inf, np.inf) for d in differences]
+    bounds = [interval(d) if len(d) > 1 else (-np.inf, np.inf) for d in differences]
     curves = [np.mean(d) for d in differences], [low for low, _ in bounds], [high for _, high in bounds]
     return tuple(crossing(densities, curve, margin) for curve in curves)

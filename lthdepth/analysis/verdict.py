@@ -19,9 +19,8 @@ import numpy as np
 import pandas as pd
 
 from ..config import ARMS, level
+from . import budget as plan
 from . import stats
-from .budget import CONTROLS, LEVEL, PRIMARY, SEEDS, Analysis, budget, difference, of_budget
-from .budget import analyse as one_budget
 
 CURVE = "omp"  # the arm whose break-even density is followed from budget to budget (question 1)
 SAID = {  # what follows, by the outcome of the test
@@ -44,17 +43,16 @@ class Verdict:
 
     Attributes:
         study: its name; failed: number of runs that diverged.
-        budgets: `{epochs: Analysis}`, shortest first; main: the `Analysis` of the main budget.
+        budgets: `{epochs: budget.Analysis}`, shortest first; main: that of the main budget.
         movement: a row a budget of `CURVE` over `LEVELS`: break-even density, interval, the fewest and most
-            seeds of a level, the density of each seed that has all levels, and whether the levels end (at
-            "smallest") before `LEVELS` does.
-        closing: a row a level of `CURVE`: the loss at the longest budget minus that at the shortest, by seed.
+            seeds of a level, the density of each seed that has all levels, and whether levels are missing.
+        closing: a row a level of `CURVE`: the loss at the longest budget minus that at the shortest.
     """
 
     study: str
     failed: int
     budgets: dict
-    main: Analysis
+    main: plan.Analysis
     movement: pd.DataFrame
     closing: pd.DataFrame
 
@@ -70,115 +68,81 @@ class Verdict:
         rows = self.movement
         if rows.empty:
             return "**Open.** No budget has a dense network, a mean depth map and two levels recorded yet."
-        ticket = "its mean loss stays" if len(rows) > 1 else "the mean loss of a one-shot ticket stays"
-        what = f"The break-even density, down to which {ticket} within {stats.MARGIN:.3f} m of rms"
-        said = f"{what}, lies {'; '.join(map(_at_budget, rows.itertuples()))}."
-        passing = [
-            r
-            for a in self.budgets.values()
-            for r in a.break_even.itertuples()
-            if r.arm == CURVE and r.shown > 0
-        ]
-        if not passing:
+        what = "The break-even density, down to which the mean loss of a one-shot ticket stays within"
+        said = f"{what} {stats.MARGIN:.3f} m of rms, lies {'; '.join(map(_at_budget, rows.itertuples()))}."
+        curves = (r for a in self.budgets.values() for r in a.break_even.itertuples())
+        if np.isnan([r.shown for r in curves if r.arm == CURVE]).all():
             said += " No level is shown to lose less than that, by the plan's test."
         return f"**{said}**" if len(rows) == 1 else f"**{_moved(rows)}** {said}"
 
     def endpoint(self):
         """Question 2: the primary arm at 1.80 % against dense."""
-        main = self.main
+        main, sparse = self.main, f"{100 * plan.LEVEL:.2f} %"
         if main.gate is None:
-            needed = "a dense network and the mean depth map"
-            return f"**Open.** Without {needed} there is nothing to compare with."
+            return "**Open.** There is no dense network or no mean depth map to compare with."
         if not main.passed:
             return main.gate[1]
-        row, best, planned = main.row(PRIMARY, LEVEL), main.best(LEVEL), self.study in ("paper", "full")
-        pairs = row.n if row else 0
-        if pairs >= SEEDS and planned:
-            test = f"{difference(row)} p = {row.p:.2g} against the margin of {stats.MARGIN:.3f} m."
-            return f"**{conclude(main, row)}** {test} {main.gate[1]}"
+        row, best = main.row(plan.PRIMARY, plan.LEVEL), main.best(plan.LEVEL)
         if best is None:
-            return f"**Open.** No ticket of {100 * LEVEL:.2f} % is recorded yet. {main.gate[1]}"
-        lost = f"Of the tickets of {100 * LEVEL:.2f} % the best so far loses {best.difference:.3f} m of rms"
-        if best.difference > stats.MARGIN:
-            lost += f", {best.difference / stats.MARGIN:.0f} times the margin"
+            return f"**Open.** No ticket of {sparse} is recorded yet. {main.gate[1]}"
+        pairs, planned = row.n if row else 0, self.study in ("paper", "full")
+        if pairs >= plan.SEEDS and planned:
+            test = f"{plan.difference(row)} p = {row.p:.2g} against the margin of {stats.MARGIN:.3f} m."
+            return f"**{conclude(main, row)}** {test} {main.gate[1]}"
+        why = f"The plan decides by {plan.SEEDS} pairs of {ARMS[plan.PRIMARY]} at {sparse}, of which {pairs} "
+        why += "is recorded." if pairs == 1 else "are recorded."
         if not planned:
             why = "These runs are not those of the plan: they describe, and decide nothing."
-            return f"**{lost}.** {difference(best)} {why} {main.gate[1]}"
-        asked = f"{SEEDS} pairs of {ARMS[PRIMARY]} at {100 * LEVEL:.2f} %"
-        there = f"{pairs} {'is' if pairs == 1 else 'are'} recorded"
-        why = f"**Open.** The plan decides by {asked}, of which {there}."
-        its = f"{difference(row)} " if row else ""
-        return (
-            f"{why} {its}{lost}. {difference(best) if not row or best.arm != row.arm else ''} {main.gate[1]}"
-        )
+        if row and best.arm != plan.PRIMARY:
+            why += f" {plan.difference(row)}"
+        why += f" {plan.difference(best)} That is the best ticket of {sparse} so far."
+        return f"**Open.** {why} {main.gate[1]}"
 
 
 def analyse(study, records, arrays=None, scene=None, main=None):
-    """Apply the plan.
+    """Apply the plan: the `Verdict` of a study's records, None for a missing one.
 
     Args:
-        study: name of the study.
-        records: its records, None for a missing one; one that failed has the status "failed".
         arrays: function from a run's key to its arrays (`Store.arrays`); None: no interval over scenes.
         scene: names of the scenes of all frames of the data set, by frame index.
         main: the main budget, epochs; None: the one with the most runs.
-
-    Returns:
-        A `Verdict`.
     """
     done = [r for r in records if r]
-    counts = Counter(budget(r) for r in done if budget(r))
+    counts = Counter(plan.budget(r) for r in done if plan.budget(r))
     sums = error_sums(done, arrays) if arrays and scene is not None else {}
-    budgets = {epochs: one_budget(epochs, of_budget(done, epochs), sums, scene) for epochs in sorted(counts)}
+    budgets = {n: plan.analyse(n, plan.of_budget(done, n), sums, scene) for n in sorted(counts)}
     main = main if main in budgets else max(counts, key=counts.get, default=None)
     failed = sum(r.get("status") == "failed" for r in done)
-    chosen = budgets.get(main) or one_budget(0, done, sums, scene)
+    chosen = budgets.get(main) or plan.analyse(0, done, sums, scene)
     return Verdict(study, failed, budgets, chosen, _movement(budgets), _closing(budgets))
 
 
 def _at_budget(row):
     """Where the break-even density of a row of `movement` lies, with its interval where it has one."""
-    if not row.density:
-        why = "sparser ones are not all recorded yet" if row.gap else "the sparsest tried"
-        where = f"below {100 * row.smallest:.3g} % of the weights ({why})"
-    elif row.density > row.largest:
-        where = f"above {100 * row.largest:.3g} % of the weights (the densest tried)"
-    else:
-        where = f"at {_percent(row.density)} of the weights"
-    n = f"{row.seeds} seeds" if row.seeds > 1 else "one seed"
-    n += f", at some densities {row.fewest}" if row.fewest < row.seeds else ""
-    known = row.seeds > 1 and (row.low or row.high < 1)  # else it is all there is, and says nothing
-    high = _percent(row.high) if row.high <= row.largest else f"above {_percent(row.largest)}"
-    interval = f", 95 % interval {_percent(row.low)} to {high}" if known else ""
-    return f"{where} after {row.epochs} epochs ({n}{interval})"
-
-
-def _percent(density):
-    return f"{100 * density:.2g} %" if density < 1 else "100 %"
+    where, n = plan.density(row, row.density), f"{row.seeds} seeds" if row.seeds > 1 else "one seed"
+    if row.fewest < row.seeds:
+        n += f", at some densities {row.fewest}"
+    if (interval := plan.density_interval(row)) != "–":
+        n += f", 95 % interval {interval}"
+    if row.gap and not row.density:
+        n += "; sparser ones are not all recorded yet"
+    return f"{'at ' if where[0].isdigit() else ''}{where} of the weights after {row.epochs} epochs ({n})"
 
 
 def _moved(rows):
     """Which way the break-even density goes as the budget grows, by the plan's table."""
     first, last = rows.iloc[0], rows.iloc[-1]
     both = sorted(first.by_seed.keys() & last.by_seed.keys())
-    moves = [np.sign(last.by_seed[s] - first.by_seed[s]) for s in both]  # 0 is below the smallest level
+    known = max(first.smallest, last.smallest), min(first.largest, last.largest)
+    moves = [np.clip(last.by_seed[s], *known) - np.clip(first.by_seed[s], *known) for s in both]
     span = f"from {first.epochs} to {last.epochs} epochs"
     seeds = "both seeds" if len(both) == 2 else f"all {len(both)} seeds"
     if len(both) < 2:
-        yet = f"at budgets {span} (one seed has both, so no trend yet)."
-        if (rows.density > rows.largest).all():
-            return f"So far no one-shot ticket stays within the margin of its dense network, {yet}"
-        if (rows.density > rows.largest).any():
-            return f"So far one seed has budgets {span}, which shows no trend yet."
-        said, unit = [], " of the weights"
-        for r in rows.itertuples():
-            down = _percent(r.density) if r.density else f"less than {_percent(r.smallest)}"
-            said.append(f"{down}{unit} after {r.epochs}{' epochs' * bool(unit)}")
-            unit = ""
+        down = [f"{plan.density(r, r.density)} after {r.epochs} epochs" for r in rows.itertuples()]
         return (
             "So far a one-shot ticket, the largest weights of the pre-trained encoder, stays on average "
-            f"within the margin of its dense network down to {', '.join(said[:-1])} and {said[-1]} (one seed "
-            "has all, so no trend yet)."
+            f"within the margin of its dense network down to this share of its weights: {', '.join(down)} "
+            "(at most one seed has all, so no trend yet)."
         )
     if all(m > 0 for m in moves):
         return f"Pruning looks free where training is weak: the break-even density rises {span}, in {seeds}."
@@ -200,14 +164,10 @@ def _movement(budgets):
         row["gap"] = not np.isclose(densities[-1], LEVELS[-1])
         row |= {"fewest": min(t.n for t in levels), "seeds": max(t.n for t in levels)}
         row |= zip(("density", "low", "high"), stats.break_even(densities, [t.seeds for t in levels]))
-        seeds = pd.DataFrame({t.density: _by_seed(t) for t in levels}).dropna()  # those of every level
+        seeds = pd.DataFrame({t.density: t.seeds for t in levels}).dropna()  # those of every level
         row["by_seed"] = {s: stats.crossing(densities, losses) for s, losses in seeds.iterrows()}
         rows.append(row)
     return pd.DataFrame(rows)
-
-
-def _by_seed(ticket):
-    return pd.Series(ticket.seeds, ticket.numbers)
 
 
 def _closing(budgets):
@@ -215,30 +175,28 @@ def _closing(budgets):
         return pd.DataFrame()
     first, *_, last = budgets.values()
     rows = []
-    for density in sorted(set(first.tickets.get("density", ())) & set(last.tickets.get("density", ()))):
-        one, two = (a.row(CURVE, density) for a in (first, last))
-        if not (one and two):
-            continue
-        losses = pd.DataFrame({"first": _by_seed(one), "last": _by_seed(two)}).dropna()
+    for k in LEVELS:
+        one, two = (a.row(CURVE, k) for a in (first, last))
+        losses = pd.DataFrame({"first": one.seeds, "last": two.seeds}).dropna() if one and two else ()
         if len(losses):
             change = losses["last"] - losses["first"]
-            row = {"arm": CURVE, "density": density, "n": len(losses), "change": change.mean()}
+            row = {"arm": CURVE, "density": k, "n": len(losses), "change": change.mean()}
             rows.append(row | dict(zip(("low", "high"), stats.interval(change))) | losses.mean().to_dict())
     return pd.DataFrame(rows)
 
 
 def primary(row):
     """Whether a row of `Analysis.tickets` is the one that decides question 2."""
-    return row.arm == PRIMARY and bool(np.isclose(row.density, LEVEL))
+    return row.arm == plan.PRIMARY and bool(np.isclose(row.density, plan.LEVEL))
 
 
 def conclude(analysis, row, margin=stats.MARGIN):
     """What follows by the plan from a row of `Analysis.tickets`; the primary one's controls count."""
     said, passing = analysis.outcome(row, margin), []
     if said == "non-inferior" and primary(row):
-        beside = [control for arm in CONTROLS if (control := analysis.row(arm, row.density))]
+        beside = [control for arm in plan.CONTROLS if (control := analysis.row(arm, row.density))]
         passing = [ARMS[c.arm] for c in beside if c.holm < stats.ALPHA]
-        worse = (analysis.controls.holm < stats.ALPHA).sum() == len(CONTROLS)
+        worse = (analysis.controls.holm < stats.ALPHA).sum() == len(plan.CONTROLS)
         said = "control passes" if passing else "controls worse" if worse else "controls open"
     return SAID[said].format(kept=f"{100 * row.density:.2f} %", controls=" and ".join(passing))
 

@@ -26,9 +26,7 @@ class Paper:
     Args:
         profile: "quick" (small, trained here, by default on built-in rooms without pre-training) or "paper"
             (looked up in the records; what is missing is trained only where data are given).
-        data_source: source of frames as `nyu.load`; None: rooms for quick, nothing for paper.
-        weights_source: source of encoder weights as `weights.load`.
-        device: "auto", "cpu", "cuda".
+        data_source, weights_source: as `nyu.load` and `weights.load`; device: "auto", "cpu", "cuda".
 
     Attributes:
         inputs: `runs.Inputs`; frames, initial: of them; None where a paper build has no data.
@@ -64,26 +62,22 @@ class Paper:
             return warn(error)
 
     def records(self, name=None):
-        """Records of a study in its order, None for a missing one.
-
-        name: None is the profile's own; another study is only looked up, never trained.
+        """Records of a study in its order, None for a missing one; a study that is not the profile's own is
+        only looked up.
         """
         if name in (None, self.study.name):
             return [self.record(config) for config in self.study.configs]
         return [self.find(config, name) for config in studies.study(name).configs]
 
     def find(self, config, name=None):
-        """The recorded run of a configuration on the data and weights of a study (default: the profile's
-        own), or None.
+        """The recorded run of a configuration on the data and weights of a study (default: the profile's),
+        or None.
         """
-        data_mark, init_mark, _ = self.basis(name or self.study.name)
-        return data_mark and self._finished.get(runs.key(config, data_mark, init_mark))
+        return self._finished.get(runs.key(config, *self.basis(name or self.study.name)[:2]))
 
     def postmortem(self, name="postmortem"):
-        """`[(row, record, record of its floor)]`, None for what is not run.
-
-        A quick profile trains a run of its own beside its dense one, all defects together; others look up a
-        study.
+        """`[(row, record, record of its floor)]`, None for what is not run; a quick profile trains a run of
+        its own, all defects together, beside its dense one.
         """
         if self.profile == "quick" and name == "postmortem":
             dense = next(c for c in self.study.configs if c.arm == "dense")
@@ -99,38 +93,33 @@ class Paper:
         return self.find(studies.PUBLISHED_FLOOR)
 
     def lost(self, name):
-        """The planned runs of a study that diverged, or whose ticket follows from a run that did.
-
-        Returns:
-            A record of each, with the status "failed" and without scores.
+        """The planned runs of a study that diverged, or whose ticket follows from a run that did: a record of
+        each, with the status "failed" and without scores.
         """
-        own, lost = self.live and name == self.study.name, []
-        marks = (self.frames.fingerprint, self.initial.fingerprint) if own else self.basis(name)[:2]
-        failed = {r.config: r for r in self._failed.values() if _made_of(r, *marks)}
-        for config in self.study.configs if own else studies.study(name).configs:
+        study, marks, lost = studies.study(name), self.basis(name)[:2], []
+        if self.live and name == self.study.name:
+            study, marks = self.study, (self.frames.fingerprint, self.initial.fingerprint)
+        failed = {r.config: r for r in self._failed.values() if _made_of(r) == marks}
+        for config in study.configs:
             if first := next((c for c in arms.lineage(config) if c in failed), None):
                 its = {"arm": config.arm, "density": config.density, "seed": config.seed, "test": None}
                 lost.append(failed[first] | its | {"key": runs.key(config, *marks)})
         return lost
 
     def basis(self, name):
-        """The data and initial weights behind a study's recorded and failed runs, since a run's key depends
-        on both.
+        """The data and weights most of a study's runs were made on, or, where it has none, most runs of all.
 
-        Where runs with several sets are recorded, the set with the most runs counts; where the study has none
-        yet, the set with the most runs of all studies made for the paper.
+        A run's key depends on both, and a replicator has others than the committed records.
 
         Returns:
-            `(data, init, others)`: fingerprints, None where nothing is recorded; number of the study's runs
+            `(data, init, others)`: fingerprints, "" where nothing is recorded; number of the study's runs
             with others.
         """
         made = (self._finished | self._failed).values()
         trained = [r for r in made if r["arm"] != "floor" and r["study"] not in ("quick", "own")]
         own = [r for r in trained if r["study"] == name]
-        sets = Counter((r["data"]["fingerprint"], r["init"]["fingerprint"]) for r in own or trained)
-        if not sets:
-            return None, None, 0
-        (chosen, most), *_ = sets.most_common(1)
+        sets = Counter(map(_made_of, own or trained))
+        chosen, most = max(sets.items(), key=lambda pair: pair[1], default=(("", ""), 0))
         return *chosen, len(own) - most if own else 0
 
     @cached_property
@@ -144,10 +133,8 @@ class Paper:
     @cached_property
     def shown(self):
         """The records of the paper's study by arm, density and seed; None, at the end, for a missing one."""
-        records = self.records()
-        done = sorted(
-            filter(None, records), key=lambda r: (list(ARMS).index(r["arm"]), -r["density"], r["seed"])
-        )
+        records, order = self.records(), list(ARMS)
+        done = sorted(filter(None, records), key=lambda r: (order.index(r["arm"]), -r["density"], r["seed"]))
         return done + [None] * (len(records) - len(done))
 
     @cached_property
@@ -173,19 +160,14 @@ class Paper:
         return self.at(self.verdict.main.epochs)
 
     def analyse(self, name, records):
-        """The `verdict.Verdict` of a study's records, from them and their per-image error sums alone.
-
-        Runs of the study that are `lost` take the places of missing ones.
-        """
+        """The `verdict.Verdict` of a study's records, those that are `lost` in the places of missing ones."""
         done = [r for r in records if r]
         failed = [r for r in self.lost(name) if r["key"] not in {d["key"] for d in done}]
         main = studies.MAIN if name == "paper" else None
         return verdict.analyse(name, [*done, *failed], self.store.arrays, self.scenes(done), main)
 
     def scenes(self, records):
-        """Scene of every frame of the data set behind some records, by frame index; None where it is not
-        known.
-        """
+        """Scene of every frame of the data set behind some records, by index; None where it is not known."""
         used = {r["data"]["fingerprint"] for r in records}
         if self.frames is not None and used == {self.frames.fingerprint}:
             return self.frames.scene
@@ -202,8 +184,8 @@ class Paper:
         return recorded if same else data_sets.summarise(self.frames)
 
     def predictions(self, records):
-        """Depth maps of the gallery by column title `{label: (8, h, w)}`, one a record that has them for
-        these frames.
+        """Depth maps of the gallery by column title `{label: (8, h, w)}`, of the first record that has them
+        for these frames.
         """
         predictions = {}
         for r in records:
@@ -214,6 +196,6 @@ class Paper:
         return predictions
 
 
-def _made_of(record, data, init):
-    """Whether a run was made on some data and weights."""
-    return (record["data"]["fingerprint"], record["init"]["fingerprint"]) == (data, init)
+def _made_of(record):
+    """Fingerprints of the data and weights that a run was made on."""
+    return record["data"]["fingerprint"], record["init"]["fingerprint"]

@@ -12,7 +12,7 @@ import pandas as pd
 
 from ..analysis import budget as plan
 from ..analysis.postmortem import measured, order
-from ..config import ARMS, level
+from ..config import ARMS, WHOLE, level
 from ..runs.record import label
 from ..runs.store import ROOT
 from ..runs.studies import SOUND
@@ -55,13 +55,10 @@ def others_found():
 
 def splits(description):
     """Frames, scenes and depth of each split of a data set (`Summary.description`)."""
-    rows = []
-    for name, part in description["splits"].items():
-        if part["frames"]:
-            row = {"split": name, "frames": part["frames"], "scenes": part["scenes"]}
-            row |= {"mean depth (m)": f"{part['depth_mean']:.3f}", "sd (m)": f"{part['depth_std']:.3f}"}
-            rows.append(row)
-    return pd.DataFrame(rows)
+    rows = [{"split": name} | part for name, part in description["splits"].items() if part["frames"]]
+    table = pd.DataFrame(rows).rename(columns={"depth_mean": "mean depth (m)", "depth_std": "sd (m)"})
+    table[["mean depth (m)", "sd (m)"]] = table[["mean depth (m)", "sd (m)"]].map("{:.3f}".format)
+    return table[["split", "frames", "scenes", "mean depth (m)", "sd (m)"]]
 
 
 def spread(values, digits=3):
@@ -88,9 +85,8 @@ def scores(records):
 
 
 def comparison(records, floor=None):
-    """The paper's table: published rows, then ours by density, the best of ours marked; protocols are notes.
-
-    floor: record of `studies.PUBLISHED_FLOOR`, which belongs beside the published rows; None leaves it out.
+    """The paper's table: published rows with their floor (record of `studies.PUBLISHED_FLOOR`, or None), then
+    ours by density, the best of ours marked; protocols are notes.
     """
     rows = []
     for p in _published():
@@ -122,15 +118,9 @@ def comparison(records, floor=None):
 
 def front(paper, floor):
     """The front page's table, at most eight rows: what was published, the floor, dense and two tickets."""
-    smallest = min((r["density"] for r in paper.main), default=1)
-    arms = [a for a in (plan.PRIMARY, "gradual", "omp") if any(r["arm"] == a for r in paper.main)][:1]
-    shown = [r for r in paper.main if r["arm"] in ("floor", "dense") or _is(r, "omp", level(3))]
-    shown += [r for r in paper.main if r["arm"] in arms and r["density"] == smallest]
+    tickets = ("omp", level(3)), (plan.PRIMARY, plan.LEVEL)
+    shown = [r for r in paper.main if r["arm"] in WHOLE or (r["arm"], r["density"]) in tickets]
     return comparison(shown, floor)[["group", "model", "rel", "rms (m)", "δ1", "n"]]
-
-
-def _is(record, arm, density):
-    return record["arm"] == arm and abs(record["density"] - density) < 1e-9
 
 
 def densities(records):
@@ -146,10 +136,9 @@ def densities(records):
 
 def recipe(records):
     """Settings compared on the validation scenes, by density and best first."""
-    rows = []
-    scored = [(-r["density"], r["validation"]["full"]["pooled"]["rms"], r) for r in records if r]
-    for *_, r in sorted(scored, key=lambda row: row[:2]):
-        c, score = r["config"], r["validation"]["full"]["pooled"]
+    scored, rows = [(r, r["validation"]["full"]["pooled"]) for r in records if r], []
+    for r, score in sorted(scored, key=lambda one: (-one[0]["density"], one[1]["rms"])):
+        c = r["config"]
         row = {"group": label(r), "input": f"{c['height']}×{c['width']}", "epochs": c["epochs"]}
         row |= {"batch": c["batch"], "lr encoder": f"{c['lr_encoder']:g}"}
         row["augmentation"] = "full" if c["rotation"] else "mirroring"
@@ -196,7 +185,7 @@ def break_even(analysis):
     rows = []
     for r in analysis.break_even.itertuples():
         row = {"ticket": ARMS[r.arm], "levels": r.levels, "seeds a level": f"{r.seeds} or more"}
-        row |= {"break-even density": density(r, r.density), "95 % interval": density_interval(r)}
+        row |= {"break-even density": plan.density(r, r.density), "95 % interval": plan.density_interval(r)}
         if analysis.passed:
             row["non-inferior down to"] = "–" if pd.isna(r.shown) else f"{100 * r.shown:.2f} %"
         rows.append(row)
@@ -208,9 +197,9 @@ def movement(verdict):
     rows = []
     for r in verdict.movement.itertuples():
         seeds = f"{r.fewest}–{r.seeds}" if r.fewest < r.seeds else r.seeds
-        row = {"epochs": r.epochs, "seeds": seeds, "break-even density": density(r, r.density)}
-        seeds = ", ".join(density(r, d) for d in r.by_seed.values())
-        rows.append(row | {"95 % interval": density_interval(r), "each seed": seeds})
+        row = {"epochs": r.epochs, "seeds": seeds, "break-even density": plan.density(r, r.density)}
+        seeds = ", ".join(plan.density(r, d) for d in r.by_seed.values())
+        rows.append(row | {"95 % interval": plan.density_interval(r), "each seed": seeds})
     return pd.DataFrame(rows)
 
 
@@ -220,7 +209,7 @@ def closing(verdict):
         return pd.DataFrame()
     first, *_, last = verdict.budgets
     rows = []
-    for r in verdict.closing.sort_values("density", ascending=False).itertuples():
+    for r in verdict.closing.itertuples():
         row = {"ticket": label(r._asdict()), "pairs": r.n}
         row |= {f"loss after {first} epochs (m)": signed(r.first), f"after {last}": signed(r.last)}
         rows.append(row | {"change (m)": signed(r.change), "95 % over seeds": interval(r.low, r.high)})
@@ -247,10 +236,7 @@ def others():
 
 
 def simulated(path=ROOT / "benchmarks" / "statistics.csv"):
-    """The simulated coverage, size and power of the statistics: what `benchmarks/simulate.py` wrote.
-
-    Of the seeds, those of the primary endpoint; the file has more, and the power of equivalence.
-    """
+    """The simulated coverage, size and power of the statistics (`benchmarks/simulate.py`), in part."""
     table = pd.read_csv(path)
     table = table[table.seeds.isin((1, 6)) & ~table.quantity.str.startswith("power of equivalence")]
     table["should be"] = table.nominal.map("{:.2f}".format, na_action="ignore").fillna("–")
@@ -262,10 +248,7 @@ def simulated(path=ROOT / "benchmarks" / "statistics.csv"):
 
 
 def against_floor(floor):
-    """The published rows of the paper under test beside the mean depth map on the frames they were scored on.
-
-    floor: record of `studies.PUBLISHED_FLOOR`, shown under both averages; None leaves it out.
-    """
+    """The published rows of the paper under test beside the mean depth map on their frames, its record."""
     rows = published_scores()
     if floor:
         rows["mean depth map, over all pixels"] = floor["test"]["full"]["pooled"]
@@ -276,22 +259,20 @@ def against_floor(floor):
 
 
 def postmortem(rows):
-    """A line a row of the grid: mean ± sd over seeds, and how far it is from the sound network to the floor.
-
-    rows: of `Paper.postmortem`; those without runs are left out.
+    """A line a row of a grid that has runs (`Paper.postmortem`): mean ± sd over seeds, and how far it is from
+    the sound network to the floor.
     """
     runs, lines = measured(rows), []
-    names = ("rms (m)", "rel", "δ1", "floor's rms (m)", "rms / floor's", "way to the floor")
     for row in order(rows):
         part = runs[runs.row == row] if len(runs) else runs
         if part.empty:
             continue
-        sound = runs[runs.row == SOUND]["rms/floor"].mean()
-        way = (part["rms/floor"].mean() - sound) / (1 - sound)
-        texts = [spread(part[m]) for m in ("rms", "rel", "delta1")]
-        texts += [f"{part.floor.mean():.3f}", f"{part['rms/floor'].mean():.3f}"]
-        texts += ["–" if pd.isna(way) else f"{100 * way:.0f} %"]
-        lines.append({"defect": row, **dict(zip(names, texts, strict=True)), "runs": len(part)})
+        sound, here = runs[runs.row == SOUND]["rms/floor"].mean(), part["rms/floor"].mean()
+        way = (here - sound) / (1 - sound)
+        line = {"defect": row} | {HEADINGS[m]: spread(part[m]) for m in ("rms", "rel", "delta1")}
+        line |= {"floor's rms (m)": f"{part.floor.mean():.3f}", "rms / floor's": f"{here:.3f}"}
+        line["way to the floor"] = "–" if pd.isna(way) else f"{100 * way:.0f} %"
+        lines.append(line | {"runs": len(part)})
     return pd.DataFrame(lines)
 
 
@@ -317,24 +298,6 @@ def interval(low, high):
 def p_value(p):
     """A p value; a dash for none."""
     return "–" if pd.isna(p) else "< 0.001" if p < 0.001 else f"{p:.3f}"
-
-
-def density(row, value):
-    """A break-even density; between dense and the densest level of `row`, or below its last, it is not known.
-
-    row: has `largest` and `smallest`, its levels.
-    """
-    if not value:
-        return f"below {100 * row.smallest:.3g} %"
-    return f"above {100 * row.largest:.3g} %" if row.largest < value < 1 else f"{100 * value:.3g} %"
-
-
-def density_interval(row):
-    """The interval of a break-even density; a dash where a level has one seed."""
-    if row.seeds < 2 or (row.low == 0 and row.high == 1):  # the whole axis is no interval
-        return "–"
-    low, high = density(row, row.low), density(row, row.high)
-    return low if low == high else f"{low} to {high}"
 
 
 def markdown(table):

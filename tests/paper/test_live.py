@@ -97,7 +97,7 @@ def expected(analysis, margin, unread):
     for arm in [arm for arm in ARMS if arm in set(table.arm)]:
         rows.append([ARMS[arm]])
         if arm in even:
-            value, bounds = tables.density(even[arm], even[arm].density), tables.density_interval(even[arm])
+            value, bounds = budget.density(even[arm], even[arm].density), budget.density_interval(even[arm])
             rows[-1][0] += f": breaks even {'at ' if value[0].isdigit() else ''}{value}"
             rows[-1][0] += "" if bounds == "–" else f", 95 % interval {bounds}"
         for t in table[table.arm == arm].itertuples():
@@ -129,7 +129,7 @@ def test_the_browser_says_what_the_analysis_says(browser, tmp_path, paper, name)
         its = [r for r in budget.of_budget(records, epochs) if r["arm"] == "floor" or r["seed"] in chosen]
         with pytest.MonkeyPatch.context() as patch:
             patch.setattr(stats.non_inferiority, "__defaults__", (margin,))
-            patch.setattr(stats.break_even, "__defaults__", (margin, 0.95))
+            patch.setattr(stats.break_even, "__defaults__", (margin,))
             analysis = budget.analyse(epochs, [scored(r, protocol, arrays, scenes) for r in its], {}, None)
         object.__setattr__(analysis, "gate", (analysed.budgets[epochs].passed, ""))  # by all seeds
         if len(analysis.tickets):
