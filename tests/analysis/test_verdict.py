@@ -8,7 +8,6 @@ import shutil
 import made_up
 import numpy as np
 import pytest
-from scipy import stats as scipy_stats
 
 from lthdepth import files, metrics
 from lthdepth.analysis import budget, stats, verdict
@@ -42,27 +41,16 @@ def test_nothing_recorded_is_an_open_question():
         assert table(found.main).empty
 
 
-def test_one_seed_describes_and_tests_nothing():
+def test_fewer_seeds_than_the_plan_asks_for_describe_and_conclude_nothing():
     found = analyse(1, missing=20)
-    said = found.sentence()
-    assert "of which 1 is recorded" in said
-    assert "m from dense (one pair" in said
+    assert "of which 1 is recorded" in found.sentence() and "m from dense (one pair" in found.sentence()
     assert found.main.tickets[["p", "low", "sign_flip"]].isna().all(axis=None)
     assert (found.main.tickets.scene_low < found.main.tickets.difference).all()
     shown = tables.tickets(found.main)
     assert set(shown.outcome) == {"one seed"} and "p non-inferior" not in shown
-    assert "95 % over scenes" in shown
-
-
-def test_two_seeds_are_tested_but_conclude_nothing():
-    found = analyse(2)
-    said = found.endpoint()
-    assert said.startswith("**Open.** The plan decides by 3 pairs of IMP at 1.80 %, of which 2 are recorded.")
-    assert found.main.tickets.p.notna().all()
-    row = found.main.tickets[found.main.tickets.arm == "omp"].iloc[0]
-    d = np.array(row.seeds)
-    assert row.p == pytest.approx(scipy_stats.ttest_1samp(d, stats.MARGIN, alternative="less").pvalue)
-    assert (row.low, row.high) == pytest.approx(scipy_stats.t.interval(0.95, 1, d.mean(), scipy_stats.sem(d)))
+    two = analyse(2)
+    assert "**Open.** The plan decides by 3 pairs of IMP at 1.80 %, of which 2 are" in two.endpoint()
+    assert two.main.tickets.p.notna().all()
 
 
 @pytest.mark.parametrize(
@@ -238,17 +226,14 @@ def test_the_break_even_density_is_followed_from_budget_to_budget():
 def test_the_other_ways_the_break_even_density_can_go_are_said_as_the_plan_has_them():
     assert "Longer training makes up" in budgets(3, {2: 0.4, 18: 0.05}).break_even()
     assert budgets(3, {6: 0.1}).break_even().startswith("**The break-even density")
-    one, every = (budgets(seeds, {2: 0.05, 18: 0.4}) for seeds in (1, 3))
-    low, high = (f"{100 * d:.2g} %" for d in one.movement.density)
-    assert f"down to {low} of the weights after 2 epochs and {high} after 18" in one.break_even()
-    assert "no trend" in one.break_even() and "no trend" not in every.break_even()
-    nowhere = budgets(2, {2: 3.0, 6: 4.0})  # 3 m at 1.80 % is 0.002 m at 51.2 %, 0.037 m at 26.2 %
-    assert all(level(6) < d < level(3) for d in nowhere.movement.density)
-    lost = budgets(2, {2: 40.0, 6: 50.0})
-    assert "above 51.2 % of the weights (the densest tried)" in lost.break_even()
-    assert "below 1.8 % of the weights (the sparsest tried)" in budgets(2, {2: 0.0, 6: 0.0}).break_even()
+    one = budgets(1, {2: 0.05, 18: 0.4})
+    low, high = (f"{100 * d:.3g} %" for d in one.movement.density)
+    assert f"{low} after 2 epochs, {high} after 18 epochs (at most one seed" in one.break_even()
+    lost = budgets(2, {2: 40.0, 6: 50.0}).break_even()  # where both lie above what was tried
+    assert "above 51.2 % of the weights" in lost and "no direction shared" in lost
+    assert "below 1.8 % of the weights" in budgets(2, {2: 0.0, 6: 0.0}).break_even()
     gap = budgets(2, {6: 0.1}, levels=(3, 12, 18))  # 26.2 % is missing, and nothing is read across it
-    assert "below 51.2 % of the weights (sparser ones are not all recorded yet)" in gap.break_even()
+    assert "below 51.2 %" in gap.break_even() and "sparser ones are not all recorded" in gap.break_even()
     assert budgets(2, {6: 40.0}, levels=(3, 12, 18)).movement.empty  # above 51.2 %, and that is all
 
 
@@ -259,10 +244,8 @@ def test_a_budget_whose_gate_is_not_passed_has_no_break_even_density():
 
 
 def test_the_tail_is_what_the_worst_frames_carry():
-    squares = np.r_[np.full(99, 4.0), 604.0, 0.0]  # of 100 frames with 1 valid pixel each, and one without
-    sums = np.stack([np.r_[np.ones(100), 0], np.zeros(101), squares], 1)
-    assert budget.tail(sums) == pytest.approx((2, 604**0.5, 604 / 1000))
-    assert budget.tail(sums, 0.1)[2] == pytest.approx((604 + 9 * 4) / 1000)
+    squares = np.r_[np.full(99, 4.0), 604.0]
+    assert budget.tail(np.stack([np.ones(100), np.zeros(100), squares], 1)) == pytest.approx(604 / 1000)
 
 
 def test_images_count_what_the_earlier_rounds_cost():
@@ -280,9 +263,7 @@ def test_levels_of_one_budget_alone_and_fewer_seeds_there_leave_the_break_even_d
     alone = {level(9), level(15)}
     fewer = [r for r in records if r["density"] not in alone or r["seed"] == 0]
     row, same = (verdict.analyse("paper", rs, arrays).movement.iloc[0] for rs in (fewer, records))
-    assert (row.seeds, row.fewest, set(row.by_seed)) == (3, 3, {0, 1, 2})
-    assert [row.density, row.low, row.high] == [same.density, same.low, same.high]
-    assert 0 < row.low < row.high < 1
+    assert [row.density, row.low, row.high, row.by_seed] == [same.density, same.low, same.high, same.by_seed]
     one_less = [r for r in records if r["density"] != level(18) or r["seed"] < 2]
     said = verdict.analyse("paper", one_less, arrays).break_even()
     assert "3 seeds, at some densities 2, 95 % interval" in said
