@@ -1,6 +1,5 @@
-"""Runs that diverge: recorded as failed, seen again with the printed command, never a result."""
+"""Runs that diverge: recorded as failed, seen again with the printed command, never a result; publishing."""
 
-import json
 import shutil
 
 import pytest
@@ -60,41 +59,29 @@ def test_a_run_that_diverges_is_recorded_as_failed_and_not_as_a_result(frames, s
     assert " --weights IMAGENET1K_V2 " in command_of(failed | {"init": init})
 
 
-def files_of(kind, state):
-    """Files that a kind of run is made from, by the option that names them."""
-    if kind == "rooms":
-        return {"--data": "rooms:28"}
-    files = {"--data": "rooms.h5" if kind == "namesake" else "kitchen.h5"}
-    write_cache(files["--data"])
-    if kind == "ticket":
-        safetensors.torch.save_file({k: v.contiguous() for k, v in state.items()}, "w.safetensors")
-        tickets.save(tickets.magnitude(mask.prunable(state), 0.5), "t.npz", "resnet18", "abc")
-        files |= {"--weights": "w.safetensors", "--ticket": "t.npz"}
-    return files
-
-
-@pytest.mark.parametrize("kind", ["rooms", "namesake", "ticket", "quick"])
-def test_the_printed_command_fails_again(kind, here, narrow_state, toy, monkeypatch):
-    files, config = files_of(kind, narrow_state), BAD
-    if kind == "ticket":
-        config = BAD.replace(arm="file", density=tickets.load("t.npz")[0].density)
-    words = ["train", *(f"{k}={v}" for k, v in vars(config).items() if v != getattr(TUNED, k))]
-    if kind == "quick":  # it takes a part of the frames
+@pytest.mark.parametrize("quick", [False, True])
+def test_the_printed_command_fails_again(quick, here, narrow_state, toy, monkeypatch):
+    """Of a ticket's run from files, and of one of the quick study, which takes a part of the frames."""
+    write_cache("kitchen.h5")
+    safetensors.torch.save_file({k: v.contiguous() for k, v in narrow_state.items()}, "w.safetensors")
+    tickets.save(tickets.magnitude(mask.prunable(narrow_state), 0.5), "t.npz", "resnet18", "abc")
+    files = {"--data": "kitchen.h5", "--weights": "w.safetensors"}
+    words = ["sweep", "quick"]
+    if quick:
         monkeypatch.setattr(studies, "QUICK_FRAMES", (4, 3))
-        toy(config)
-        words = ["sweep", "quick"]
+        toy(BAD)
+    else:
+        files["--ticket"] = "t.npz"
+        words = ["train", *(f"{k}={v}" for k, v in vars(BAD).items() if v != getattr(TUNED, k))]
     given = [word for pair in files.items() for word in pair]
     assert main([*words, "--device", "cpu", *given]) == 2
     (first,) = here.failed().values()
     shutil.rmtree(here.local)
-
     command = first["reproduce"].split()
-    assert command[:4] == ["python", "-m", "lthdepth", "train"]
+    assert command[:4] == ["python", "-m", "lthdepth", "train"] and command.count("FILE") == len(files)
     for option, file in files.items():
-        at = command.index(option) + 1
-        assert command[at] == ("FILE" if file != "rooms:28" else file)
-        command[at] = file
-    assert "FILE" not in command and main(command[3:]) == 2
+        command[command.index(option) + 1] = file
+    assert main(command[3:]) == 2
     (again,) = here.failed().values()
     assert again | {"study": ""} == first | {"study": ""}
 
@@ -112,13 +99,14 @@ def test_failed_runs_are_published_beside_the_results(frames, tmp_path, store, f
 
 
 def test_a_run_that_is_finished_later_is_failed_no_more(frames, store, failed, monkeypatch):
-    shutil.rmtree(store.local / failed["key"])
-    monkeypatch.setattr("lthdepth.training.fit.fit", lambda *_, **__: ({"test": None}, {}, None))  # mended
-    record = make(BAD, frames, store, study="paper")
-    store.recorded.mkdir()
-    (store.recorded / "failed.jsonl").write_text(json.dumps(failed) + "\n")
+    store.publish([failed["key"]], "paper")
+    (store.local / failed["key"] / "failed.json").unlink()
+    monkeypatch.setattr(runs.Store, "failed", lambda _: {})  # its line is removed, and it is mended
+    monkeypatch.setattr("lthdepth.training.fit.fit", lambda *_, **__: ({"test": None}, {}, None))
+    make(BAD, frames, store, study="paper")
+    monkeypatch.undo()
     assert store.failed() == {}
-    store.publish([record["key"]], "paper")
+    store.publish([failed["key"]], "paper")
     assert (store.recorded / "failed.jsonl").read_text() == ""
 
 
@@ -136,13 +124,12 @@ def test_a_sweep_publishes_the_rounds_that_its_tickets_follow_from(here, tmp_pat
 
 def test_a_sweep_publishes_what_failed(here, tmp_path, toy, capsys):
     toy(FLOOR, BAD.replace(arm="imp", density=level(1)))
-    words = [*SWEEP, "--publish"]
+    known = runs.Store(tmp_path / "nowhere", tmp_path / "results")
     for _ in range(2):
-        assert main(words) == 2
-        known = runs.Store(tmp_path / "nowhere", tmp_path / "results")
+        assert main([*SWEEP, "--publish"]) == 2
         assert [r["arm"] for r in known.records().values()] == ["floor"]
         lost = [(r["arm"], r["study"]) for r in known.failed().values()]
         assert lost == [("dense", "quick")]  # the round that imp needs
     shutil.rmtree(here.local)
     capsys.readouterr()
-    assert main(words) == 2 and "an earlier attempt" in capsys.readouterr().out
+    assert main([*SWEEP, "--publish"]) == 2 and "an earlier attempt" in capsys.readouterr().out

@@ -13,7 +13,6 @@ from conftest import TINY
 from making import QUIET, SWEPT, kill_first, make, settled
 
 from lthdepth import files, mask
-from lthdepth.__main__ import main
 from lthdepth.config import level
 from lthdepth.data import nyu, weights
 from lthdepth.model import FCRN
@@ -113,10 +112,3 @@ def test_two_workers_make_the_records_of_one_though_one_is_killed(tmp_path):
     _, said = process.communicate()
     assert process.returncode == 0 and killed and "a worker was killed" in said, said
     assert settled(one) == settled(two) and len(settled(one)) == 4
-
-
-def test_a_machine_can_take_a_share_of_the_seeds(capsys):
-    words = ["sweep", "paper", "--data", "rooms:24", "--weights", "none", "--dry-run"]
-    assert main([*words, "--seeds", "1", "4"]) == 0
-    lines = [line for line in capsys.readouterr().out.splitlines() if "seed " in line and "floor" not in line]
-    assert {line.partition("seed ")[2].split()[0] for line in lines} == {"1", "4"}
