@@ -4,7 +4,6 @@ A row of `ROWS` is `command | words of the sentence`; the files that it names ar
 `RECORDS` hold files and what is said of them. TRAIN is a tiny run.
 """
 
-import hashlib
 import io
 import json
 import lzma
@@ -14,7 +13,6 @@ import zlib
 from functools import cache, partial
 from pathlib import Path
 
-import h5py
 import numpy as np
 import pytest
 import torch
@@ -31,16 +29,21 @@ HTML = b"<!DOCTYPE html>\n<html><body>Sign in to continue</body></html>\n"
 TRAIN = "train --data rooms:24 --device cpu backbone=resnet18 height=32 width=32 batch=4 epochs=1"
 
 
+def content(write, *rest, **parts):
+    """The bytes that a function writes into a file."""
+    buffer = io.BytesIO()
+    write(buffer, *rest, **parts)
+    return buffer.getvalue()
+
+
+def saved(value):
+    return content(partial(torch.save, value))
+
+
 @cache
 def resnet18():
     """A narrow resnet18 state dict, all zeros."""
     return {k: torch.zeros_like(v) for k, v in torchvision.models.get_model("resnet18").state_dict().items()}
-
-
-def saved(content):
-    buffer = io.BytesIO()
-    torch.save(content, buffer)
-    return buffer.getvalue()
 
 
 def state(name="bn1.bias", value=None):
@@ -50,14 +53,7 @@ def state(name="bn1.bias", value=None):
 
 def masks():
     """Masks of ones in Chen's form."""
-    weights = mask.prunable(resnet18())
-    return saved({f"{k}_mask": torch.ones(v.shape) for k, v in weights.items()})
-
-
-def arrays(**parts):
-    buffer = io.BytesIO()
-    np.savez(buffer, **parts)
-    return buffer.getvalue()
+    return saved({f"{k}_mask": torch.ones(v.shape) for k, v in mask.prunable(resnet18()).items()})
 
 
 def half(content):
@@ -65,9 +61,7 @@ def half(content):
 
 
 def picture(width=12, height=8, mode="RGB"):
-    file = io.BytesIO()
-    Image.new(mode, (width, height)).save(file, "PNG")
-    return file.getvalue()
+    return content(Image.new(mode, (width, height)).save, "PNG")
 
 
 def huge_picture():
@@ -78,20 +72,7 @@ def huge_picture():
     return bytes(content)
 
 
-def write_frame(path):
-    """A frame a file, as those of fast-depth."""
-    with h5py.File(path, "w") as file:
-        file["rgb"], file["depth"] = np.zeros((3, 8, 12), np.uint8), np.ones((8, 12), np.float32)
-
-
-def h5(write, **change):
-    """The bytes of a data file, `datafiles.write_...`, of which some parts are others."""
-    buffer = io.BytesIO()
-    write(buffer, **change)
-    return buffer.getvalue()
-
-
-cached, matlab = partial(h5, write_cache), partial(h5, write_mat)
+arrays, cached, matlab = (partial(content, write) for write in (np.savez, write_cache, write_mat))
 CONV = "layer1.0.conv1.weight"
 
 FILES = {  # that several rows name
@@ -108,11 +89,9 @@ BAD = {  # by command and name: content, what gives it, or what makes it there; 
     "data {}": {
         "folder.h5": (os.mkdir, "folder.h5"),
         "pipe.h5": (os.mkfifo, "no file pipe.h5"),
-        "frame.h5": (h5(write_frame), "not as uint8 or uint16"),
         "depth.png": (picture(mode="I;16"), "no HDF5 file"),
         "empty.h5": (b"", "no HDF5 file"),
         "cut.h5": (half(cached()), "cut.h5"),
-        "layout.h5": (b"\x89HDF\r\n\x1a\n" + bytes(2000), "layout.h5"),
         "depthless.h5": (cached(depths=None), "depths"),
         "floats.h5": (cached(depths=np.ones(SHAPE, np.float32)), "depths"),
         "bytes.h5": (cached(depths=np.full(SHAPE, 9000, ">u2")), "depths"),
@@ -121,16 +100,12 @@ BAD = {  # by command and name: content, what gives it, or what makes it there; 
         "none.h5": (cached(depths=np.ones((0, 12, 8), np.uint8), images_png=[]), "depths"),
         "black.h5": (cached(depths=np.zeros(SHAPE, np.uint16)), "no valid depth"),
         "unscaled.h5": (cached(scale=None), "scale"),
-        "scalenan.h5": (cached(scale=float("nan")), "scale"),
         "negative.h5": (cached(scale=-0.1), "scale"),
         "kilometres.h5": (cached(scale=1e30), "scale"),
-        "text.h5": (cached(scale="much"), "scale"),
-        "scales.h5": (cached(scale=np.ones(10)), "scale"),
         "offset.h5": (cached(offset=-1.0), "offset"),
         "untrained.h5": (cached(trainNdxs=np.empty(0, int)), "trainNdxs"),
         "fractions.h5": (cached(testNdxs=np.arange(6, 10) + 0.5), "testNdxs"),
         "overlap.h5": (cached(testNdxs=np.arange(5, 10)), "exactly once"),
-        "left.h5": (cached(testNdxs=np.arange(7, 10)), "exactly once"),
         "beyond.h5": (cached(testNdxs=np.arange(7, 11)), "exactly once"),
         "numbers.h5": (cached(images_png=np.zeros(10)), "images_png"),
         "images.h5": (cached(images_png=[np.zeros(9, np.uint8)] * 10), "frame 0"),
@@ -220,8 +195,9 @@ FILES |= {name: content for files in BAD.values() for name, (content, _) in file
 
 def line(**change):
     record = {"key": "k", "study": "own", "arm": "dense", "density": 1.0, "seed": 0, "data": {}, "init": {}}
-    record |= {"config": {"height": 8, "width": 8}} | change
-    return (json.dumps(sealed(record)) + "\n").encode()
+    return (
+        json.dumps(sealed(record | {"config": {"height": 8, "width": 8, "epochs": 1}} | change)) + "\n"
+    ).encode()
 
 
 RECORDS = [  # file, content, words
@@ -244,8 +220,7 @@ MADE = {"failed.json", "ticket.npz"}  # of a run that diverges
 
 
 def contents(folder):
-    files = [p for p in folder.rglob("*") if p.is_file() and ".locks" not in p.parts]
-    return {p: hashlib.sha256(p.read_bytes()).hexdigest() for p in files}
+    return {p: p.read_bytes() for p in folder.rglob("*") if p.is_file() and ".locks" not in p.parts}
 
 
 def one_sentence(command, words, folder, capsys):
@@ -255,7 +230,7 @@ def one_sentence(command, words, folder, capsys):
     said = [line for line in shown.splitlines() if line.startswith("lthdepth: ")]  # besides progress bars
     assert len(said) == 1 and words in said[0] and len(said[0]) < 400 and "Traceback" not in shown
     after = contents(folder)
-    assert {p: after[p] for p in before} == before  # nothing overwritten, nothing removed
+    assert before.items() <= after.items()  # nothing overwritten, nothing removed
     assert {p.name for p in after.keys() - before.keys()} <= (MADE if words == "diverged" else set())
 
 

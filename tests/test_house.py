@@ -1,4 +1,4 @@
-"""The house itself: the rule of imports, what its pages say, and the same bytes on every system."""
+"""The house itself: the rule of imports, what its pages say, and exact versions."""
 
 import re
 import subprocess
@@ -11,15 +11,14 @@ import pytest
 ROOT = Path(__file__).parents[1]
 
 
-def run(command, folder=ROOT, **more):
-    how = {"capture_output": True, "encoding": "utf-8", "errors": "replace", "check": False} | more
-    return subprocess.run(command, cwd=folder, **how)
-
-
 def test_imports_point_down():
     pytest.importorskip("importlinter")
     command = "from importlinter.cli import lint_imports_command as run; run()"
-    done = run([sys.executable, "-X", "utf8", "-c", command, "--no-cache"])
+    words, how = (
+        [sys.executable, "-X", "utf8", "-c", command, "--no-cache"],
+        {"encoding": "utf-8", "check": False},
+    )
+    done = subprocess.run(words, cwd=ROOT, capture_output=True, **how)
     assert done.returncode == 0, done.stdout + done.stderr
 
 
@@ -43,13 +42,3 @@ def test_every_dependency_has_its_exact_version():
     lines = (ROOT / "constraints.txt").read_text(encoding="utf-8").splitlines()
     exact = {re.sub("[-_.]+", "-", line.partition("==")[0]).lower() for line in lines}
     assert {re.sub("[-_.]+", "-", re.split("[>=<;[ ]", w)[0]).lower() for w in wanted} <= exact
-
-
-def test_a_checkout_for_windows_has_the_same_bytes(tmp_path):
-    """Of the commit, not of the working tree; `bash build.sh` of it runs."""
-    clone = ["git", "clone", "-q", "--no-hardlinks", "-c", "core.autocrlf=true", "-c", "core.eol=crlf"]
-    if run([*clone, str(ROOT), "c"], tmp_path).returncode:
-        pytest.skip("this is no git repository")
-    names = ["build.sh", ".ci/run", "notebooks/01_data.py", "notebooks/01_data.ipynb", "results/runs.jsonl"]
-    assert not [name for name in names if b"\r" in (tmp_path / "c" / name).read_bytes()]
-    assert "--profile" in run(["bash", "build.sh", "--help"], tmp_path / "c").stdout
