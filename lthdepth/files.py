@@ -57,17 +57,22 @@ def replacing(path):
 def write_atomic(path, content):
     """Write a file whole or not at all; raises as `replacing`.
 
-    content: bytes; text; for `.json` what json writes; otherwise tensors, as `read_tensors` reads them.
+    content: bytes; text; for `.json` what json writes; for `.npz` arrays by name; otherwise tensors, as
+    `read_tensors` reads them.
     """
-    if Path(path).suffix == ".json" and not isinstance(content, str | bytes):
+    suffix = Path(path).suffix
+    if suffix == ".json" and not isinstance(content, str | bytes):
         content = json.dumps(content, indent=1) + "\n"
     if isinstance(content, str):
         content = content.encode()
     if not isinstance(content, bytes):
-        import torch  # here, for it takes 0.7 GB of memory, and who reads frames needs none of it
-
         buffer = io.BytesIO()  # torch itself tells a full disk in another way
-        torch.save(content, buffer)
+        if suffix == ".npz":
+            np.savez_compressed(buffer, **content)
+        else:
+            import torch  # here, for it takes 0.7 GB of memory, and who reads frames needs none of it
+
+            torch.save(content, buffer)
         content = buffer.getbuffer()
     with replacing(path) as part:
         part.write_bytes(content)

@@ -8,7 +8,6 @@ layers, how it was drawn, from which weights, its fingerprint), and `bits`, all 
 a byte; at most 3 MB for a ResNet-50. The fingerprint tells damage. Mask files of others: `data/foreign.py`.
 """
 
-import io
 import json
 import math
 
@@ -162,9 +161,7 @@ def save(ticket, path, backbone="", init=""):
     meta = {"format": FORMAT, "backbone": backbone, "init": init, "density": ticket.density}
     meta |= {"history": ticket.history, "fingerprint": ticket.fingerprint}
     meta |= {"layers": {k: list(m.shape) for k, m in ticket.masks.items()}}
-    buffer = io.BytesIO()
-    np.savez_compressed(buffer, meta=np.frombuffer(json.dumps(meta).encode(), np.uint8), bits=bits)
-    write_atomic(path, buffer.getvalue())
+    write_atomic(path, {"meta": np.frombuffer(json.dumps(meta).encode(), np.uint8), "bits": bits})
 
 
 def load(path):

@@ -25,7 +25,7 @@ from PIL import Image
 from tqdm.auto import tqdm
 
 from ..errors import UserError, reason
-from ..files import existing, locked, read_arrays, replacing
+from ..files import existing, locked, read_arrays, write_atomic
 from . import photos, rooms
 from .frames import Frames, carve, dataset, open_h5, writing
 
@@ -75,8 +75,8 @@ def _rooms(n):
         arrays = read_arrays(path)
     except UserError:
         arrays = dict(zip(("rgb", "depth", "room"), rooms.render(n, views=ROOM_VIEWS)))
-        with suppress(UserError), replacing(path) as part, open(part, "wb") as file:  # or rendered again
-            np.savez(file, **arrays)
+        with suppress(UserError):  # or rendered again
+            write_atomic(path, arrays)
     room = arrays["room"]
     split = np.array(ROOM_SPLIT)[room % len(ROOM_SPLIT)]
     return Frames(arrays["rgb"], arrays["depth"], split, np.array([f"room_{k:04d}" for k in room]), "rooms")

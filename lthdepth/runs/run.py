@@ -16,7 +16,7 @@ from ..training import fit as training
 from ..training.evaluate import rows_of
 from ..training.fit import Options
 from .record import Record, command, environment, label, sealed
-from .store import ROOT, Store, order, write_arrays
+from .store import ROOT, Store, order
 
 __all__ = ["ROOT", "Inputs", "Options", "Record", "Store", "key", "label", "order", "run"]
 
@@ -115,6 +115,6 @@ def _make(record, config, inputs, folders, folder, options):
         record["ticket"] = {"fingerprint": ticket.fingerprint, "history": ticket.history, "layers": layers}
         record["densities"] = mask.densities(ticket, FCRN(config.backbone), config.height, config.width)
     arrays |= {f"{split}/frames": rows_of(frames, config)[split] for split in ("validation", "test")}
-    write_arrays(folder / "arrays.npz", arrays)
+    write_atomic(folder / "arrays.npz", arrays)
     record |= sealed(record | results | environment(options.device) | {"status": "finished"})
     write_atomic(folder / "record.json", record)  # last: a run is finished when its record is there

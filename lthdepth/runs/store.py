@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 
 from ..errors import UserError
-from ..files import locked, read_arrays, replacing, write_atomic
+from ..files import locked, read_arrays, write_atomic
 from .record import Record, parse
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -79,7 +79,7 @@ class Store:
                     if v.dtype.kind == "f":
                         arrays[k] = v.astype(np.float16 if k == "gallery" else np.float32)
                 if name in made:
-                    write_arrays(self.recorded / "arrays" / f"{name}.npz", arrays)
+                    write_atomic(self.recorded / "arrays" / f"{name}.npz", arrays)
             lost = {k: r for k, r in lost.items() if k not in lines}
             for file, records in (("runs.jsonl", lines), ("failed.jsonl", lost)):
                 if records or (self.recorded / file).exists():
@@ -90,9 +90,3 @@ class Store:
 def order(record):
     """Sorting key of records: study, arm, density, seed."""
     return record["study"], record["arm"], -record["density"], record["seed"], record["key"]
-
-
-def write_arrays(path, arrays):
-    """Write the arrays of a run to a `.npz`, whole or not at all."""
-    with replacing(path) as part, open(part, "wb") as file:
-        np.savez_compressed(file, **{k: arrays[k] for k in sorted(arrays)})
