@@ -172,8 +172,6 @@ def load(path):
         raise UserError(f"{path} is no ticket file of this project.")
     try:
         meta, bits = json.loads(arrays["meta"].tobytes()), arrays["bits"]
-        if meta["format"] != FORMAT:
-            raise UserError(f"{path} is of the format {meta['format']!r}, this version reads {FORMAT!r}.")
         shapes = {k: tuple(shape) for k, shape in meta["layers"].items()}
         sizes = [math.prod(shape) for shape in shapes.values()]
         if bits.size != -(-sum(sizes) // 8):
@@ -181,8 +179,8 @@ def load(path):
         flat = np.split(np.unpackbits(bits, count=sum(sizes)).astype(bool), np.cumsum(sizes)[:-1])
         masks = {k: torch.from_numpy(f.reshape(s).copy()) for (k, s), f in zip(shapes.items(), flat)}
         ticket = Ticket(masks, meta["history"])
-        if ticket.fingerprint != meta["fingerprint"]:
+        if (meta["format"], meta["fingerprint"]) != (FORMAT, ticket.fingerprint):
             raise ValueError
     except (ValueError, KeyError, TypeError, AttributeError, OverflowError, RecursionError):
-        raise UserError(f"{path} is damaged, its masks are not those it names: {AGAIN}.") from None
+        raise UserError(f"{path} is damaged or of a later version than {FORMAT!r}: {AGAIN}.") from None
     return ticket, meta

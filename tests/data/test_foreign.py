@@ -23,24 +23,19 @@ def named(prefix="", suffix="_mask"):
     return {f"{prefix}{k}{suffix}": m.float() for k, m in masks.items()}
 
 
-@pytest.mark.parametrize(
-    ("changes", "words"),
-    [
-        ({"format": "lthdepth ticket 9"}, "this version reads"),
-        ({"layers": {"a": [float("inf")]}}, "damaged"),
-        ({"layers": 3}, "damaged"),
-        ({"fingerprint": "0" * 16}, "damaged"),
-    ],
-)
-def test_a_ticket_file_is_read_like_masks_and_one_that_lies_is_refused(tmp_path, changes, words):
+LIES = {"format": "lthdepth ticket 9", "layers": {"a": [float("inf")]}, "fingerprint": "0" * 16}
+
+
+@pytest.mark.parametrize("name", LIES)
+def test_a_ticket_file_is_read_like_masks_and_one_that_lies_is_refused(tmp_path, name):
     path = tmp_path / "t.npz"
     tickets.save(TICKET, path, "resnet18", "abc")
     read = foreign.masks(path, WEIGHTS)
     assert read.history == TICKET.history and read.fingerprint == TICKET.fingerprint
     with np.load(path) as file:
-        meta, bits = json.loads(file["meta"].tobytes()) | changes, file["bits"]
+        meta, bits = json.loads(file["meta"].tobytes()) | {name: LIES[name]}, file["bits"]
     np.savez(path, meta=np.frombuffer(json.dumps(meta).encode(), np.uint8), bits=bits)
-    with pytest.raises(UserError, match=words):
+    with pytest.raises(UserError, match="damaged or of a later version"):
         foreign.masks(path, WEIGHTS)
 
 
