@@ -31,12 +31,7 @@ def data(args):
 
 
 def train(args):
-    """Train one configuration, or continue it; print its scores.
-
-    example, 20 minutes on two cores:
-      python -m lthdepth train --data nyu.mat --weights resnet50.pth arm=omp density=0.018 epochs=4
-          height=114 width=152
-    """
+    """Train one configuration, or continue it; print its scores. Settings come last."""
     from . import mask
     from .data import foreign, nyu, weights
     from .model import FCRN
@@ -44,8 +39,7 @@ def train(args):
     from .runs.run import Inputs, Options, Store, run
     from .training.fit import pick_device
 
-    options = Options(pick_device(args.device), weights=args.keep)
-    config = Config.parse(args.settings, TUNED)
+    config, device = Config.parse(args.settings, TUNED), pick_device(args.device)
     named = {text.partition("=")[0] for text in args.settings}
     initial = weights.load(args.weights, config.backbone if "backbone" in named else None)
     config, ticket = config.replace(backbone=initial.backbone or config.backbone), None
@@ -58,7 +52,7 @@ def train(args):
         if frames.name == "rooms":
             raise UserError("--frames takes a part of a file; of the rooms ask for rooms:N.")
         frames = frames.subset(*args.frames)
-    store = Store()
+    store, options = Store(), Options(device, weights=args.keep)
     record = run(config, Inputs(frames, initial, ticket), store, options, "own")
     print(f"{line(record)}\nrecord: {store.local / record.key / 'record.json'}")
 
@@ -117,17 +111,14 @@ def sweep(args):
     from .training.fit import pick_device
 
     deadline = None if args.budget is None else time.monotonic() + args.budget
-    options = Options(
-        pick_device(args.device), deadline, args.every, progress="lines" if args.worker else True
-    )
-    inputs, study = sweeps.gathered(args.study, args.data, args.weights)
-    store = Store()
+    progress = "lines" if args.worker else True
+    options = Options(pick_device(args.device), deadline, args.every, progress)
+    (inputs, study), store = sweeps.gathered(args.study, args.data, args.weights), Store()
     configs = [c for c in study.configs if c.arm == "floor" or c.seed in (args.seeds or [c.seed])]
     if args.worker:  # one of several, which the first has started
         return sweeps.sweep(configs, inputs, store, options, study.name)
-    known = store.records()
-    done, missing = sum(inputs.key(c) in known for c in configs), len(sweeps.missing(configs, inputs, store))
-    print(f"{study.title}: {len(configs)} runs, {done} finished, {missing} to make with those that they need")
+    missing = len(sweeps.missing(configs, inputs, store))
+    print(f"{study.title}: {len(configs)} runs; with what they need {missing} are missing", flush=True)
     if args.dry_run:
         return sweeps.describe(configs, inputs, store, options.device, args.jobs)
     try:
@@ -143,8 +134,7 @@ def sweep(args):
     if left:
         print(f"{len(left)} runs are left; the same command continues")
     if failed:
-        names = ", ".join(failed)
-        raise UserError(f"{len(failed)} runs failed and are no results: {names}; `show KEY` says more.")
+        raise UserError(f"runs that failed are no results: {', '.join(failed)}; `show KEY` says more.")
 
 
 def show(args):
@@ -152,56 +142,33 @@ def show(args):
     from .runs.record import line
     from .runs.store import Store, order
 
-    store = Store()
-    if args.what and (Path(args.what).suffix or "/" in args.what):
+    store, what = Store(), args.what
+    if what and (Path(what).suffix or "/" in what):
         from .paper.figures import explain
 
-        return print(explain(Path(args.what)))
-    if args.what:
-        record = store.get(args.what) or store.failed().get(args.what)
+        return print(explain(Path(what)))
+    if what:
+        record = store.get(what) or store.failed().get(what)
         if not record:
-            raise UserError(f"no run {args.what}; `python -m lthdepth show` lists them.")
+            raise UserError(f"no run {what}; `python -m lthdepth show` lists them.")
         return print(json.dumps(record, indent=1))
-    finished, failed = store.records(), store.failed()
-    for record in sorted(finished.values(), key=order):
-        print(line(record))
-    for record in sorted(failed.values(), key=order):
-        print(f"{record.key}  {record['study']:7} failed: {record['reason']}")
-    print(f"{len(finished)} runs" + (f", {len(failed)} failed" if failed else ""))
-
-
-def verdict(args):
-    """Apply the analysis plan to recorded runs: one sentence and the tables; no GPU, data or weights."""
-    from .paper import sentences, tables
-    from .paper.study import Paper
-
-    paper = Paper("paper")
-    records = paper.records(args.study)
-    result = paper.analyse(args.study, records)
-    print(sentences.unmarked(sentences.progress(args.study, records, result.failed)))
-    print(sentences.unmarked(result.sentence()))
-    for make in (tables.tickets, tables.controls, tables.break_even, tables.protocols):
-        if len(table := make(result.main)):
-            print(f"\n{table.to_string(index=False)}")
+    finished, failed = (sorted(part.values(), key=order) for part in (store.records(), store.failed()))
+    failures = (f"{r.key}  {r['study']:16}  failed: {r['reason']}" for r in failed)
+    print(*map(line, finished), *failures, f"{len(finished)} runs, {len(failed)} failed", sep="\n")
 
 
 def predict(args):
     """Depth of a photo of your own: a 16-bit PNG in millimetres, and a picture of photo and depth."""
-    import numpy as np
-
     from .data import photos
     from .inference import predict as predicting
     from .training.fit import pick_device
 
     device = pick_device(args.device)
     rgb = photos.read(args.photo)
-    record, model = predicting.network(args.name, device=device)
+    record, model = predicting.network(args.run, device=device)
     metres = predicting.depth(rgb, record, model, device)
     files = predicting.save(args.photo, rgb, metres, record, args.out or args.photo.parent)
-    low, middle, high = np.percentile(metres, [1, 50, 99])
-    size = f"{rgb.shape[1]}×{rgb.shape[0]} pixels"
-    print(f"{args.photo}: {size}, depth {low:.2f} to {high:.2f} m, median {middle:.2f} m")
-    print(predicting.about(record))
+    print(f"{args.photo}: {predicting.about(record)}")
     print(f"depth, 16 bits, millimetres: {files[0]}\nphoto and depth: {files[1]}")
 
 
@@ -240,18 +207,12 @@ def pairs(args):
 
 
 def cost(args):
-    """Measure what a ticket buys here: milliseconds of the dense and the sparse network, and bytes.
-
-    example (ResNet-50 at 228x304: 3 minutes on two cores):
-      python -m lthdepth cost --weights resnet50.pth --out results/cost.json
-    """
+    """Measure what a ticket buys here: milliseconds of the dense and the sparse network, and bytes."""
     from .data import weights
     from .inference import measure
     from .paper import cost as costs
     from .training.fit import pick_device
 
-    if not all(32 <= side <= 4096 for side in args.size):
-        raise UserError("--size: height and width must be between 32 and 4096 pixels.")
     if args.out:
         measure.load(args.out)  # a mistake must cost nothing
     initial, device = weights.load(args.weights), pick_device(args.device)
@@ -274,16 +235,12 @@ def at_least(least, kind):
     return number
 
 
-FILE, FOLDER = {"type": Path, "metavar": "FILE"}, {"type": Path, "metavar": "DIR"}
-SOURCE, HIDDEN, KEY = {"metavar": "SOURCE"}, argparse.SUPPRESS, {"dest": "name", "metavar": "KEY"}
-FLAG, AMOUNT = {"action": "store_true"}, {"type": at_least(0, float), "metavar": "X"}
-INTS, PAIR = {"type": int, "nargs": "+", "metavar": "N"}, {"nargs": 2}
-JOBS = {"type": at_least(1, int), "default": 1, "metavar": "N"}
-SIZE = INTS | PAIR | {"metavar": ("HEIGHT", "WIDTH"), "default": (228, 304)}
+FLAG, FILE, SOURCE = {"action": "store_true"}, {"type": Path, "metavar": "FILE"}, {"metavar": "SOURCE"}
+AMOUNT, COUNT = {"type": at_least(0, float), "metavar": "X"}, {"type": at_least(1, int), "metavar": "N"}
+SIZE = {"type": at_least(32, int), "nargs": 2, "metavar": ("HEIGHT", "WIDTH"), "default": (228, 304)}
 FRAMES = "rooms, rooms:N, a cache .h5 or the official .mat"
-DATA = ("--data", FRAMES, SOURCE)
 ENCODER = "none, IMAGENET1K_V1 ..., or a file .pth/.pth.xz/.safetensors"
-WEIGHTS = ("--weights", ENCODER, SOURCE)
+DATA, WEIGHTS = ("--data", FRAMES, SOURCE | {"required": True}), ("--weights", ENCODER, SOURCE)
 DEVICE = ("--device", "auto (default), cpu, cuda, cuda:N", {"default": "auto"})
 # Of each task its options: name, help, and how argparse takes it.
 TASKS = {
@@ -292,11 +249,9 @@ TASKS = {
         ("--download", "fetch nyu_depth_v2_labeled.mat (2.8 GB) into data/, and check its SHA-256", FLAG),
     ],
     train: [
-        ("--data", FRAMES, SOURCE | {"required": True}),
-        WEIGHTS,
-        DEVICE,
+        *(DATA, WEIGHTS, DEVICE),
         ("--ticket", "train under this ticket or mask file (arm=file)", FILE),
-        ("--frames", "only so many of a file, evenly spaced", INTS | PAIR | {"metavar": ("TRAIN", "TEST")}),
+        ("--frames", "only so many, evenly spaced", COUNT | {"nargs": 2, "metavar": ("TRAIN", "TEST")}),
         ("--keep", "train again where only the record is here, not the trained weights", FLAG),
         ("settings", "settings that are to be others; listed below", {"nargs": "*", "metavar": "name=value"}),
     ],
@@ -310,32 +265,28 @@ TASKS = {
     ],
     sweep: [
         ("study", "", {"choices": tuple(STUDIES)}),
-        ("--data", FRAMES, SOURCE | {"required": True}),
-        WEIGHTS,
-        DEVICE,
-        ("--jobs", "workers that share the cores or GPUs (default 1)", JOBS),
-        ("--seeds", "only these, a share for one machine of several", INTS),
+        *(DATA, WEIGHTS, DEVICE),
+        ("--jobs", "workers that share the cores or GPUs (default 1)", COUNT | {"default": 1}),
+        ("--seeds", "only these, a share for one machine of several", {"type": int, "nargs": "+"}),
         ("--budget", "seconds: stop cleanly before this time is up", AMOUNT),
         ("--every", "least seconds between two checkpoints (default 60)", AMOUNT | {"default": 60.0}),
         ("--engine", "ray: on the cluster that RAY_ADDRESS names", {"choices": ("local", "ray")}),
         ("--gpus", "ray: of a GPU for every run; 0: none (default 1)", AMOUNT | {"default": 1.0}),
         ("--publish", "copy the study's finished runs into results/ at the end", FLAG),
         ("--dry-run", "only say what would run, at what cost, and how long it would take", FLAG),
-        ("--worker", HIDDEN, FLAG),
+        ("--worker", argparse.SUPPRESS, FLAG),
     ],
     show: [("what", "key of a run (its beginning is enough) or a file in figures/", {"nargs": "?"})],
-    verdict: [("study", "of which study", {"nargs": "?", "choices": ("paper", "full"), "default": "paper"})],
     predict: [
         ("photo", "a .jpg or .png; it is turned as its EXIF orientation says", {"type": Path}),
-        ("--run", "whose network predicts (`show` lists them)", KEY | {"required": True}),
-        ("--out", "where to write the two files (default: beside the photo)", FOLDER),
+        ("--run", "whose network predicts (`show` lists them)", {"metavar": "KEY", "required": True}),
+        ("--out", "where to write the two files (default: beside the photo)", {"type": Path}),
         DEVICE,
     ],
     build: [
         ("--profile", "what to build (default: quick)", {"choices": ("quick", "paper"), "default": "quick"}),
-        DATA,
-        WEIGHTS,
-        DEVICE,
+        ("--data", FRAMES, SOURCE),
+        *(WEIGHTS, DEVICE),
         ("--pdf", "also print all pages into a PDF, with Chromium or Chrome", FLAG),
         ("--quiet", "print only where the paper is", FLAG),
     ],
@@ -355,10 +306,11 @@ def parser():
     top.add_argument("--version", action="version", version=f"lthdepth {__version__}")
     subparsers = top.add_subparsers(dest="task", required=True, metavar="TASK")
     for task, options in TASKS.items():
-        text = {"help": task.__doc__.partition("\n")[0], "description": inspect.cleandoc(task.__doc__)}
-        raw = argparse.RawDescriptionHelpFormatter
-        sub = subparsers.add_parser(task.__name__, **text, formatter_class=raw)
-        sub.set_defaults(run=task)
+        first, text = task.__doc__.partition("\n")[0], inspect.cleandoc(task.__doc__)
+        sub = subparsers.add_parser(
+            task.__name__, help=first, description=text, formatter_class=argparse.RawDescriptionHelpFormatter
+        )
+        sub.set_defaults(function=task)
         for name, help, how in options:
             sub.add_argument(name, help=help, **how)
         if task is train:
@@ -371,7 +323,7 @@ def main(words=None):
     args = parser().parse_args(words)
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
-        args.run(args)
+        args.function(args)
         sys.stdout.flush()
     except (UserError, PermissionError) as error:
         print(f"lthdepth: {error}", file=sys.stderr)

@@ -158,7 +158,6 @@ train --data rooms:24 --device gpu | gpu
 train --data rooms:24 --device cuda:99 | cuda:99
 show abcdef | abcdef
 show absent.png | absent.png
-cost --device cpu --size 8 304 | --size
 TRAIN dropout=0.5 | dropout
 TRAIN epochs | name=value
 TRAIN epochs= | int
