@@ -9,12 +9,12 @@ import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 
+from ..analysis import budget as plan
 from ..analysis import stats
-from ..analysis.budget import images, scores
 from ..analysis.postmortem import measured, order, relative
 from ..analysis.verdict import CURVE
 from ..config import ARMS, WHOLE
-from ..runs.record import Record, label
+from ..runs.record import label
 from ..runs.studies import SOUND
 from .tables import others_found, published_curves, published_scores
 
@@ -57,12 +57,8 @@ def frames(summary, columns=4):
 
 
 def histograms(description):
-    """Distribution of depth in each split, as shares of its pixels in 0.2 m bins.
-
-    Not in the 0.1 m of the description: depth of 8 bits comes in steps of 4 cm, two or three of which fall
-    into such a bin.
-    """
-    figure, ax = plt.subplots(figsize=(5.6, 3.1))
+    """Distribution of depth in each split, as shares of its pixels in 0.2 m bins."""
+    figure, ax = plt.subplots(figsize=(5.6, 3.1))  # in 0.1 m bins, depth of 8 bits, of 4 cm, would show steps
     for split, colour in SPLITS.items():
         counts = np.array(description["splits"][split]["histogram"], float).reshape(50, 2).sum(1)
         ax.stairs(counts / max(counts.sum(), 1), np.linspace(0, 10, 51), label=split, color=colour, lw=1.4)
@@ -81,26 +77,21 @@ def mean_map(summary):
 
 
 def learning_curves(records):
-    """Training loss and, where validation scenes were held out, their pooled rms, epoch by epoch."""
+    """Training loss epoch by epoch, a line a run, dashed by its density."""
     records = [r for r in records if r and r.get("curves")]
     if not records:
         return None
-    panels = {"train_loss": "training loss (m)", "validation_rms": "validation rms (m)"}
-    panels = {name: text for name, text in panels.items() if any(r["curves"][name] for r in records)}
-    figure, axes = plt.subplots(1, len(panels), figsize=(4.8 * len(panels), 3.2), squeeze=False)
+    columns = math.ceil(len({label(r) for r in records}) / 14)  # of names beside the curves
+    figure, ax = plt.subplots(figsize=(4.8 + 2.1 * columns, 3.2))
     densities = sorted({r["density"] for r in records}, reverse=True)
     styles = dict(zip(densities, ("-", "--", ":", "-.") * 9, strict=False))
-    for (name, text), ax in zip(panels.items(), axes[0], strict=True):
-        for r in records:
-            y, first = r["curves"][name], label(r) not in ax.get_legend_handles_labels()[1]
-            how = {"marker": "o" if len(y) < 12 else None, "ms": 3, "color": COLOURS[r["arm"]]}
-            ax.plot(range(1, len(y) + 1), y, styles[r["density"]], label=label(r) if first else None, **how)
-        ax.set(xlabel="epoch", ylabel=text)
-        ax.xaxis.get_major_locator().set_params(integer=True)
-    handles, labels = axes[0, 0].get_legend_handles_labels()
-    columns = math.ceil(len(labels) / 14)  # beside the curves, which fill the frame
-    figure.set_figwidth(figure.get_figwidth() + 2.1 * columns)
-    figure.legend(handles, labels, loc="outside right upper", frameon=False, fontsize=8, ncols=columns)
+    for r in records:
+        y = r["curves"]["train_loss"]
+        how = {"marker": "o" if len(y) < 12 else None, "ms": 3, "color": COLOURS[r["arm"]]}
+        ax.plot(range(1, len(y) + 1), y, styles[r["density"]], label=label(r), **how)
+    ax.set(xlabel="epoch", ylabel="training loss (m)")
+    ax.xaxis.get_major_locator().set_params(integer=True)
+    _legend_beside(figure, ax, ncols=columns)
     return figure
 
 
@@ -119,62 +110,39 @@ def layers(records):
     names = [n.removesuffix(".weight") for n, _, _ in r["ticket"]["layers"]]
     ax.set_xticks(range(len(names)), names, rotation=90, fontsize=6 if len(names) > 30 else 8)
     ax.set(yscale="log", ylabel="weights kept (%)")
-    above = {"loc": "lower left", "bbox_to_anchor": (0, 1)}  # clear of the lines
-    ax.legend(frameon=False, fontsize=8, ncols=4, **above)
+    ax.legend(frameon=False, fontsize=8, ncols=4, loc="lower left", bbox_to_anchor=(0, 1))  # above the lines
     return figure
 
 
 def best_and_smallest(records):
     """Floor, dense, the densest ticket and up to three of the sparsest, one run each."""
-    first = {}
-    for r in records:
-        first.setdefault((r["arm"], r["density"]), r)
+    first = {(r["arm"], r["density"]): r for r in reversed(records)}
     low, high = (f((d for a, d in first if d < 1), default=1) for f in (min, max))
     names = [("floor", 1.0), ("dense", 1.0), ("omp", high), ("imp", low), ("gradual", low), ("omp", low)]
     return [first[n] for n in dict.fromkeys(names) if n in first]
 
 
 def across(records):
-    """Dense, then the arm with the most densities from dense to sparse; nothing where no arm has two."""
-    levels = {}
-    for r in records:
-        if r["density"] < 1:
-            levels.setdefault(r["arm"], set()).add(r["density"])
-    most = max(levels, key=lambda arm: len(levels[arm]), default=None)  # of equals the first
-    if most is None or len(levels[most]) < 2:
-        return []
-    return sorted((r for r in records if r["arm"] in ("dense", most)), key=lambda r: -r["density"])
+    """Dense, then the one-shot tickets from dense to sparse; nothing for fewer than two of these."""
+    chosen = sorted((r for r in records if r["arm"] in ("dense", "omp")), key=lambda r: -r["density"])
+    return chosen if len({r["density"] for r in chosen}) > 2 else []
 
 
 def clearest(summary, predictions):
-    """Indices of the gallery's frames, first those on which the dense network errs least.
-
-    summary, predictions: as `depth_maps`; in their own order where there is no dense network.
+    """Indices of the gallery's frames, first those on which the dense network, where there is one, errs
+    least; summary, predictions: as `depth_maps`.
     """
-    if ARMS["dense"] not in predictions:
-        return np.arange(len(summary.index))
-    error, truth = errors(summary, predictions[ARMS["dense"]])
-    squares = np.where(truth > 0, error**2, 0).sum((1, 2)) / np.maximum((truth > 0).sum((1, 2)), 1)
-    return np.argsort(squares, kind="stable")
-
-
-def errors(summary, maps):
-    """Depth maps `(8 or 1, h, w)` minus the truth at their size, and that: `(8, h, w)` metres, 0 invalid."""
+    maps = predictions.get(ARMS["dense"], summary.depth)
     sizes = zip(summary.depth.shape[1:], maps.shape[1:], strict=True)
     rows, columns = (np.linspace(0, k - 1, m).round().astype(int) for k, m in sizes)
-    truth = summary.depth[:, rows][:, :, columns]
-    return np.broadcast_to(maps.astype(np.float32), truth.shape) - truth, truth
+    truth = summary.depth[:, rows][:, :, columns]  # at the size of the maps
+    squares = np.ma.masked_where(truth == 0, (maps.astype(np.float32) - truth) ** 2)
+    return np.argsort(squares.mean((1, 2)).filled(0), kind="stable")
 
 
 def depth_maps(summary, predictions, rows=4):
-    """RGB, truth and predictions side by side on one depth scale; None without a network's prediction.
-
-    Of the gallery those frames are shown on which the dense network errs least (`clearest`).
-
-    Args:
-        summary: `frames.Summary`.
-        predictions: `{column title: (8, h, w) metres}`, in the order of the columns.
-        rows: number of frames.
+    """RGB, truth and predictions `{column title: (8, h, w) metres}` side by side on one depth scale, of the
+    `clearest` frames of a `frames.Summary`; None without a network's prediction.
     """
     if not predictions.keys() - {ARMS["floor"]}:
         return None
@@ -200,17 +168,13 @@ def depth_maps(summary, predictions, rows=4):
 
 
 def budgets(verdict):
-    """The headline: what a ticket loses at every budget, and the break-even density against the budget.
-
-    Args:
-        verdict: `verdict.Verdict`. Left, the loss of `verdict.CURVE` against the weights kept, a line a
-            budget; right, where at least two are known, the break-even density of each with its interval
-            and every seed.
+    """The headline: what a one-shot ticket loses at every budget of a `verdict.Verdict`, and, for two budgets
+    or more, the break-even density against the budget.
     """
     rows = verdict.movement
     if rows.empty:
         return None
-    panels = 1 + (len(rows) > 1)
+    panels = min(len(rows), 2)
     figure, axes = plt.subplots(1, panels, figsize=(1.8 + 3.6 * panels, 3.6), squeeze=False)
     ax, levels, lowest = axes[0, 0], {1.0}, -0.008
     for r in rows.itertuples():
@@ -231,7 +195,7 @@ def budgets(verdict):
     ax.axhline(0, color="black", lw=0.8)
     ax.set_yscale("asinh", linear_width=stats.MARGIN)
     ax.set_ylim(bottom=lowest)
-    _ticks(ax.yaxis, (-0.1, -0.03, 0, 0.015, 0.03, 0.1, 0.3, 1), ax.get_ylim())
+    _ticks(ax.yaxis, (-0.1, -0.03, 0, 0.015, 0.03, 0.1, 0.3, 1))
     _weights_axis(ax, list(levels))
     ax.set(ylabel="rms above dense (m)")
     ax.legend(frameon=False, loc="upper left", title="trained for")
@@ -241,46 +205,37 @@ def budgets(verdict):
 
 
 def _against_budget(ax, rows):
-    """Break-even density against the budget: seeds as dots that lines join, the mean as a diamond with its
-    interval; a dotted line up from the densest level tried where it lies above.
+    """Break-even density against the budget: grey lines join a seed; the mean with its interval as far as
+    levels were tried, a triangle where it lies beyond them.
     """
-    beside = {"textcoords": "offset points", "fontsize": 9}
     for seed in sorted(set().union(*rows.by_seed)):
         same = [r for r in rows.itertuples() if r.by_seed.get(seed, np.inf) <= r.largest]
         y = [100 * (r.by_seed[seed] or r.smallest) for r in same]
         ax.plot([r.epochs for r in same], y, "o-", color="0.6", ms=4, lw=0.8)
     for r in rows.itertuples():
-        colour, value = BUDGETS.get(r.epochs, "black"), 100 * (r.density or r.smallest)
-        if r.density > r.largest:
-            value = 100 * r.largest
-            ax.plot([r.epochs] * 2, [value, 100], ":", color=colour, lw=2)
-            ax.annotate(f"above {value:.3g} %", (r.epochs, value), (9, 2), **beside)
-            continue
+        colour = BUDGETS.get(r.epochs, "black")
+        low, mean, high = (100 * np.clip(v, r.smallest, r.largest) for v in (r.low, r.density, r.high))
         if r.seeds > 1:
-            known = 100 * min(r.high, r.largest)
-            ax.plot([r.epochs] * 2, [100 * (r.low or r.smallest), known], color=colour, lw=2)
-            ax.plot([r.epochs] * 2, [known, 100 * r.high], ":", color=colour, lw=2)  # denser was not tried
-        ax.plot(r.epochs, value, "D" if r.density else "v", ms=9, mfc="white", mew=1.8, color=colour)
-        below = "" if r.density else "below "
-        ax.annotate(f"{below}{value:.2g} %", (r.epochs, value), (9, 4), **beside)
+            ax.plot([r.epochs] * 2, [low, high], color=colour, lw=2)
+        marker = "v" if not r.density else "D" if r.density <= r.largest else "^"
+        ax.plot(r.epochs, mean, marker, ms=9, mfc="white", mew=1.8, color=colour)
+        ax.annotate(
+            plan.density(r, r.density), (r.epochs, mean), (9, 4), textcoords="offset points", fontsize=9
+        )
     ax.set(xscale="log", yscale="log")
     ax.set_xticks(rows.epochs, [str(e) for e in rows.epochs])
-    known = [100 * d for d in (*rows.density, *rows.low) if d]
-    ax.set_ylim(min(20, *known) / 1.3, 110)  # no narrower, so that a small step looks small
-    _ticks(ax.yaxis, (2, 5, 10, 20, 30, 50, 70, 100), ax.get_ylim())
+    ax.set_ylim(min(20, ax.get_ylim()[0]), 110)  # no narrower, so that a small step looks small
+    _ticks(ax.yaxis, (2, 5, 10, 20, 30, 50, 70, 100))
     ax.minorticks_off()
     ax.set(xlabel="training budget (epochs)", ylabel="break-even density (%)")
     ax.margins(x=0.4)
 
 
 def transfer(records, analysis=None):
-    """Test rms against the remaining weights: a line an arm (mean over seeds, band of one sd, a dot a run).
-
-    Args:
-        records: of one budget.
-        analysis: `budget.Analysis` of the same records: marks every arm's break-even density by a diamond.
+    """Test rms against the remaining weights: a line an arm (mean over seeds, band of one sd, a dot a run);
+    diamonds mark the break-even densities of a `budget.Analysis` of the same records.
     """
-    table = scores(records)
+    table = plan.scores(records)
     if table.empty or not set(table.arm) - {"floor", "dense"}:
         return None
     dense = table[table.arm == "dense"].rms.mean()
@@ -288,13 +243,9 @@ def transfer(records, analysis=None):
     for arm, rows in table.groupby("arm", sort=False):
         by, colour = rows.groupby("density").rms, COLOURS[arm]
         mean, sd = by.mean(), by.std().fillna(0)
-        if arm in WHOLE:  # the floor and dense, by which the others are measured, are levels
-            name = f"{ARMS[arm]}: {mean[1]:.3f}"
-            if arm not in ("floor", "dense"):
-                open_square = {"ms": 5, "mfc": "none", "mew": 1.4}
-                ax.plot(100 * rows.density, rows.rms, "s", color=colour, label=name, **open_square)
-                continue
-            ax.axhline(mean[1], color=colour, lw=1.4, ls=":" if arm == "floor" else "-", label=name)
+        if arm in WHOLE:  # by which the others are measured
+            line, name = ":" if arm == "floor" else "-", f"{ARMS[arm]}: {mean[1]:.3f}"
+            ax.axhline(mean[1], color=colour, lw=1.4, ls=line, label=name)
             ax.axhspan(mean[1] - sd[1], mean[1] + sd[1], color=colour, alpha=0.15, lw=0)
         else:  # it starts at dense
             line = "-" if len(mean) > 1 else ":"  # from one density to dense nothing is known between
@@ -302,13 +253,13 @@ def transfer(records, analysis=None):
             ax.fill_between(100 * mean.index, mean - sd, mean + sd, color=colour, alpha=0.2, lw=0)
             ax.plot(100 * rows.density, rows.rms, "o", ms=3.5, color=colour)
     if analysis is not None and len(analysis.break_even):
-        crossings, name = analysis.break_even.query("density > 0"), "mean loss reaches the margin"
-        for k, r in enumerate(crossings.itertuples()):
+        for r in analysis.break_even.query("density > 0").itertuples():
             mark = {"ms": 8, "mfc": "none", "mew": 1.6, "color": COLOURS[r.arm], "zorder": 5}
-            ax.plot(100 * r.density, dense + stats.MARGIN, "D", label=None if k else name, **mark)
+            x, name = 100 * r.density, "mean loss reaches the margin"
+            ax.plot(x, dense + stats.MARGIN, "D", label=name, **mark)
     _weights_axis(ax, table.density)
     ax.set(ylabel="test rms (m), pooled")
-    figure.legend(loc="outside right upper", frameon=False, fontsize=9)  # inside, lines would run behind it
+    _legend_beside(figure, ax)
     return figure
 
 
@@ -328,7 +279,7 @@ def differences(analysis):
     ax.axvline(stats.MARGIN, color="crimson", lw=1.2, ls="--")
     ax.axvspan(-2 * stats.MARGIN, 2 * stats.MARGIN, color="0.94", zorder=0, lw=0)
     ax.set_xscale("symlog", linthresh=2 * stats.MARGIN, linscale=1.5)
-    _ticks(ax.xaxis, (-0.3, -0.1, -0.03, -0.015, 0, 0.015, 0.03, 0.1, 0.3, 1, 3), ax.get_xlim())
+    _ticks(ax.xaxis, (-0.3, -0.1, -0.03, -0.015, 0, 0.015, 0.03, 0.1, 0.3, 1, 3))
     ax.minorticks_off()
     ax.set_yticks(range(len(rows)), [label(r._asdict()) for r in rows.itertuples()], fontsize=8)
     ax.invert_yaxis()
@@ -337,10 +288,8 @@ def differences(analysis):
 
 
 def cost_of_training(records):
-    """Test rms against all training images that a run costs, earlier rounds included: a marker an arm, at
-    1.80 %.
-    """
-    rows = [r for r in records if r and r.get("test") and (r["density"] == 1 or r["density"] < 0.02)]
+    """Test rms at 1.80 % against all training images that a run costs, earlier rounds included."""
+    rows = [r for r in records if r and (r["density"] == 1 or r["density"] < 0.02)]
     if len({r["arm"] for r in rows}) < 3:
         return None
     figure, ax = plt.subplots(figsize=(6.6, 3.6))
@@ -348,26 +297,22 @@ def cost_of_training(records):
         arm, rms = r["arm"], r["test"]["full"]["pooled"]["rms"]
         if arm == "floor":
             ax.axhline(rms, color=COLOURS[arm], ls=":", label=ARMS[arm])
-            continue
-        name = None if ARMS[arm] in ax.get_legend_handles_labels()[1] else ARMS[arm]
-        x, marker = images(Record(r).config, r["fit_frames"]) / 1000, "s" if r["density"] == 1 else "o"
-        ax.plot(x, rms, marker, color=COLOURS[arm], ms=6, label=name, alpha=0.85)
+        else:
+            x, marker = plan.images(r.config, r["fit_frames"]) / 1000, "s" if arm == "dense" else "o"
+            ax.plot(x, rms, marker, color=COLOURS[arm], ms=6, label=ARMS[arm], alpha=0.85)
     ax.set_xscale("log")
-    _ticks(ax.xaxis, (1, 2, 5, 10, 20, 50, 100), ax.get_xlim())
+    _ticks(ax.xaxis, (1, 2, 5, 10, 20, 50, 100))
     ax.minorticks_off()
     ax.set(xlabel="training images, earlier rounds included (thousands)", ylabel="test rms (m), pooled")
-    figure.legend(loc="outside right upper", frameon=False, fontsize=9)
+    _legend_beside(figure, ax)
     return figure
 
 
 def beside_published(records):
     """What pruning costs here and in other tasks, as change relative to each task's dense network, positive
-    is worse.
-
-    Left: tickets that come from the pre-training, right: tickets found on the task itself. Of our rms a rise
-    is worse, of the published metrics (accuracy, AP, mIoU) a fall. None without a ticket of ours.
+    is worse; left, tickets that come from the pre-training, right, tickets found on the task itself.
     """
-    table = scores(records)
+    table = plan.scores(records)
     if table.empty or not set(table.arm) & {"omp", "imp"}:
         return None
     figure, axes = plt.subplots(1, 2, figsize=(9.6, 4), sharex=True, sharey=True)
@@ -376,7 +321,7 @@ def beside_published(records):
     right = ("m_task", "imp", "ticket found on the task")
     for ax, (source, arm, title) in zip(axes, (left, right), strict=True):
         for task, rows in published_curves().query("source == @source").groupby("task", sort=False):
-            worse = 100 * (1 - rows.value / rows.value.iloc[0])
+            worse = 100 * (1 - rows.value / rows.value.iloc[0])  # of accuracy, AP and mIoU a fall is worse
             ax.plot(rows.remaining_percent, worse, **OTHERS[task], lw=1.3, label=task)
         mean = table[table.arm == arm].groupby("density").rms.mean()
         if len(mean):
@@ -409,21 +354,25 @@ def _weights_axis(ax, densities):
     ax.set(xlabel="remaining prunable encoder weights (%)")
 
 
-def _ticks(axis, values, limits):
-    """Ticks at those of `values` that lie within the limits, in plain decimals."""
-    kept = [v for v in values if limits[0] <= v <= limits[1]]
+def _ticks(axis, values):
+    """Ticks at those of `values` that are in view, in plain decimals."""
+    low, high = sorted(axis.get_view_interval())
+    kept = [v for v in values if low <= v <= high]
     axis.set_ticks(kept, [f"{v:g}" for v in kept])
 
 
+def _legend_beside(figure, ax, ncols=1):
+    """A legend beside the axes, each name once; inside, lines would run behind it."""
+    handles, names = ax.get_legend_handles_labels()
+    once = dict(zip(reversed(names), reversed(handles), strict=True))
+    names = dict.fromkeys(names)
+    how = {"loc": "outside right upper", "frameon": False, "fontsize": 9, "ncols": ncols}
+    figure.legend([once[name] for name in names], names, **how)
+
+
 def postmortem(rows, published_floor=None):
-    """Errors relative to the floor: a dot a run, a bar from the sound network's mean to the row's.
-
-    Args:
-        rows: of `Paper.postmortem`.
-        published_floor: record of `studies.PUBLISHED_FLOOR`, to add the published rows; None leaves them out.
-
-    Returns:
-        A figure, or None where no run but the sound one is finished.
+    """Errors relative to the floor, of `Paper.postmortem`'s rows and, given the record of their floor, of the
+    published ones: a dot a run, a bar from the sound network's mean to the row's.
     """
     runs = measured(rows)
     if runs.empty or set(runs.row) <= {SOUND}:
@@ -434,20 +383,16 @@ def postmortem(rows, published_floor=None):
         points[name] = pd.DataFrame([{f"{k}/floor": v for k, v in multiples.items()}])
     figure, axes = plt.subplots(1, len(PANELS), figsize=(9.6, 0.9 + 0.3 * len(points)), sharey=True)
     for ax, (metric, name) in zip(axes, PANELS.items(), strict=True):
-        _relative_to_floor(ax, {row: part.get(f"{metric}/floor") for row, part in points.items()})
+        start = points[SOUND][f"{metric}/floor"].mean()
+        ax.axvline(1, color=COLOURS["floor"], ls=":", lw=1.4)
+        ax.axvline(start, color=COLOURS["dense"], lw=1)
+        for y, (row, part) in enumerate(points.items()):
+            marker, colour = ("D", "#D55E00") if row in published_scores() else ("o", "#0072B2")
+            multiples = part[f"{metric}/floor"]
+            ends = [start, multiples.mean()]
+            ax.plot(ends, [y, y], color=colour, lw=5, alpha=0.25, solid_capstyle="butt")
+            ax.plot(multiples, np.full(len(multiples), y), marker, color=colour, ms=4.5)
         ax.set(xlabel=f"{name}, relative to the floor's")
     axes[0].set_yticks(range(len(points)), points, fontsize=9)
     axes[0].set_ylim(len(points) - 0.5, -0.5)
     return figure
-
-
-def _relative_to_floor(ax, values):
-    """Draw one metric: `{row: multiples of the floor's}`."""
-    start = values[SOUND].mean()
-    ax.axvline(1, color=COLOURS["floor"], ls=":", lw=1.4)
-    ax.axvline(start, color=COLOURS["dense"], lw=1)
-    for y, (row, multiples) in enumerate(values.items()):
-        marker, colour = ("D", "#D55E00") if row in published_scores() else ("o", "#0072B2")
-        ends = [start, multiples.mean()]
-        ax.plot(ends, [y, y], color=colour, lw=5, alpha=0.25, solid_capstyle="butt")
-        ax.plot(multiples, np.full(len(multiples), y), marker, color=colour, ms=4.5)
