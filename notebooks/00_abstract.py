@@ -26,7 +26,7 @@ figures.say(f"**Abstract.** {sentences.abstract(paper)}")
 # %%
 from lthdepth.analysis.stats import MARGIN
 
-caption = f"Test rms of the one-shot magnitude ticket minus that of the dense network of the same seed and budget, in metres, against the weights kept: dots are seeds, lines their mean, the dashed line is the margin of {MARGIN:.3f} m; diamonds mark where the mean first exceeds it. Beside it, for two budgets or more: that break-even density against the training budget; grey lines are single seeds; a triangle stands at the sparsest ticket read so far where it lies below, dotted lines reach up from the densest where it lies above. Input {sentences.size(paper)}."
+caption = f"Test rms of the one-shot magnitude ticket minus that of the dense network of the same seed and budget, in metres, against the weights kept: dots are seeds, lines their mean, the dashed line is the margin of {MARGIN:.3f} m; diamonds mark where the mean first exceeds it. Beside it, for two budgets or more: that break-even density against the training budget; grey lines are single seeds; a triangle stands at the sparsest ticket read so far where it lies below, at the densest where it lies above; intervals reach as far as tickets were read. Input {sentences.size(paper)}."
 alt = "Curves of lost accuracy against weights kept: flat near dense, then rising above the dashed margin."
 figures.show(paper, plots.budgets(paper.verdict), "break_even", caption, paper.shown, alt=alt)
 

@@ -40,7 +40,7 @@ figures.show_table(paper, tables.closing(verdict), "closing_table", caption, eve
 # ## Error against remaining weights
 
 # %%
-caption = f"Test rms against the remaining prunable weights, {sentences.budget(paper)}. Dots are runs, lines their mean over seeds, bands one standard deviation where there are two or more; diamonds mark the break-even density, squares other networks that are not pruned."
+caption = f"Test rms against the remaining prunable weights, {sentences.budget(paper)}. Dots are runs, lines their mean over seeds, bands one standard deviation where there are two or more; diamonds mark the break-even density."
 alt = "Error against weights kept, a line for each way of drawing the ticket; dense and the mean depth map as levels."
 figures.show(paper, plots.transfer(main, verdict.main), "transfer", caption, main, alt=alt)
 
