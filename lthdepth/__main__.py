@@ -157,6 +157,19 @@ def show(args):
     print(*map(line, finished), *failures, f"{len(finished)} runs, {len(failed)} failed", sep="\n")
 
 
+def verdict(args):
+    """Apply the analysis plan to recorded runs: one sentence and the tables; no GPU, data or weights."""
+    from .paper import sentences, tables
+    from .paper.study import Paper
+
+    paper = Paper("paper")
+    records = paper.records(args.study)
+    result = paper.analyse(args.study, records)
+    said = f"{sentences.progress(args.study, records, result.failed)}\n{result.sentence()}"
+    shown = (make(result.main) for make in (tables.tickets, tables.controls, tables.break_even))
+    print(sentences.unmarked(said), *(t.to_string(index=False) for t in shown if len(t)), sep="\n\n")
+
+
 def predict(args):
     """Depth of a photo of your own: a 16-bit PNG in millimetres, and a picture of photo and depth."""
     from .data import photos
@@ -277,6 +290,7 @@ TASKS = {
         ("--worker", argparse.SUPPRESS, FLAG),
     ],
     show: [("what", "key of a run (its beginning is enough) or a file in figures/", {"nargs": "?"})],
+    verdict: [("study", "of which study", {"nargs": "?", "choices": ("paper", "full"), "default": "paper"})],
     predict: [
         ("photo", "a .jpg or .png; it is turned as its EXIF orientation says", {"type": Path}),
         ("--run", "whose network predicts (`show` lists them)", {"metavar": "KEY", "required": True}),

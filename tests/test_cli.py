@@ -14,6 +14,7 @@ from lthdepth import mask
 from lthdepth.__main__ import TASKS, main
 from lthdepth.config import FIELDS
 from lthdepth.runs import run as runs
+from lthdepth.runs import studies
 
 ROOT = Path(__file__).resolve().parents[1]
 TINY = "--data rooms:24 --device cpu height=32 width=32 batch=4 epochs=1".split()
@@ -68,6 +69,14 @@ def test_a_dry_sweep_trains_nothing(elsewhere, capsys, monkeypatch):
         first, *lines = capsys.readouterr().out.splitlines()
         assert f": {kept} runs" in first and len(lines) == kept + 1 + 2 * (not seeds)  # 2 that IMP needs
         assert all("missing" in line for line in lines) and not (elsewhere / "runs").exists()
+
+
+def test_the_verdict_on_committed_runs(capsys, monkeypatch):
+    monkeypatch.setattr(runs.Store.__init__, "__defaults__", (ROOT / "no-local-runs", ROOT / "results"))
+    assert main(["verdict"]) == 0
+    out = capsys.readouterr().out
+    assert f"of {len(studies.study('paper').configs)} runs recorded" in out
+    assert "one-shot magnitude 51.2 %" in out and "*" not in out
 
 
 # Tickets
