@@ -26,11 +26,11 @@ SCORINGS = {
 }
 
 
-def scores(records, protocol="full", average="pooled", split="test"):
+def scores(records, protocol="full", average="pooled"):
     """A row a scored run: key, arm, density, seed, epochs (its budget; 0 of the floor) and its metrics."""
-    rows, names = [r for r in records if r and r.get(split)], ("key", "arm", "density", "seed")
+    rows, names = [r for r in records if r and r.get("test")], ("key", "arm", "density", "seed")
     about = ({name: r[name] for name in names} | {"epochs": budget(r)} for r in rows)
-    return pd.DataFrame([one | r[split][protocol][average] for one, r in zip(about, rows)])
+    return pd.DataFrame([one | r["test"][protocol][average] for one, r in zip(about, rows)])
 
 
 def budget(record):
@@ -191,7 +191,7 @@ def _tickets(table, pairs, sums, scene):
         runs = table[(table.arm == arm) & (table.density == density)].set_index("seed")
         dense = table[table.arm == "dense"].set_index("seed")
         row = {"arm": arm, "density": density, "n": len(d), "seeds": d}
-        row |= {"difference": d.mean(), "sd": d.std(), "rms": runs.rms.mean()}
+        row |= {"difference": d.mean(), "sd": d.std()}
         row["low"], row["high"] = stats.interval(d)
         row["scene_low"], row["scene_high"] = _over_scenes(runs.key[d.index], dense.key[d.index], sums, scene)
         row |= dict.fromkeys(("p", "equivalence", "sign_flip"), np.nan)

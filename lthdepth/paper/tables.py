@@ -235,9 +235,9 @@ def others():
     return pd.DataFrame(rows)
 
 
-def simulated(path=ROOT / "benchmarks" / "statistics.csv"):
+def simulated():
     """The simulated coverage, size and power of the statistics (`benchmarks/simulate.py`), in part."""
-    table = pd.read_csv(path)
+    table = pd.read_csv(ROOT / "benchmarks" / "statistics.csv")
     table = table[table.seeds.isin((1, 6)) & ~table.quantity.str.startswith("power of equivalence")]
     table["should be"] = table.nominal.map("{:.2f}".format, na_action="ignore").fillna("–")
     table["is"] = [f"{v:.3f} ± {e:.3f}" for v, e in zip(table.found, table["standard error"], strict=True)]
