@@ -61,7 +61,7 @@ def settings():
     """The settings as text: their values where nothing is said, meaning and range; then the arms."""
     rows = ["settings:"]
     for name, field in FIELDS.items():
-        wanted = "see below" if name == "arm" else field.metadata["wanted"] or "true | false"
+        wanted = "see below" if name == "arm" else field.metadata["wanted"]
         rows.append(f"  {f'{name}={getattr(TUNED, name)}':22} {field.metadata['help']} ({wanted})")
     return "\n".join([*rows, "", "arms:", *(f"  {name:22} {words}" for name, words in ARMS.items())])
 

@@ -41,20 +41,18 @@ def _in(default, interval, help):
     def good(value):
         return low < value < high or value == low and "[" in interval or value == high and "]" in interval
 
-    return dataclasses.field(
-        default=default, metadata={"good": good, "wanted": f"in {interval}", "help": help}
-    )
+    about = {"good": good, "wanted": f"in {interval}", "help": help}
+    return dataclasses.field(default=default, metadata=about)
 
 
 def _of(default, names, help):
-    """A text with what it may be, such as "a | b", and what it means."""
-    good = names.split(" | ").__contains__
+    """A text with what it may be, such as "a | b", or a switch, and what it means."""
+    good = (lambda _: True) if type(default) is bool else names.split(" | ").__contains__
     return dataclasses.field(default=default, metadata={"good": good, "wanted": names, "help": help})
 
 
 def _switch(default, help):
-    """True or false, and what true means."""
-    return dataclasses.field(default=default, metadata={"good": lambda _: True, "wanted": "", "help": help})
+    return _of(default, "true | false", help)
 
 
 @dataclass(frozen=True)
@@ -63,10 +61,7 @@ class Config:
 
     The defaults are frozen: a key is the hash of the fields that differ from them (`runs.key`), so a new
     field whose default means "as before" leaves every recorded run findable, and an old default must never
-    change.
-
-    Raises:
-        UserError: a field is outside its range, or does not go together with another.
+    change. Raises UserError where a field is outside its range, or does not go together with another.
     """
 
     # The ticket
@@ -118,18 +113,16 @@ class Config:
                 raise UserError(f"{name} must be {field.type.__name__}, got {value!r}.")
             if not about["good"](value):
                 raise UserError(f"{name} must be {about['wanted']}: {about['help']}; got {value!r}.")
-        for name, good, wanted in self._together():
+        arm = self.arm
+        for name, good, wanted in (
+            ("round_epochs", arm in EARLIER or not self.round_epochs, f"0 for the arm {arm}"),
+            ("stride", arm in ROUNDS or self.stride == 1, "1 for every arm but imp and lrr"),
+            ("last_batch", self.test or not self.last_batch, "0 without test: there is nothing to score"),
+            ("recalibrate", not 0 < self.recalibrate < self.batch, "0, or at least one batch"),
+            ("density", arm not in WHOLE or self.density == 1, f"1 for the arm {arm}"),
+        ):
             if not good:
                 raise UserError(f"{name} must be {wanted}; got {getattr(self, name)!r}.")
-
-    def _together(self):
-        """Yields what holds between fields: (the name of one, whether it is good, what it must be)."""
-        arm = self.arm
-        yield "round_epochs", arm in EARLIER or not self.round_epochs, f"0 for the arm {arm}"
-        yield "stride", arm in ROUNDS or self.stride == 1, "1 for every arm but imp and lrr"
-        yield "last_batch", self.test or not self.last_batch, "0 without test: there is nothing to score"
-        yield "recalibrate", not 0 < self.recalibrate < self.batch, "0, or at least one batch"
-        yield "density", arm not in WHOLE or self.density == 1, f"1 for the arm {arm}"
 
     def canonical(self):
         """JSON text of the fields that differ from their defaults, sorted: what a run's key is made of."""
@@ -150,12 +143,7 @@ class Config:
 
     @classmethod
     def parse(cls, settings, start=None):
-        """Change a configuration by texts such as `["epochs=5", "flip=false"]`.
-
-        Raises:
-            UserError: no `=`, an unknown setting, a value that does not read as the setting's type, or is out
-            of range.
-        """
+        """Change a configuration by texts such as `["epochs=5", "flip=false"]`; UserError if none."""
         changes, switch = {}, {"true": True, "1": True, "false": False, "0": False}
         for text in settings:
             name, equals, value = text.partition("=")
