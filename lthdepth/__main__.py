@@ -100,10 +100,9 @@ def ticket(args):
 
 
 def sweep(args):
-    """Train every missing run of a study; finished ones are kept, stopped ones continued.
+    """Train every missing run of a study, in the order in which they are worth having.
 
-    They come in the order in which they are worth having. Whatever ends a sweep, the same command continues
-    it; started several times it shares the work.
+    Whatever ends a sweep, the same command continues it; started several times it shares the work.
     """
     from .runs import cluster
     from .runs import sweep as sweeps
@@ -234,7 +233,6 @@ def cost(args):
     print(f"{costs.table(measured).to_string(index=False)}\n{costs.reading(measured)}")
     if args.out:
         measure.add(measured, args.out)
-        print(f"written: {args.out}")
 
 
 def at_least(least, kind):

@@ -27,11 +27,7 @@ RETRIES = 2  # how often a run is begun anew whose worker dies
 
 
 def on_cluster(configs, inputs, store, options, study, gpus=0.0):
-    """As `sweep.sweep`, on the cluster that Ray finds; gpus: share of one for every run, 0 for none.
-
-    Raises:
-        UserError: Ray is not installed, or no cluster is there.
-    """
+    """As `sweep.sweep`, on the cluster that Ray finds; gpus: share of one for every run, 0 for none."""
     ray = connect()
     how = replace(options, device="cuda" if gpus else "cpu", progress=False, deadline=None)
     make = ray.remote(num_cpus=1, num_gpus=gpus, max_retries=RETRIES)(made)
@@ -63,7 +59,7 @@ def on_cluster(configs, inputs, store, options, study, gpus=0.0):
 
 
 def connect():
-    """Join the cluster; returns the module `ray`. Raises UserError as `on_cluster`."""
+    """Join the cluster; returns the module `ray`. Raises UserError where Ray or a cluster is absent."""
     try:
         import ray  # no part of the environment unless it is asked for
     except ImportError:

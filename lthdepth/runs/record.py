@@ -94,10 +94,7 @@ def sealed(record):
 
 
 def command(record):
-    """The command that makes a run again.
-
-    FILE stands for data, weights or ticket of the fingerprints in its record.
-    """
+    """The command that makes a run again; FILE: data, weights or ticket of the fingerprints in its record."""
     config, data, init = record["config"], record["data"], record["init"]
     number = f":{data['frames']}" if "frames" in data else ""  # the committed records do not say it
     words = ["--data", f"rooms{number}" if data["name"] == "rooms" else "FILE"]

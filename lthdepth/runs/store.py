@@ -20,8 +20,7 @@ ROOT = Path(__file__).resolve().parents[2]
 class Store:
     """Finished runs: those made here (`local`) and those committed with the paper (`recorded`).
 
-    Raises:
-        UserError: a record does not read, or is not what was written.
+    Reading raises UserError where a record does not read, or is not what was written.
     """
 
     def __init__(self, local=ROOT / "runs", recorded=ROOT / "results"):
