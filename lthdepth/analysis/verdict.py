@@ -1,7 +1,7 @@
 """The verdict: the analysis plan (PLAN.md) applied to recorded runs and their per-image error sums, and to
 nothing else.
 
-No GPU, network, picture or weights are needed:
+No GPU, network, picture or weights are needed: `python -m lthdepth verdict`, or
 
     from lthdepth.paper.study import Paper
 
