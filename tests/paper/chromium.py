@@ -27,8 +27,8 @@ class Chromium:
         self.folder, self.number = tempfile.mkdtemp(prefix="chromium-"), 0
         self.problems, self.session = [], None
         flags = [*FLAGS, "remote-debugging-port=0", f"user-data-dir={self.folder}"]
-        command = [program(), *(f"--{flag}" for flag in flags), "about:blank"]
-        self.process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
+        self.process = subprocess.Popen([program(), *(f"--{flag}" for flag in flags)], **quiet)
         port = Path(self.folder, "DevToolsActivePort")
         until(lambda: port.exists() and port.read_text(encoding="utf-8").count("\n"), "Chromium to start")
         number, address = port.read_text(encoding="utf-8").split()
@@ -57,15 +57,13 @@ class Chromium:
         return message["result"]
 
     def _note(self, method, said):
-        if method == "Runtime.exceptionThrown":
-            self.problems.append(str(said["exceptionDetails"]))
-        elif method == "Runtime.consoleAPICalled" and said["type"] in ("error", "assert", "warning"):
-            self.problems.append(str(said["args"]))
-        elif method == "Log.entryAdded" and said["entry"]["level"] == "error":
-            self.problems.append(said["entry"]["text"])
-        elif method == "Network.requestWillBeSent":
-            if not (url := said["request"]["url"]).startswith(("file:", "data:", "blob:", "about:")):
-                self.problems.append(f"requests {url}")
+        url = said.get("request", {}).get("url", "file:")
+        spoken = method == "Runtime.consoleAPICalled" and said["type"] in ("error", "assert", "warning")
+        logged = method == "Log.entryAdded" and said["entry"]["level"] == "error"
+        if spoken or logged or method == "Runtime.exceptionThrown":
+            self.problems.append(str(said))
+        elif not url.startswith(("file:", "data:", "blob:", "about:")):
+            self.problems.append(f"requests {url}")
 
     def open(self, path, width=1280, height=900, dark=False):
         """Show a page from disk in a window of that size, light or dark; a narrow one is a phone's."""
@@ -96,13 +94,12 @@ class Chromium:
 
     def mouse(self, *points, press=False):
         """Move the mouse through points; with `press` as a drag from the first to the last."""
-        events = [("mouseMoved", *point, 0) for point in points]
+        steps = [("mouseMoved", point) for point in points]
         if press:
-            drag = [("mouseMoved", *point, 1) for point in points[1:]]
-            events = [*events[:1], ("mousePressed", *points[0], 1), *drag, ("mouseReleased", *points[-1], 0)]
-        for kind, x, y, held in events:
-            button = {"button": "left", "clickCount": 1} if held or kind == "mouseReleased" else {}
-            self.call("Input.dispatchMouseEvent", type=kind, x=x, y=y, buttons=held, **button)
+            steps = [steps[0], ("mousePressed", points[0]), *steps[1:], ("mouseReleased", points[-1])]
+        for i, (kind, (x, y)) in enumerate(steps):
+            held = {"button": "left", "buttons": 1, "clickCount": 1} if press and i else {}
+            self.call("Input.dispatchMouseEvent", type=kind, x=x, y=y, **held)
         self._painted()
 
     def tap(self, x, y):

@@ -57,13 +57,10 @@ def test_links_and_anchors_lead_somewhere_and_pictures_have_words_of_their_own(p
         images = "[...document.querySelectorAll('main figure > img')]"
         pictures += browser.run(f"{images}.map(i => [i.alt, i.closest('figure').innerText])")
         ids[page] = set(browser.run("[...document.querySelectorAll('[id]')].map(e => e.id)"))
-        links += [(page.name, link) for link in browser.run("[...document.links].map(a => a.href)")]
-    for page, link in links:
-        address = urlsplit(link)
-        if address.scheme == "file":
-            path = Path(unquote(address.path))
-            assert path.exists(), (page, link)
-            assert not address.fragment or unquote(address.fragment) in ids[path], (page, link)
+        links += map(urlsplit, browser.run("[...document.links].map(a => a.href)"))
+    for address in (link for link in links if link.scheme == "file"):
+        path, anchor = Path(unquote(address.path)), unquote(address.fragment)
+        assert path.exists() and (not anchor or anchor in ids[path]), address
     for alt, caption in pictures:
         assert len(alt) > 8 and alt not in re.sub(r"\s+", " ", caption), alt
     assert len(links) > 50 and len(pictures) > 5
@@ -113,7 +110,6 @@ def test_every_reference_shows_by_keyboard_what_it_leads_to(pages, browser):
         browser.run(f"document.querySelectorAll({REFERENCES!r})[{k}].focus()")
         html = shown(browser)
         assert len(re.sub(r"<[^>]+>", "", html)) > 5 or "<img" in html
-        assert browser.run("document.activeElement.getAttribute('aria-describedby')") == "preview"
         box = browser.run("document.querySelector('#preview').getBoundingClientRect().toJSON()")
         assert 0 <= box["left"] < box["right"] <= 1280
         browser.key("Escape")
@@ -134,70 +130,47 @@ def test_a_preview_by_mouse_can_be_entered_and_goes_with_the_mouse(pages, browse
 def test_a_finger_sees_the_preview_first_and_follows_by_the_second_touch(pages, browser):
     page = page_with(pages, "#ref-")
     browser.open(page, 390, 800)
-    link = browser.place("main a[href*='#fig-'], main a[href*='#tab-'], main a[href*='#ref-']")
+    link = browser.place("main a[href*='#ref-']")
     browser.tap(*link)
     shown(browser)
-    assert browser.run("location.href").endswith(page.name) and browser.problems == []
+    assert browser.run("location.href").endswith(page.name)
     browser.tap(*link)
     chromium.until(lambda: "#" in browser.run("location.href"), "the second touch to follow the link")
 
 
-# The depth viewer.
+def test_the_depth_viewer_by_mouse_keyboard_and_its_choices(pages, browser):
+    def value(script):
+        return browser.run(f"(find => {script})(name => document.querySelector('.viewer-' + name))")
 
+    def borders():
+        handles = "[...document.querySelectorAll('.viewer-handle')]"
+        return browser.run(f"{handles}.map(h => Number(h.getAttribute('aria-valuenow')))")
 
-def reading(browser):
-    """What the viewer says: where, and the cells of its table."""
-    parts = "['.viewer-where', '.viewer-table tbody']"
-    return browser.run(f"{parts}.map(s => document.querySelector(s).innerText)")
-
-
-def borders(browser):
-    handles = "[...document.querySelectorAll('.viewer-handle')]"
-    return browser.run(f"{handles}.map(h => Number(h.getAttribute('aria-valuenow')))")
-
-
-def colours(browser):
-    return browser.run("document.querySelector('.viewer-canvas').toDataURL()")
-
-
-@pytest.fixture
-def viewer(pages, browser):
     browser.open(page_with(pages, 'class="viewer"'))
     chromium.until(lambda: not browser.run("document.querySelector('.viewer').hidden"), "the viewer")
-    return browser
-
-
-def test_viewer_by_mouse(viewer):
-    viewer.mouse(viewer.place(".viewer-canvas", 0.25, 0.75))
-    where, cells = reading(viewer)
-    assert "25 % from the left, 75 % from the top" in where and cells.splitlines()[-1].startswith("truth")
-    depths = re.findall(r"\t(\d+\.\d\d)", cells)
-    assert len(depths) >= 2 and all(0 < float(d) < 20 for d in depths)
-    before, painted = borders(viewer), colours(viewer)
-    x, y = viewer.place(".viewer-handle")
-    viewer.mouse((x, y), (x - 40, y), (x - 120, y), press=True)
-    assert borders(viewer)[0] < before[0] and borders(viewer)[1] == before[1] and colours(viewer) != painted
-
-
-def test_viewer_by_keyboard_and_its_choices(viewer):
-    viewer.run("document.querySelector('.viewer-canvas').focus()")
-    viewer.key("ArrowRight", 3)
-    viewer.key("ArrowUp", 2, shift=True)
-    assert "53 % from the left, 30 % from the top" in reading(viewer)[0]
-    assert "metres" in viewer.run("document.querySelector('.viewer-said').innerText")
-    viewer.key("Tab")
-    first = borders(viewer)
-    viewer.key("ArrowLeft", 2)
-    assert borders(viewer) == [first[0] - 4, first[1]]
-    viewer.key("End")  # a border pushes the other along
-    assert borders(viewer) == [100, 100]
-    seen = {colours(viewer)}
-    for name, value in (("frame", "3"), ("mode", "error")):
-        find = f"const e = document.querySelector('.viewer-{name}')"
-        viewer.run(f"(() => {{ {find}; e.value = {value!r}; e.dispatchEvent(new Event('change')); }})()")
-        seen.add(colours(viewer))
-    assert len(seen) == 3 and "frame" in viewer.run("document.querySelector('.viewer-photo').alt")
-    assert viewer.problems == []
+    browser.mouse(browser.place(".viewer-canvas", 0.25, 0.75))
+    assert "25 % from the left, 75 % from the top" in value("find('where').innerText")
+    *predicted, truth = value("find('table').tBodies[0].innerText").splitlines()
+    assert truth.startswith("truth") and all(0 < float(row.split("\t")[1]) < 20 for row in predicted)
+    before, seen = borders(), [value("find('canvas').toDataURL()")]
+    x, y = browser.place(".viewer-handle")
+    browser.mouse((x, y), (x - 40, y), (x - 120, y), press=True)
+    first, second = borders()
+    assert first < before[0] and second == before[1]
+    seen.append(value("find('canvas').toDataURL()"))
+    browser.key("ArrowLeft", 2)  # the handle has the focus
+    assert borders() == [first - 4, second]
+    browser.key("End")  # a border pushes the other along
+    assert borders() == [100, 100]
+    value("find('canvas').focus()")
+    browser.key("ArrowRight", 3)
+    browser.key("ArrowUp", 2, shift=True)
+    assert "28 % from the left, 55 % from the top" in value("find('where').innerText")
+    assert "metres" in value("find('said').innerText")
+    for name, choice in (("frame", "3"), ("mode", "error")):
+        value(f"(find('{name}').value = '{choice}', find('{name}').dispatchEvent(new Event('change')))")
+        seen.append(value("find('canvas').toDataURL()"))
+    assert len(set(seen)) == 4 and "frame" in value("find('photo').alt") and browser.problems == []
 
 
 def test_the_whole_paper_prints_as_one_pdf_and_the_site_is_light(site, browser):
