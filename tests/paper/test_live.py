@@ -15,7 +15,6 @@ from PIL import Image
 from lthdepth.analysis import budget, stats, verdict
 from lthdepth.config import ARMS, level
 from lthdepth.data.frames import Summary
-from lthdepth.metrics import summarise
 from lthdepth.paper import live, tables
 from lthdepth.paper.sentences import unmarked
 
@@ -77,40 +76,24 @@ def opened(browser, folder, records, arrays, scenes, **how):
     return embedded, analysed
 
 
-def scored(record, protocol, arrays, scenes):
-    """A record with the scores of a protocol in the place of those that the plan decides by."""
-    if not record["test"]:
-        return record
-    if protocol == len(budget.SCORINGS):
-        run = arrays(record["key"])
-        scores = summarise(run["test/full"][scenes[run["test/frames"]] != budget.SHOP])["pooled"]
-    else:
-        frame, average = list(budget.SCORINGS.values())[protocol]
-        scores = record["test"][frame][average]
-    return record | {"test": record["test"] | {"full": {"pooled": scores, "per_image": scores}}}
-
-
 def expected(analysis, margin, unread):
-    """What an analysis says as the page must say it: conclusion, rows, and what the details must hold."""
-    rows, even = [], {r.arm: r for r in analysis.break_even.itertuples() if r.arm != unread}
-    table = analysis.tickets.sort_values("density", ascending=False)
-    for arm in [arm for arm in ARMS if arm in set(table.arm)]:
-        rows.append([ARMS[arm]])
-        if arm in even:
-            value, bounds = budget.density(even[arm], even[arm].density), budget.density_interval(even[arm])
-            rows[-1][0] += f": breaks even {'at ' if value[0].isdigit() else ''}{value}"
-            rows[-1][0] += "" if bounds == "–" else f", 95 % interval {bounds}"
-        for t in table[table.arm == arm].itertuples():
-            p = tables.p_value(t.holm) if analysis.passed else "–"
-            loss = [tables.signed(t.difference), tables.interval(t.low, t.high)]
-            rows.append([f"{100 * t.density:.2f} %", str(t.n), *loss, p, analysis.outcome(t, margin)])
-    found = [t for arm in ("omp", "imp") for t in table[table.arm == arm].itertuples()]
-    if not found:
-        return verdict.SAID["none"], rows, []
-    t = found[-1]
-    details = [tables.signed(t.difference), *([tables.interval(t.low, t.high)] if t.n > 1 else ["one pair"])]
-    details += [tables.p_value(t.holm)] if t.n > 1 and analysis.passed else []
-    return verdict.conclude(analysis, t, margin), rows, details
+    """Conclusion, details and rows by the analysis itself, in the words of the tables."""
+    even = {r.arm: r for r in analysis.break_even.itertuples() if r.arm != unread}
+    rows, last = [], {}
+    for t in sorted(analysis.tickets.itertuples(), key=lambda t: (list(ARMS).index(t.arm), -t.density)):
+        if t.arm not in last:
+            rows.append([ARMS[t.arm]])
+            if row := even.get(t.arm):
+                value, bounds = budget.density(row, row.density), budget.density_interval(row)
+                rows[-1][0] += f": breaks even {'at ' if value[0].isdigit() else ''}{value}"
+                rows[-1][0] += "" if bounds == "–" else f", 95 % interval {bounds}"
+        last[t.arm], p = t, tables.p_value(t.holm) if analysis.passed else "–"
+        texts = [f"{100 * t.density:.2f} %", str(t.n), tables.signed(t.difference)]
+        rows.append([*texts, tables.interval(t.low, t.high), p, analysis.outcome(t, margin)])
+    if (t := last.get("imp") or last.get("omp")) is None:
+        return verdict.SAID["none"], "", rows
+    pairs = f"{t.n} pairs, 95 % interval {tables.interval(t.low, t.high)} m" if t.n > 1 else "one pair"
+    return verdict.conclude(analysis, t, margin), f"{tables.signed(t.difference)} m from dense, {pairs}", rows
 
 
 @pytest.mark.parametrize("name", STUDIES)
@@ -118,26 +101,30 @@ def test_the_browser_says_what_the_analysis_says(browser, tmp_path, paper, name)
     get, wanted = STUDIES[name]
     records, arrays, scenes = get(paper)
     embedded, analysed = opened(browser, tmp_path, records, arrays, scenes)
+
+    def results(*setting):
+        return browser.run(f"document.querySelector('.trial').live.results(...{json.dumps(setting)})")
+
     seeds, everything = embedded["seeds"], ""
     some = [c for n in range(1, len(seeds) + 1) for c in list(itertools.combinations(seeds, n))[-2:]]
-    axes = (0.002, 0.015, 0.1), range(len(embedded["protocols"])), embedded["budgets"], some
-    grid = list(itertools.product(*axes))
-    grid = grid[:: 1 + len(grid) // 16]
-    results = "one => document.querySelector('.trial').live.results(...one)"
-    for setting, said in zip(grid, browser.run(f"{json.dumps(grid)}.map({results})"), strict=True):
-        margin, protocol, epochs, chosen = setting
+    grid = list(itertools.product((0.002, 0.015, 0.1), embedded["budgets"], some))
+    for margin, epochs, chosen in grid[:: 1 + len(grid) // 16]:
         its = [r for r in budget.of_budget(records, epochs) if r["arm"] == "floor" or r["seed"] in chosen]
         with pytest.MonkeyPatch.context() as patch:
             patch.setattr(stats.non_inferiority, "__defaults__", (margin,))
             patch.setattr(stats.break_even, "__defaults__", (margin,))
-            analysis = budget.analyse(epochs, [scored(r, protocol, arrays, scenes) for r in its], {}, None)
+            analysis = budget.analyse(epochs, its, {}, None)
         object.__setattr__(analysis, "gate", (analysed.budgets[epochs].passed, ""))  # by all seeds
         if len(analysis.tickets):
-            conclusion, rows, details = expected(analysis, margin, embedded["budgets"][epochs]["unread"])
-            assert [said[0], said[2]] == [conclusion, rows], setting
-            assert not [text for text in details if text not in said[1]], setting
-        everything += str(said)
+            said = results(margin, 0, epochs, chosen)
+            conclusion, details, rows = expected(analysis, margin, embedded["budgets"][epochs]["unread"])
+            assert (said[0], said[2]) == (conclusion, rows) and details in said[1]
+            everything += str(said)
     assert not [words for words in wanted if words not in everything]
+    for i, protocol in enumerate(embedded["protocols"]):
+        said = results(0.015, i, analysed.main.epochs, seeds)
+        losses = {tables.signed(row[protocol]) for row in analysed.main.protocols.to_dict("records")}
+        assert losses == {row[2] for row in said[2] if len(row) > 1}
 
 
 def test_by_keyboard_and_back_and_without_scripts_the_verdict_stands_there(browser, tmp_path, paper):
@@ -146,7 +133,7 @@ def test_by_keyboard_and_back_and_without_scripts_the_verdict_stands_there(brows
     assert unmarked(analysed.endpoint()) in unescape(live.fragment(embedded, analysed.endpoint()))
     text = "document.querySelector('.trial-conclusion').textContent"
     first = [browser.run(text), browser.run(CELLS)]
-    assert first[1] == expected(analysed.main, stats.MARGIN, live.unread(analysed.main))[1]
+    assert first[1] == expected(analysed.main, stats.MARGIN, live.unread(analysed.main))[2]
     assert browser.run("document.documentElement.scrollWidth") <= 390
     browser.run("document.querySelector('.trial [name=margin]').focus()")
     browser.key("ArrowRight", 2)
