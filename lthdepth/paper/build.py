@@ -1,7 +1,6 @@
 """The pipeline: pairs compared, what is missing trained, every notebook run by papermill, one HTML site.
 
-A pair is `notebooks/NN_name.py` (percent format, the source) beside `NN_name.ipynb` (no outputs). The two are
-compared by content, never by file time, because a checkout gives files whatever time it likes.
+A pair is `notebooks/NN_name.py` (percent format, the source) beside `NN_name.ipynb` (no outputs).
 """
 
 import hashlib
@@ -43,29 +42,25 @@ KERNEL = ["--log-level=50", "--IPKernelApp.exec_lines=import sys; sys.modules['t
 CHAPTER = 2  # epochs of a quick run that running a notebook takes about as long as
 LONGEST = 6 * 3600  # seconds that a cell may take: long runs are trained before the notebooks
 CHROMIUM = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
-QUIET = (
-    "no-first-run disable-sync disable-background-networking disable-component-update disable-quic".split()
-)
+QUIET = ("no-first-run", "disable-sync", "disable-background-networking", "disable-component-update")
 
 
 def build(profile, data=None, weights=None, device="auto", quiet=False, notebooks=None):
     """Run the paper's notebooks and render them into `build/<profile>/`; returns the front page's path.
 
     Args:
-        profile: "quick" (a small experiment trained here) or "paper" (the recorded runs).
-        data, weights, device: handed to the notebooks' parameters cell; a path is made absolute first.
+        profile, data, weights, device: as `study.Paper`; the parameters of the notebooks.
         quiet: print nothing but where the front page is.
         notebooks: folder of the pairs; `notebooks/` of the repository by default, with `build/` beside it.
 
     Raises:
-        UserError: a pair that disagrees, no notebooks, no such data or weights, a `UserError` of a cell, or a
-            kernel that died or hung.
+        UserError: a pair that disagrees, no such data or weights, a `UserError` of a cell, a lost kernel.
         papermill.PapermillExecutionError: any other error in a cell.
     """
     notebooks = Path(notebooks or runs.ROOT / "notebooks").resolve()
-    sources, problems, out = chapters(notebooks), differences(notebooks), notebooks.parent / "build" / profile
-    if problems or not sources:
-        raise UserError(problems[0] if problems else f"no notebooks NN_name.py in {notebooks}.")
+    sources, out = chapters(notebooks), notebooks.parent / "build" / profile
+    if problems := differences(notebooks):
+        raise UserError(problems[0])
     stream, started = io.StringIO() if quiet else sys.stdout, time.monotonic()
     with redirect_stderr(Progress(stream)):  # a mistake must cost nothing: the earlier build is still there
         paper = Paper(profile, data, weights, device)
@@ -73,19 +68,17 @@ def build(profile, data=None, weights=None, device="auto", quiet=False, notebook
     place = tables.DATA.get(paper.frames.name, paper.frames.name) if paper.frames else ""
     plan = f"{len(missing)} runs are trained on {place}" if missing else "nothing is trained"
     print(f"The {profile} paper: {plan}, {len(sources)} notebooks run, then the pages.", file=stream)
-    values = {"profile": profile, "device": device, "data": _absolute(data), "weights": _absolute(weights)}
+    paths = (str(Path(s).resolve()) if s and Path(s).is_file() else s for s in (data, weights))
+    values = {"profile": profile, "device": device} | dict(zip(("data", "weights"), paths))
     progress = Progress(stream, missing, len(sources))
     if missing:
         train(paper, values, progress)
     executed = _execute_all(sources, out / "notebooks", values, progress)
-    folder = runs.ROOT / "figures" if profile == "paper" else out / "figures"
     banner = f"Quick build on {place}: a demonstration, not the paper’s result." if profile == "quick" else ""
     commit = figures.commit(runs.environment(paper.device))
     footer = f"Built on {date.today():%-d %B %Y} at commit {commit} from the {profile} profile."
-    index = site.render(executed, out / "html", folder, banner, footer)
-    print(
-        f"  done in {sweep.clock(time.monotonic() - started)}; read it at", end=" ", file=stream, flush=True
-    )
+    index = site.render(executed, out / "html", figures.folder(paper), banner, footer)
+    print(f"  done in {(time.monotonic() - started) / 60:.1f} min; read it at", end=" ", file=stream)
     print(index.as_uri(), flush=True)
     return index
 
@@ -136,14 +129,11 @@ def write_pairs(folder):
 def to_pdf(index):
     """Print the whole site with Chromium or Chrome into `paper.pdf` beside its front page, which is returned.
 
-    Raises:
-        UserError: there is no such browser here, or it fails.
+    Raises UserError: there is no such browser here, or it fails.
     """
     program = next(filter(None, map(shutil.which, CHROMIUM)), None)
     if not program:
-        raise UserError(
-            "a PDF needs Chromium or Chrome, which is not here; install one, or print the pages by hand."
-        )
+        raise UserError("a PDF needs Chromium or Chrome, which is not here; install one, or print by hand.")
     page, target = index.with_name("paper.html"), index.with_name("paper.pdf")
     target.unlink(missing_ok=True)
     page.write_text(site.whole(index.parent), encoding="utf-8")
@@ -154,9 +144,7 @@ def to_pdf(index):
         done = subprocess.run(command, capture_output=True, text=True, check=False)
     page.unlink()
     if not target.exists():
-        raise UserError(
-            f"{program} made no PDF: {done.stderr.strip().rpartition(chr(10))[2] or 'no reason'}."
-        )
+        raise UserError(f"{program} made no PDF: {done.stderr[-300:].strip()}")
     return target
 
 
@@ -226,7 +214,7 @@ def _execute(source, target, parameters, progress):
         how = f"({str(error).splitlines()[0].rstrip('.')}); {target} is how far it got"
         raise UserError(f"{why} {how}. Start again: finished runs are kept.") from None
     finally:
-        progress.end(f"{source.stem:<14} {sweep.clock(time.monotonic() - started)}")
+        progress.end(f"{source.stem:<14} {(time.monotonic() - started) / 60:.1f} min")
 
 
 class Progress:
@@ -234,9 +222,7 @@ class Progress:
 
     On a terminal one line changes: which run of how many, the time left by the speed so far, the newest bar.
     Anywhere else (a log, CI) only lines that are complete are written, and where it stands after each run.
-
-    Args:
-        stream: where to write; missing: as `_missing`; chapters: number of notebooks to run.
+    missing: as `_missing`; chapters: number of notebooks to run.
     """
 
     def __init__(self, stream, missing=None, chapters=0):
@@ -245,9 +231,9 @@ class Progress:
 
     def write(self, text):
         text = self.line + re.sub(r"\x1b\[[0-9;]*[A-Za-z]", "", text.replace("\r\n", "\n"))
-        *complete, self.line = [line.rpartition("\r")[2].rstrip() for line in text.split("\n")]
-        for line in filter(None, complete):
-            self._put(f"    {line}\n")
+        *complete, self.line = [line.rpartition("\r")[2] for line in text.split("\n")]
+        for line in filter(str.strip, complete):  # a bar that clears itself at the end leaves blanks
+            self._put(f"    {line.rstrip()}\n")
         done = sum(file.exists() for file in self.missing)
         if self.stream.isatty():
             self._put(f"  {self.where()}  {self.line.strip()}"[: shutil.get_terminal_size().columns - 1])
@@ -259,29 +245,22 @@ class Progress:
         self.stream.flush()
 
     def end(self, words):
-        """Say that a notebook has ended."""
         self.ended += 1
         self._put(f"  {words}   {self.where() if self.ended < self.chapters else ''}".rstrip() + "\n")
 
     def where(self):
         """Such as "run 3 of 11, about 2 min left"; the time once something is done."""
         done = [epochs for file, epochs in self.missing.items() if file.exists()]
-        total, jobs = sum(self.missing.values()) + CHAPTER * self.chapters, len(self.missing) + self.chapters
-        work, said = sum(done) + CHAPTER * self.ended, f"notebook {self.ended + 1} of {self.chapters}"
+        total, work = sum(self.missing.values()) + CHAPTER * self.chapters, sum(done) + CHAPTER * self.ended
+        said = f"notebook {self.ended + 1} of {self.chapters}" if self.chapters else ""
         if len(done) < len(self.missing):
-            said = f"run {len(done) + 1} of {len(self.missing)}"
-            if bars := re.findall(r"(\d+)%\|", self.line):
-                work += int(bars[-1]) / 100 * total / jobs
+            said, bars = f"run {len(done) + 1} of {len(self.missing)}", re.findall(r"(\d+)%\|", self.line)
+            work += int([0, *bars][-1]) / 100 * total / (len(self.missing) + self.chapters)
         if not work:
-            return said if jobs else ""
+            return said
         minutes = (time.monotonic() - self.started) * max(0, total - work) / work / 60
         return f"{said}, about {minutes:.0f} min left" if minutes > 1.5 else f"{said}, about a minute left"
 
     def _put(self, text):
         self.stream.write(f"\r\x1b[K{text}" if self.stream.isatty() else text)
         self.stream.flush()
-
-
-def _absolute(source):
-    """A path as absolute, since notebooks run elsewhere; a name such as "rooms" as it is."""
-    return str(Path(source).resolve()) if source and Path(source).is_file() else source

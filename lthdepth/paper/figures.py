@@ -59,12 +59,11 @@ def show(paper, figure, name, caption, sources=(), alt=""):
     """Save a figure as PNG and PDF with its sidecar, and display it with its caption.
 
     Args:
-        paper: where the records came from; a quick profile puts a watermark on everything.
-        figure: matplotlib figure; None, where there is nothing to draw, shows nothing.
+        paper: `study.Paper`; a quick profile puts a watermark on everything.
+        figure: of matplotlib; None, where there is nothing to draw, shows nothing.
         name: file name without suffix; `[…](#fig-NAME)` refers to it.
-        caption: plain text.
+        caption: plain text; alt: the picture in words, for those who cannot see it.
         sources: records that were drawn, and paths of files of the repository that numbers came from.
-        alt: the picture in words, for those who cannot see it.
     """
     if figure is None:
         return
@@ -79,8 +78,8 @@ def show(paper, figure, name, caption, sources=(), alt=""):
     width, height = (96 * figure.get_size_inches()).round().astype(int)
     plt.close(figure)
     coded = base64.b64encode(png.getvalue()).decode()
-    said = sidecar(paper, name, caption, sources, csv or coded)
-    _write(paper, said, {"png": png.getvalue(), "pdf": pdf.getvalue()})
+    forms = {"png": png.getvalue(), "pdf": pdf.getvalue()}
+    said = _keep(paper, name, caption, sources, forms, csv or coded)
     address = f"data:text/csv;base64,{base64.b64encode(csv.encode()).decode()}"
     link = f'<a download="{name}.csv" href="{address}">CSV</a>' if csv else ""
     words = escape(alt or f"Figure: {name.replace('_', ' ')}", quote=True)
@@ -89,11 +88,9 @@ def show(paper, figure, name, caption, sources=(), alt=""):
 
 
 def show_table(paper, table, name, caption, sources=()):
-    """Save a table as CSV and LaTeX with its sidecar, and display it with its caption.
+    """Save a DataFrame of texts as CSV and LaTeX, and display it, as `show` does a figure.
 
-    Args:
-        table: pandas DataFrame of texts, as `tables.as_html`; one without rows shows nothing.
-        paper, name, caption, sources: as `show`; `[…](#tab-NAME)` refers to it.
+    Without rows it shows nothing; `[…](#tab-NAME)` refers to it.
     """
     if table.empty:
         return
@@ -102,8 +99,8 @@ def show_table(paper, table, name, caption, sources=()):
     if paper.profile == "quick" and (not marks or paper.frames.fingerprint in marks):
         caption = f"Quick run on {paper.frames.name}, not a result. {caption}"
     csv = tables.as_csv(table)
-    said = sidecar(paper, name, caption, sources, csv)
-    _write(paper, said, {"csv": csv, "tex": tables.as_latex(table, caption, name)})
+    forms = {"csv": csv, "tex": tables.as_latex(table, caption, name)}
+    said = _keep(paper, name, caption, sources, forms, csv)
     _display("tab", name, f"{_caption('tab', name, caption)}{tables.as_html(table)}{_source(said)}")
 
 
@@ -141,33 +138,6 @@ def counted(caption, sources):
     return f"{caption} n = {count} {'run' if high == 1 else 'runs'} each."
 
 
-def sidecar(paper, name, caption, sources, content):
-    """What is written beside a figure or table, a dictionary; the same inputs give the same bytes.
-
-    Args:
-        sources: as `show`; without any it shows the data alone.
-        content: text of the numbers shown, of which the sidecar keeps a hash.
-    """
-    records = [s for s in sources if isinstance(s, dict)]
-    files = [s for s in sources if isinstance(s, str)]
-    data = [r["data"] for r in records]
-    if not records and not files:
-        data = [paper.summary.description]
-        files = ["results/nyu_summary.h5"] if paper.profile == "paper" else []
-    weights = [r["init"] for r in records if r["arm"] != "floor"]
-    kept = ("key", "study", "arm", "density", "seed", "commit", "dirty", "device", "seconds")
-    return {
-        "name": name,
-        "caption": caption,
-        "command": f"./build.sh --profile {paper.profile}",
-        "data": _distinct(data, ("name", "fingerprint")),
-        "weights": _distinct(weights, ("name", "description", "fingerprint")),
-        "files": {path: fingerprint(path) for path in files},
-        "numbers": short_hash(content.encode()),
-        "runs": [{k: r[k] for k in kept} | {"numbers": numbers(r)} for r in records],
-    }
-
-
 def numbers(record):
     """Hash of what a figure can show of a record: with one digit changed it is another."""
     return short_hash(json.dumps([record.get(k) for k in NUMBERS], sort_keys=True).encode())
@@ -203,8 +173,7 @@ def sentences(sidecar):
 def explain(path, store=None):
     """Where a figure or table came from; which of its runs are not here, which of its files have changed.
 
-    Raises:
-        UserError: it has no sidecar, or a damaged one.
+    Raises UserError: it has no sidecar, or a damaged one.
     """
     beside, known = Path(path).with_suffix(".json"), (store or Store()).records()
     try:
@@ -229,13 +198,35 @@ def commit(made):
     return f"{made['commit']}{'+' if made['dirty'] else ''}" if made["commit"] else "unknown"
 
 
-def _write(paper, said, forms):
-    """Write the forms of a figure or table, `{suffix: content}`, and last its sidecar, a line a run."""
-    path = folder(paper) / said["name"]
-    rows = ",".join(f"\n  {json.dumps(r)}" for r in said["runs"])
-    head = json.dumps({k: v for k, v in said.items() if k != "runs"}, indent=1).removesuffix("\n}")
-    for kind, content in (forms | {"json": f'{head},\n "runs": [{rows}]\n}}\n'}).items():
-        write_atomic(path.with_name(f"{path.name}.{kind}"), content)
+def _keep(paper, name, caption, sources, forms, content):
+    """Write the forms of a figure or table, `{suffix: content}`, and last its sidecar, which is returned.
+
+    sources: as `show`; without any it shows the data alone. content: text of the numbers shown, of which the
+    sidecar keeps a hash. The same inputs give the same bytes.
+    """
+    records = [s for s in sources if isinstance(s, dict)]
+    files = [s for s in sources if isinstance(s, str)]
+    data = [r["data"] for r in records]
+    if not records and not files:
+        data = [paper.summary.description]
+        files = ["results/nyu_summary.h5"] if paper.profile == "paper" else []
+    weights = [r["init"] for r in records if r["arm"] != "floor"]
+    kept = ("key", "study", "arm", "density", "seed", "commit", "dirty", "device", "seconds")
+    said = {
+        "name": name,
+        "caption": caption,
+        "command": f"./build.sh --profile {paper.profile}",
+        "data": _distinct(data, ("name", "fingerprint")),
+        "weights": _distinct(weights, ("name", "description", "fingerprint")),
+        "files": {path: fingerprint(path) for path in files},
+        "numbers": short_hash(content.encode()),
+    }
+    used = [{k: r[k] for k in kept} | {"numbers": numbers(r)} for r in records]
+    rows = ",".join(f"\n  {json.dumps(r)}" for r in used)  # a line a run
+    head = json.dumps(said, indent=1).removesuffix("\n}")
+    for kind, text in (forms | {"json": f'{head},\n "runs": [{rows}]\n}}\n'}).items():
+        write_atomic(folder(paper) / f"{name}.{kind}", text)
+    return said | {"runs": used}
 
 
 def _display(kind, name, content, look=""):
@@ -249,10 +240,9 @@ def _caption(kind, name, caption, fold=""):
 
 def _source(sidecar, link=""):
     """A fold below a caption: where this comes from; the site adds links to the files."""
-    words = escape(" ".join(sentences(sidecar)))
     rows = "".join(f"<li>{escape(line(r))}</li>" for r in sidecar["runs"])
     runs = f'<ul class="runs">{rows}</ul>' if rows else ""
-    fold = f'<p>{words}</p>{runs}<p class="files">{link}</p>'
+    fold = f'<p>{escape(" ".join(sentences(sidecar)))}</p>{runs}<p class="files">{link}</p>'
     return f'<details class="source"><summary>Where this comes from</summary>{fold}</details>'
 
 

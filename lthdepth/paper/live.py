@@ -87,12 +87,10 @@ def photo(paper, density=1.0, path=None, cut=1.0):
     """Display, in JupyterLab, the depth of a photo by the network here of the nearest density.
 
     Args:
-        paper: `study.Paper`; density: kept fraction of the network's weights.
-        path: of the photo; None: a test frame of the paper's data.
+        density: kept fraction of the network's weights; path: of the photo; None: a test frame of the paper.
         cut: keep only this fraction of the network's prunable weights, the largest, not trained since.
 
-    Raises:
-        UserError: as `photos.read`; a density outside (0, 1].
+    Raises UserError: as `photos.read`; a density outside (0, 1].
     """
     if not 0 < density <= 1:
         raise UserError(f"a density is in (0, 1], a fraction of the weights; got {density}.")

@@ -7,7 +7,6 @@ displayed equation, `ref-surname-year` of the items under "References". In the t
 keeps its words. Where there is nothing of that name it becomes text.
 """
 
-import base64
 import json
 import re
 import shutil
@@ -26,7 +25,7 @@ from . import figures
 
 HTML = Path(__file__).parent / "html"
 KINDS = {"fig": "Figure", "tab": "Table", "eq": "Equation"}
-FORMS = {"pdf": "PDF", "csv": "CSV", "tex": "LaTeX"}  # files of a figure or table to download
+FORMS = {"png": "PNG", "pdf": "PDF", "csv": "CSV", "tex": "LaTeX"}  # files of a figure or table
 # What a preview leaves out: where it comes from, scripts, folds, and what must not be twice on a page.
 UNSEEN = (
     r'<details class="source".*?</details>|<(script|style)\b.*?</\1>|<summary>.*?</summary>|</?details[^>]*>'
@@ -35,37 +34,29 @@ UNSEEN = (
 
 
 def render(notebooks, out, folder, banner="", footer=""):
-    """Write the site: a page for each notebook, styles, scripts and files; returns the front page's path.
+    """Write a page for each of `{name: executed notebook}`; returns the front page's path.
 
     Args:
-        notebooks: mapping of page name to executed notebook, in order.
         out: folder; emptied first, so that no page of an earlier build survives.
-        folder: of the pictures and tables that the notebooks saved, to download from the pages.
+        folder: of the pictures and tables that the notebooks saved.
         banner: a sentence for the top of every page, or ""; footer: one for the bottom.
-
-    Raises:
-        UserError: an equation that cannot be set.
     """
     shutil.rmtree(out, ignore_errors=True)
     (out / "files").mkdir(parents=True)
-    chapters = [
-        {"file": f"{name}.html", "title": _title(notebook), "number": int(name[:2])}
-        for name, notebook in notebooks.items()
-    ]
-    chapters[0]["file"] = "index.html"
-    paper = {"title": chapters[0]["title"], "front": chapters[0], "chapters": chapters[1:]}
-    paper |= {"banner": banner, "footer": footer}
+    chapters = [{"file": f"{k}.html", "title": _title(v), "number": int(k[:2])} for k, v in notebooks.items()]
+    front, *others = chapters
+    front["file"] = "index.html"
+    paper = {"title": front["title"], "front": front, "chapters": others, "banner": banner, "footer": footer}
     paper["cite"] = yaml.safe_load((runs.ROOT / "CITATION.cff").read_text(encoding="utf-8"))
     jinja = Environment(loader=FileSystemLoader(HTML))
     jinja.filters |= {"ansi2html": ansi2html, "highlight_code": Highlight2HTML(pygments_lexer="python")}
     jinja.filters |= {"markdown": markdown, "headings": re.compile('<h2 id="(.*?)">(.*?)</h2>').findall}
     template, pages = jinja.get_template("page.html.j2"), {}
-    turns = zip(chapters, notebooks.values(), [None, *chapters], [*chapters[1:], None])
+    turns = zip(chapters, notebooks.values(), [None, *chapters], [*others, None])
     for chapter, notebook, previous, following in turns:
         page = paper | {"chapter": chapter, "previous": previous, "next": following}
-        text = template.render(cells=notebook.cells, page=page)
-        pages[chapter["file"]] = _files(text, folder, out / "files")
-    pages = connect(pages)
+        pages[chapter["file"]] = template.render(cells=notebook.cells, page=page)
+    pages = connect({name: _files(text, folder, out / "files") for name, text in pages.items()})
     shown = json.dumps(previews(pages, runs.Store().records())).replace("<", "\\u003c")
     for name, text in (pages | {"previews.js": f"const PREVIEWS = {shown};\n"}).items():
         (out / name).write_text(text, encoding="utf-8")
@@ -81,7 +72,7 @@ def _title(notebook):
 
 
 def markdown(source):
-    """A piece of Markdown as HTML. Raises UserError: an equation that cannot be set."""
+    """A piece of Markdown as HTML."""
     source = re.sub(r"(?<=\d) (?=%|m\b)", "\u00a0", source)  # a number stays with its unit
     text = MarkdownWithMath(renderer=Renderer(escape=False, exclude_anchor_links=True)).render(source)
     before, heading, items = text.partition('<h2 id="references">')
@@ -110,10 +101,7 @@ class Renderer(IPythonRenderer):
 
 
 def mathml(latex, display):
-    r"""LaTeX mathematics as MathML, which browsers set by themselves; display: "inline" or "block".
-
-    Raises UserError: something in it cannot be translated.
-    """
+    """LaTeX as MathML, "inline" or "block". Raises UserError: something in it cannot be translated."""
     try:
         result = convert(latex.strip(), display=display)
         if unknown := re.search(r"<mi>(\\[^<]*|&)</mi>", result):
@@ -130,23 +118,20 @@ def _files(text, folder, out):
     """A page whose pictures are files of the site, each figure and table with links to its own."""
 
     def place(match):
-        name, figure, links = match[1], match[0], ""
-        if picture := re.search(r'src="data:image/png;base64,([^"]+)"', figure):
-            (out / f"{name}.png").write_bytes(base64.b64decode(picture[1]))
-            figure = figure.replace(picture[0], f'src="files/{name}.png"')
+        name, links = match[1], ""
         for kind, words in FORMS.items():
             if (folder / f"{name}.{kind}").exists():
                 shutil.copy(folder / f"{name}.{kind}", out)
                 links += f'<a download href="files/{name}.{kind}">{words}</a> '
+        figure = re.sub('src="data:image/png;base64,[^"]+"', f'src="files/{name}.png"', match[0])
         return figure.replace('<p class="files">', f'<p class="files">{links}')
 
     return re.sub(r'<figure id="(?:fig|tab)-([\w-]+)".*?</figure>', place, text, flags=re.DOTALL)
 
 
 def connect(pages):
-    """Number figures, tables and equations in the order in which they are met; references become links.
-
-    pages: mapping of file name to HTML, in reading order; so is what returns.
+    """Pages, `{file name: HTML}` in reading order, with figures, tables and equations numbered in the order
+    in which they are met, and references to them as links.
     """
     labels, counts = {}, dict.fromkeys(KINDS, 0)
     for page, text in pages.items():
@@ -177,7 +162,7 @@ def previews(pages, records):
     """What each reference shows in small: HTML by the id, page or run that it leads to."""
     found = {}
     for name, text in pages.items():
-        title, first = re.search(r"<h1[^>]*>(.*?)</h1>", text, re.S), re.search(r"<p>.*?</p>", text, re.S)
+        title, first = re.search(r"<h1.*?>(.*?)</h1>", text, re.S), re.search(r"<p>.*?</p>", text, re.S)
         found[name] = f"<b>{title[1]}</b>{first[0] if first else ''}"
         for tag in ("figure", "li", "div"):
             pattern = rf'<{tag}\b[^>]* id="((?:fig|tab|eq|ref)-[\w-]+)"[^>]*>(.*?)</{tag}>'
