@@ -80,13 +80,11 @@ def test_rounds_are_recorded_runs_outside_the_grid_and_stand_beside_those_of_the
     planned = {c for c in paper.study.configs}
     assert paper.rounds and all(r["arm"] == "imp" and r.config not in planned for r in paper.rounds)
     (epochs,) = {r["config"]["epochs"] for r in paper.rounds}
-    at = {
-        (r["arm"], r["density"]): r["test"]["full"]["pooled"]["rms"]
-        for r in paper.at(epochs)
-        if not r["seed"]
-    }
-    losses = {d: rms - at["dense", 1.0] for (arm, d), rms in at.items() if arm == "imp"}
-    assert len(losses) == sum(not r["seed"] for r in paper.rounds)  # the one seed that has every level
-    even = 100 * stats.crossing(list(losses), list(losses.values()))
-    assert f"at {even:.3g} % of the weights" in sentences.rounds(paper)
+    for seed in {r["seed"] for r in paper.rounds}:
+        at = [r for r in paper.at(epochs) if r["seed"] == seed]
+        rms = {(r["arm"], r["density"]): r["test"]["full"]["pooled"]["rms"] for r in at}
+        losses = {d: value - rms["dense", 1.0] for (arm, d), value in rms.items() if arm == "imp"}
+        assert len(losses) == sum(r["seed"] == seed for r in paper.rounds)
+        even = 100 * stats.crossing(list(losses), list(losses.values()))
+        assert len(losses) < 5 or f"{even:.3g} %" in sentences.rounds(paper)  # with every level
     assert not {r["key"] for r in paper.rounds} & {r["key"] for r in paper.main}
