@@ -113,9 +113,7 @@ def differences(folder):
             theirs.metadata = nbformat.from_dict(METADATA)
             ours = read(Path(folder, f"{stem}.py"))
             compare_notebooks(theirs, ours, "py:percent", raise_on_first_difference=False)
-        except (
-            Exception
-        ) as error:  # a difference, a missing half, or what a parser makes of a half-merged one
+        except Exception as error:  # a difference, a missing half, or what parsers make of a half-merged one
             problems.append(f"{stem}.py and {stem}.ipynb differ: {error}; {write}.")
     return problems
 

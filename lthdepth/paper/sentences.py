@@ -156,8 +156,8 @@ def rounds(paper):
     text = (
         "Not asked by the plan, but recorded on the way: tickets found on the task, in IMP's earlier rounds "
         f"of {epochs} epochs each, break even with a dense network of {epochs} epochs at {', '.join(ours)} "
-        f"of the weights (seeds {', '.join(map(str, losses.index))}; one-shot there: {', '.join(theirs)}), at "
-        "the cost of the rounds before."
+        f"of the weights (seeds {', '.join(map(str, losses.index))}; one-shot there: {', '.join(theirs)}), "
+        "at the cost of the rounds before."
     )
     for r, o in ((r, o) for r in found for o in paper.shown if o and o["arm"] == CURVE):
         cost, alone = (plan.images(run.config, o["fit_frames"]) for run in (r, o))

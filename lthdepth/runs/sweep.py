@@ -134,11 +134,9 @@ def flops(config, frames):
 
 def speed(records, device):
     """Median of the operations a second of recorded trainings on a device, by its name there; or None."""
-    size, timed = (
-        ("backbone", "height", "width"),
-        [r for r in records if r["device"] == device and r.get("images_per_second")],
-    )
-    known = [6 * macs(*(r["config"][k] for k in size)) * r["images_per_second"] for r in timed]
+    timed = [r for r in records if r["device"] == device and r.get("images_per_second")]
+    sizes = ([r["config"][name] for name in ("backbone", "height", "width")] for r in timed)
+    known = [6 * macs(*size) * r["images_per_second"] for size, r in zip(sizes, timed)]
     return statistics.median(known) if known else None
 
 
