@@ -59,7 +59,7 @@ def _switch(default, help):
 class Config:
     """One run. Data, initial weights and a ticket file are no part of it; their fingerprints join the key.
 
-    The defaults are frozen: a key is the hash of the fields that differ from them (`runs.key`), so a new
+    The defaults are frozen: a key is the hash of the fields that differ from them (`runs.run.key`), so a new
     field whose default means "as before" leaves every recorded run findable, and an old default must never
     change. Raises UserError where a field is outside its range, or does not go together with another.
     """

@@ -66,8 +66,8 @@ figures.show(paper, plots.layers(main), "layers", caption, main, alt=alt)
 # %% [markdown]
 # ## Training them
 #
-# All arms of one seed share the initial decoder, the order of frames and the augmentation. Masks are applied to
-# gradients and weights, which keeps the optimiser's state of pruned weights at zero too; both are proven to be exactly
+# All arms of one seed share the initial decoder, the order of frames and the augmentation. What a ticket prunes is set
+# to zero once, and masks are applied to every gradient, which keeps the optimiser's state of pruned weights at zero too; both are proven to be exactly
 # zero whenever a checkpoint is written or read.
 
 # %%

@@ -55,7 +55,8 @@ figures.show(paper, plots.differences(verdict.main), "differences", caption, mai
 # %% [markdown]
 # ## Which way of drawing the ticket matters?
 #
-# A control that fails the test where a ticket passes it is not thereby shown to be worse, so the two are compared directly.
+# A control that fails the test where a ticket passes it is not thereby shown to be worse, so the two are
+# compared directly, in a table as soon as two seeds have both.
 
 # %%
 figures.say(sentences.rounds(paper))
@@ -86,7 +87,7 @@ if paper.rounds and short < verdict.main.epochs:
 
 # %%
 table, sources = tables.comparison(main, paper.published_floor), [*main, paper.published_floor]
-caption = f"Published results and ours, {sentences.budget(paper)}: mean ± sample standard deviation over seeds (n = their number); the best of ours in bold."
+caption = f"Published results and ours, {sentences.budget(paper)}: mean ± sample standard deviation over seeds (n = their number); the best of our rows in bold."
 figures.show_table(paper, table, "comparison_table", caption, [*sources, "lthdepth/paper/published.csv"])
 
 # %% [markdown]

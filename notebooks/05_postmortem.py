@@ -91,7 +91,8 @@ figures.say(sentences.training_images(planned, floor))
 #
 # ## One at a time
 #
-# A sound dense network is trained with each defect alone, and then by the published code with all of them. Protocols
+# A sound dense network is trained with each defect alone, and then by the published code with all of them: at full size,
+# which needs a GPU and is shown once it is recorded, and some of them in small. Protocols
 # differ, so each error is divided by that of the mean depth map on the same pixels: 1 is the floor for all.
 # The way to the floor is $(r - r_0)/(1 - r_0)$ with $r$ that quotient in rms and $r_0$ the sound network's.
 
@@ -118,7 +119,7 @@ if profile == "paper":
     small = paper.postmortem("postmortem-small")
     done = postmortem.used(small)
     figures.say(
-        "Some defects alone in a training of two epochs at 60×80 on real frames, scored on the validation scenes. The sound network is the best of the recipe search (mirroring is its only augmentation). One seed a row: a hint, no result."
+        "Some defects alone in a training of two epochs at 60×80 on real frames, scored on the validation scenes. The sound network is the best of the recipe search (mirroring is its only augmentation). One seed a row, and too short a training to show what a defect does: no result."
     )
     caption = (
         "Each defect alone, 60×80, 2 epochs, one seed, scored on the 85 frames of the validation scenes."

@@ -153,7 +153,8 @@ def difference(row):
     name = label(row._asdict())
     text = f"{name[0].upper()}{name[1:]}: {row.difference:+.3f} m from dense"
     if row.n >= 2:
-        return f"{text} over {row.n} pairs, 95 % interval {row.low:+.3f} to {row.high:+.3f} m."
+        each = ", ".join(f"{d:+.3f}" for d in row.seeds)
+        return f"{text} over {row.n} pairs ({each}), 95 % interval {row.low:+.3f} to {row.high:+.3f} m."
     if np.isfinite(row.scene_low):
         return f"{text} (one pair; 95 % over test scenes: {row.scene_low:+.3f} to {row.scene_high:+.3f} m)."
     return f"{text} (one pair)."

@@ -45,7 +45,7 @@ class Verdict:
         study: its name; failed: number of runs that diverged.
         budgets: `{epochs: budget.Analysis}`, shortest first; main: that of the main budget.
         movement: a row a budget of `CURVE` over `LEVELS`: break-even density, interval, the fewest and most
-            seeds of a level, the density of each seed that has all levels, and whether levels are missing.
+            seeds of a level, the density of each seed that has all of them, and what is missing.
         closing: a row a level of `CURVE`: the loss at the longest budget minus that at the shortest.
     """
 
@@ -72,7 +72,7 @@ class Verdict:
         said = f"{what} {stats.MARGIN:.3f} m of rms, lies {'; '.join(map(_at_budget, rows.itertuples()))}."
         curves = (r for a in self.budgets.values() for r in a.break_even.itertuples())
         if np.isnan([r.shown for r in curves if r.arm == CURVE]).all():
-            said += " No level is shown to lose less than that, by the plan's test."
+            said += " No level is shown to lose less than the margin, by the plan's test."
         return f"**{said}**" if len(rows) == 1 else f"**{_moved(rows)}** {said}"
 
     def endpoint(self):
@@ -122,11 +122,12 @@ def _at_budget(row):
     where, n = plan.density(row, row.density), f"{row.seeds} seeds" if row.seeds > 1 else "one seed"
     if row.fewest < row.seeds:
         n += f", at some densities {row.fewest}"
+    if len(row.by_seed) > 1:
+        n += f", each alone {', '.join(plan.density(row, d) for d in row.by_seed.values())}"
     if (interval := plan.density_interval(row)) != "–":
-        n += f", 95 % interval {interval}"
-    if row.gap and not row.density:
-        n += "; sparser ones are not all recorded yet"
-    return f"{'at ' if where[0].isdigit() else ''}{where} of the weights after {row.epochs} epochs ({n})"
+        n += f"; 95 % interval {interval}"
+    at = "at " if where[0].isdigit() else ""
+    return f"{at}{where} of the weights after {row.epochs} epochs ({n}{row.missing})"
 
 
 def _moved(rows):
@@ -141,8 +142,8 @@ def _moved(rows):
         down = [f"{plan.density(r, r.density)} after {r.epochs} epochs" for r in rows.itertuples()]
         return (
             "So far a one-shot ticket, the largest weights of the pre-trained encoder, stays on average "
-            f"within the margin of its dense network down to this share of its weights: {', '.join(down)} "
-            "(at most one seed has all, so no trend yet)."
+            f"within the margin of its dense network down to this share of its weights: {', '.join(down)} ("
+            f"{'one' if both else 'no'} seed has the shortest and the longest training: no trend is claimed)."
         )
     if all(m > 0 for m in moves):
         return f"Pruning looks free where training is weak: the break-even density rises {span}, in {seeds}."
@@ -161,13 +162,23 @@ def _movement(budgets):
             continue
         densities = [t.density for t in levels]
         row = {"epochs": epochs, "largest": densities[0], "smallest": densities[-1]}
-        row["gap"] = not np.isclose(densities[-1], LEVELS[-1])
+        row["missing"] = _missing(analysis, levels[-1])
         row |= {"fewest": min(t.n for t in levels), "seeds": max(t.n for t in levels)}
         row |= zip(("density", "low", "high"), stats.break_even(densities, [t.seeds for t in levels]))
         seeds = pd.DataFrame({t.density: t.seeds for t in levels}).dropna()  # those of every level
         row["by_seed"] = {s: stats.crossing(densities, losses) for s, losses in seeds.iterrows()}
         rows.append(row)
     return pd.DataFrame(rows)
+
+
+def _missing(analysis, last):
+    """Which `LEVELS` are not recorded, and what the next beyond the last that was read loses."""
+    rows = {f"{100 * k:#.3g} %": analysis.row(CURVE, k) for k in LEVELS}
+    absent = [name for name, row in rows.items() if row is None]
+    beyond = [
+        f"; {k} loses {row.difference:.3f} m" for k, row in rows.items() if row and row.density < last.density
+    ]
+    return "".join([f"; not recorded yet: {', '.join(absent)}" if absent else "", *beyond[:1]])
 
 
 def _closing(budgets):

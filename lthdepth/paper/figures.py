@@ -94,7 +94,9 @@ def show_table(paper, table, name, caption, sources=()):
     """
     if table.empty:
         return
-    caption = f"{counted(caption, sources)} {tables.notes(table)}".strip()
+    if not {"n", "pairs", "seeds", "seeds a level"} & {*table.columns}:  # then it says so row by row
+        caption = counted(caption, sources)
+    caption = f"{caption} {tables.notes(table)}".strip()
     marks = {s["data"]["fingerprint"] for s in sources if isinstance(s, dict)}
     if paper.profile == "quick" and (not marks or paper.frames.fingerprint in marks):
         caption = f"Quick run on {paper.frames.name}, not a result. {caption}"

@@ -9,10 +9,10 @@ import pandas as pd
 from ..analysis import budget as plan
 from ..analysis import stats
 from ..analysis.postmortem import relative
-from ..analysis.verdict import CURVE
+from ..analysis.verdict import CURVE, conclude
 from ..config import ARMS, level
+from ..runs import studies
 from ..runs.record import label
-from ..runs.studies import study
 from . import plots, tables
 
 ENDS = level(3), plan.LEVEL  # of the curve, where longer training is looked at in the abstract
@@ -41,12 +41,15 @@ def _smallest(paper):
     name = "iterative magnitude pruning (IMP)" if row.arm == "imp" else ARMS[row.arm]
     pairs = plan.difference(row).partition(" m from dense")[2]
     image = analysis.protocols.set_index(["arm", "density"])["full frame, per image"][row.arm, row.density]
+    outcome = conclude(analysis, row) if row.arm == plan.PRIMARY and row.n >= plan.SEEDS else ""
     said = (
         f"A ticket of {100 * plan.LEVEL:.2f} %, by {name}, loses {row.difference:.3f} m of rms{pairs} "
         f"Averaged per image instead of pooled it loses {image:.3f} m."
     )
+    if outcome:
+        said += f" By the plan: {outcome[0].lower()}{outcome[1:]}"
     if best.arm != row.arm:
-        said += f" The best so far, {ARMS[best.arm]}, loses {best.difference:.3f} m."
+        said += f" The best so far, {ARMS[best.arm]}, loses {best.difference:.3f} m ({_pairs([best])})."
     below = 100 * (1 - analysis.dense / analysis.floor)
     return (
         f"{said} The dense network's rms is {analysis.dense:.3f} m, {below:.0f} % below the mean depth map, "
@@ -69,7 +72,7 @@ def verdict(paper):
 
 def progress(name, records, lost=0):
     """How much of a study is recorded, what of it has no result, and whether IMP is shortened."""
-    planned, done = study(name), sum(map(bool, records))
+    planned, done = studies.study(name), sum(map(bool, records))
     said = f"**{planned.title}**: {done} of {len(records)} runs recorded."
     if lost:
         said += f" {lost} diverged or follow from one that did, and have no result."
@@ -108,10 +111,15 @@ def ways(paper):
     """What every way of drawing the sparsest ticket loses, from the least; "" for fewer than two."""
     analysis = paper.verdict.main
     rows = list(analysis.at(plan.LEVEL).itertuples()) if analysis.passed else []
-    lost = ", ".join(f"{ARMS[r.arm]} {r.difference:.3f} m" for r in rows)
-    said = f"At {100 * plan.LEVEL:.2f} % of the weights, from the least lost: {lost} ({_pairs(rows)} each); "
-    said += f"the mean depth map would lose {analysis.floor - analysis.dense:.3f} m."
-    return said if len(rows) > 1 else ""
+    losses = pd.DataFrame({ARMS[r.arm]: r.seeds for r in rows}).dropna()  # of the seeds that all ways have
+    if len(rows) < 2 or losses.empty:
+        return ""
+    lost = ", ".join(f"{name} {loss:.3f} m" for name, loss in losses.mean().sort_values().items())
+    seeds = f"seed{'s' * (len(losses) > 1)} {', '.join(map(str, losses.index))}"
+    return (
+        f"At {100 * plan.LEVEL:.2f} % of the weights, {seeds}, from the least lost: {lost}; the mean depth "
+        f"map would lose {analysis.floor - analysis.dense:.3f} m. Other seeds may rank them otherwise."
+    )
 
 
 def outliers(paper):
@@ -159,13 +167,18 @@ def rounds(paper):
         f"of the weights (seeds {', '.join(map(str, losses.index))}; one-shot there: {', '.join(theirs)}), "
         "at the cost of the rounds before."
     )
+    if better := [f"{100 * k:.3g} %" for k in losses if (losses[k] < 0).all()]:
+        text += f" At {' and '.join(better)} they do better than it, with every seed."
+    dense = {(r["seed"], r["config"]["epochs"]): r for r in paper.shown if r and r["arm"] == "dense"}
     for r, o in ((r, o) for r in found for o in paper.shown if o and o["arm"] == CURVE):
         cost, alone = (plan.images(run.config, o["fit_frames"]) for run in (r, o))
         if (r["density"], r["seed"], cost) == (o["density"], o["seed"], alone):
-            ours, theirs = (run["test"]["full"]["pooled"]["rms"] for run in (r, o))
+            beside = dense[o["seed"], o["config"]["epochs"]]
+            ours, theirs, whole = (run["test"]["full"]["pooled"]["rms"] for run in (r, o, beside))
             text += (
                 f" At equal cost, {o['config']['epochs']} epochs in all, IMP's rms at "
-                f"{100 * r['density']:.1f} % is {ours:.3f} m, one-shot's {theirs:.3f} m (seed {r['seed']})."
+                f"{100 * r['density']:.1f} % is {ours:.3f} m, one-shot's {theirs:.3f} m and the dense "
+                f"network's {whole:.3f} m (seed {r['seed']})."
             )
     return text
 
@@ -202,13 +215,15 @@ def training_images(verdict, floor):
         verdict: the `Verdict` of a study with several budgets; floor: `Paper.published_floor`, or None.
     """
     theirs, fewer, text = 10 * 24 * 50, [], ""
+    batch, batches = studies.SIZE["batch"], 795 // studies.SIZE["batch"]  # the rest of an epoch is left out
     for epochs, a in verdict.budgets.items():
-        images, row = 795 * epochs, a.row(CURVE, plan.LEVEL)
+        images, row = epochs * batches * batch, a.row(CURVE, plan.LEVEL)
         if a.passed and row:
             text += (
-                f"- {images:,} images, {epochs} epochs of 795 frames: dense rms {a.dense:.3f} m, "
-                f"{100 * (1 - a.dense / a.floor):.0f} % below the mean depth map's {a.floor:.3f} m; the one-"
-                f"shot ticket of {100 * plan.LEVEL:.2f} % loses {row.difference:.3f} m ({_pairs([row])}).\n"
+                f"- {images:,} images, {epochs} epochs of {batches} batches of {batch}: dense rms "
+                f"{a.dense:.3f} m, {100 * (1 - a.dense / a.floor):.0f} % below the mean depth map's "
+                f"{a.floor:.3f} m; the one-shot ticket of {100 * plan.LEVEL:.2f} % loses "
+                f"{row.difference:.3f} m ({_pairs([row])}).\n"
             )
             fewer += [loss for loss in row.seeds if images < theirs]
     if (least := min(fewer, default=0)) > stats.MARGIN:

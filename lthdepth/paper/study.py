@@ -59,7 +59,8 @@ class Paper:
         try:
             return runs.run(config, self.inputs, self.store, options, study=self.study.name)
         except Diverged as error:  # no result, and no reason to lose the others
-            return warn(error)
+            warn(error)
+            return None
 
     def records(self, name=None):
         """Records of a study in its order, None for a missing one; a study that is not the profile's own is
