@@ -88,7 +88,7 @@ class Verdict:
         pairs, planned = row.n if row else 0, self.study in ("paper", "full")
         if pairs >= plan.SEEDS and planned:
             test = f"{plan.difference(row)} p = {row.p:.2g} against the margin of {stats.MARGIN:.3f} m."
-            return f"**{conclude(main, row)}** {test} {main.gate[1]}"
+            return f"**{conclude(main, row)}** {test} {apart(row)}{main.gate[1]}"
         why = f"The plan decides by {plan.SEEDS} pairs of {ARMS[plan.PRIMARY]} at {sparse}, of which {pairs} "
         why += "is recorded." if pairs == 1 else "are recorded."
         if not planned:
@@ -210,6 +210,15 @@ def conclude(analysis, row, margin=stats.MARGIN):
         worse = (analysis.controls.holm < stats.ALPHA).sum() == len(plan.CONTROLS)
         said = "control passes" if passing else "controls worse" if worse else "controls open"
     return SAID[said].format(kept=f"{100 * row.density:.2f} %", controls=" and ".join(passing))
+
+
+def apart(row):
+    """What a mean hides whose interval shows nothing though every pair loses more than the margin; or ""."""
+    if not row.low < stats.MARGIN < min(row.seeds):
+        return ""
+    least, times = min(row.seeds), f"{min(row.seeds) / stats.MARGIN:.0f} times the margin"
+    said = f"Each pair alone loses at least {least:.3f} m, {times}"
+    return f"{said}; they differ so much that the interval of their mean is wide. "
 
 
 def error_sums(records, arrays):

@@ -9,7 +9,7 @@ import pandas as pd
 from ..analysis import budget as plan
 from ..analysis import stats
 from ..analysis.postmortem import relative
-from ..analysis.verdict import CURVE, conclude
+from ..analysis.verdict import CURVE, apart, conclude
 from ..config import ARMS, level
 from ..runs import studies
 from ..runs.record import label
@@ -47,7 +47,7 @@ def _smallest(paper):
         f"Averaged per image instead of pooled it loses {image:.3f} m."
     )
     if outcome:
-        said += f" By the plan: {outcome[0].lower()}{outcome[1:]}"
+        said += f" By the plan: {outcome[0].lower()}{outcome[1:]} {apart(row)}".rstrip()
     if best.arm != row.arm:
         said += f" The best so far, {ARMS[best.arm]}, loses {best.difference:.3f} m ({_pairs([best])})."
     below = 100 * (1 - analysis.dense / analysis.floor)

@@ -4,10 +4,12 @@ import dataclasses
 import json
 import re
 import shutil
+from types import SimpleNamespace
 
 import made_up
 import numpy as np
 import pytest
+from scipy.stats import ttest_1samp
 
 from lthdepth import files, metrics
 from lthdepth.analysis import budget, stats, verdict
@@ -68,6 +70,13 @@ def test_fewer_seeds_than_the_plan_asks_for_describe_and_conclude_nothing():
 )
 def test_six_seeds_conclude_what_is_true(change, words):
     assert words in analyse(6, LOSSES | change).sentence()
+
+
+def test_pairs_that_all_lose_more_than_the_margin_are_named_where_their_mean_shows_nothing():
+    for losses, named in (((0.54, 0.25, 0.22), True), ((0.54, 0.25, 0.01), False), ((0.3, 0.3, 0.31), False)):
+        low, _ = ttest_1samp(losses, 0).confidence_interval()
+        said = verdict.apart(SimpleNamespace(low=low, seeds=losses))
+        assert ("at least 0.220 m, 15 times the margin" in said) == named == bool(said)
 
 
 def test_without_the_gate_there_is_no_test_and_no_conclusion():
