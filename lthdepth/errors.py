@@ -16,8 +16,9 @@ class UserError(Exception):
 
 
 def reason(error):
-    """What a library's exception says, fit for a sentence: its first line, shortened."""
-    return (str(error).strip().splitlines() or [type(error).__name__])[0][:160]
+    """What a library's exception says, fit for a sentence: its first line, shortened, or its kind."""
+    said = (str(error).strip().splitlines() or [""])[0][:160]
+    return said if " " in said else f"{type(error).__name__} {said}".strip()
 
 
 def warn(sentence):
