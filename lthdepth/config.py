@@ -86,6 +86,8 @@ class Config:
     schedule: str = _of("constant", "constant | linear | cosine", "decay to 0 after the warm-up")
     batch: int = _in(16, "[2, inf)", "frames a step (batch norm needs 2); the rest of an epoch is left out")
     epochs: int = _in(20, "[1, inf)", "passes over the training frames")
+    progressive: float = _in(0.0, "[0, 1)", "share of the steps, the first, on inputs of about half the area")
+    average: float = _in(0.0, "[0, 1)", "share of the steps, the last, whose weights are averaged and scored")
     loss: str = _of("berhu", "berhu | l1 | berhu-published", "see lthdepth/loss.py")
     precision: str = _of("float32", "float32 | bfloat16", "of the products; weights stay float32")
     # Augmentation, drawn anew for every frame and epoch
@@ -117,6 +119,7 @@ class Config:
         for name, good, wanted in (
             ("round_epochs", arm in EARLIER or not self.round_epochs, f"0 for the arm {arm}"),
             ("stride", arm in ROUNDS or self.stride == 1, "1 for every arm but imp and lrr"),
+            ("average", arm != "gradual" or self.average <= 1 / 3, "at most a third for the arm gradual"),
             ("last_batch", self.test or not self.last_batch, "0 without test: there is nothing to score"),
             ("recalibrate", not 0 < self.recalibrate < self.batch, "0, or at least one batch"),
             ("density", arm not in WHOLE or self.density == 1, f"1 for the arm {arm}"),

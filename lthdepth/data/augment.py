@@ -44,6 +44,16 @@ def transforms(rows, config, aspect):
     return theta.float(), zoom.float(), gain.float()
 
 
+def smaller(size):
+    """Three quarters of an input's (height, width) in whole 32 pixels, FCRN's stride: about half its area."""
+    return tuple(max(32, side * 3 // 4 // 32 * 32) for side in size)
+
+
+def target_size(size):
+    """Of FCRN's output for an input of (height, width)."""
+    return tuple(16 * math.ceil(side / 32) for side in size)
+
+
 def cropped(depth):
     """Depth `(N, H, W)` that is valid only where a pixel's centre lies in the central crop; 0 elsewhere."""
     inside = [np.abs(2 * (np.arange(n) + 0.5) / n - 1) < CROP for n in depth.shape[1:]]
@@ -60,7 +70,7 @@ class Views:
 
     def __init__(self, frames, height, width, device, normalise=True, crop=False):
         self.size, self.window = (height, width), CROP if crop else 1.0
-        self.target_size = (16 * math.ceil(height / 32), 16 * math.ceil(width / 32))  # of FCRN's output
+        self.target_size = target_size(self.size)
         rgb = torch.from_numpy(frames.rgb)
         self.depth = torch.from_numpy(cropped(frames.depth) if crop else frames.depth).to(device)
         # Where the input is much smaller than the frame, squares of pixels are averaged first, as bilinear
@@ -83,12 +93,16 @@ class Views:
         theta, zoom, gain = transforms(rows, config, self.depth.shape[2] / self.depth.shape[1])
         return tuple(t.to(self.rgb.device) for t in (torch.as_tensor(index), self.window * theta, zoom, gain))
 
-    def train(self, index, theta, zoom, gain):
-        """Augmented inputs `(B, 3, H, W)`, targets `(B, h, w)` in metres, 0 = invalid; see `plan`."""
-        x = self._sample(self.rgb[index].float(), theta, self.size, "bilinear", "border")
+    def train(self, index, theta, zoom, gain, size=None):
+        """Augmented inputs `(B, 3, H, W)`, targets `(B, h, w)` in metres, 0 = invalid; see `plan`.
+
+        size: of the inputs, (height, width); None: as the views were made.
+        """
+        size = size or self.size
+        x = self._sample(self.rgb[index].float(), theta, size, "bilinear", "border")
         x = (x / 255 * gain[:, :, None, None]).clamp(max=1)
         # Nearest: an average across an object's edge is the depth of nothing.
-        y = self._sample(self.depth[index][:, None], theta, self.target_size, "nearest", "zeros")
+        y = self._sample(self.depth[index][:, None], theta, target_size(size), "nearest", "zeros")
         return (x - self.mean) / self.std, y[:, 0] / zoom[:, None, None]
 
     def test(self, index):

@@ -70,10 +70,12 @@ def recipe(base):
         base.replace(lr_encoder=1e-4),
         base.replace(batch=16),
     ]
-    later = [  # when the study had begun: larger input at equal time, and full augmentation
+    later = [  # when the study had begun: larger input at equal time, full augmentation, and two tricks
         base.replace(height=128, width=160),
         base.replace(epochs=3),
         base.replace(**{name: getattr(TUNED, name) for name in LIGHT}),
+        *(c.replace(average=1 / 3) for c in (base, at_18)),
+        base.replace(epochs=3, progressive=2 / 3),  # the time of two epochs
     ]
     return [c.replace(recalibrate=frames) for c in tried for frames in (0, 320)] + later
 

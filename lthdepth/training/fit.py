@@ -1,5 +1,6 @@
 """Fit one configuration, from its initial weights to its scores; a run that is stopped continues exactly."""
 
+import copy
 import sys
 import time
 from dataclasses import dataclass
@@ -78,7 +79,10 @@ def fit(config, frames, start, folder, options=Options()):
             for at, batch in run.batches():
                 if config.arm == "gradual" and (density := tickets.gradual(config.density, at, run.steps)):
                     run.prune(density)
-                run.step(batch, rate(config, at, run.steps))
+                early = at < config.progressive * run.steps
+                run.step(batch, rate(config, at, run.steps), run.small if early else None)
+                if at >= (1 - config.average) * run.steps:
+                    run.average()
                 bar.update()
             loss = run.end_epoch()
             bar.set_postfix_str(run.status(loss))
@@ -105,13 +109,16 @@ class Training:
         self.model = place(initialise(FCRN(config.backbone), config.seed, start.state, config.bias), device)
         self.ticket = start.ticket
         self.masking, self.optimiser = Masking(self.ticket, self.model.encoder), optimiser(config, self.model)
+        self.small = augment.smaller(self.views.size)
+        self.mean, self.averaged = copy.deepcopy(self.model) if config.average else None, 0
         self.step = Step(config, self.model, self.masking, self.optimiser, self.views)
         if start.teacher is not None:
             teacher = place(initialise(FCRN(config.backbone), config.seed, start.teacher), device)
             self.step.teacher = teacher.eval().requires_grad_(False)
         self.epoch, self.before, self.best = 0, 0.0, None
         self.curves = {"train_loss": [], "validation_rms": []}
-        if saved := load(folder, self.model, self.optimiser):
+        if saved := load(folder, self.model, self.optimiser, self.mean):
+            self.averaged = saved.get("averaged", 0)
             self.epoch, self.before = saved["epoch"], saved["seconds"]
             self.curves, self.best = saved["curves"], saved["best"]
             if saved.get("masks"):
@@ -142,6 +149,16 @@ class Training:
         self.ticket = ticket
         self.masking.replace(ticket, self.optimiser)
 
+    def average(self):
+        """Take the weights, and the statistics of batch norm, into their mean since the first that counts."""
+        self.averaged += 1
+        for mean, value in zip(self.mean.state_dict().values(), self.model.state_dict().values()):
+            mean.lerp_(value, 1 / self.averaged) if mean.is_floating_point() else mean.copy_(value)
+
+    def scored(self):
+        """The network that is scored: the mean of the last weights where there is one (`Config.average`)."""
+        return self.mean if self.averaged else self.model
+
     def end_epoch(self):
         """Check and note what an epoch came to, validation included; returns its mean loss."""
         config, loss = self.config, self.step.total.item() / self.per_epoch
@@ -153,12 +170,13 @@ class Training:
         self.curves["train_loss"].append(loss)
         self.epoch += 1
         if len(self.rows["validation"]):
-            recalibrate(self.model, self.views, self.rows["fit"], config)
-            sums = evaluate(self.model, self.views, self.rows["validation"], config)
+            model = self.scored()
+            recalibrate(model, self.views, self.rows["fit"], config)
+            sums = evaluate(model, self.views, self.rows["validation"], config)
             rms = self.curves["validation_rms"]
             rms.append(metrics.summarise(sums["full"])["pooled"]["rms"])
             if config.last_batch and rms[-1] == min(rms):
-                self.best = {k: v.to("cpu", copy=True) for k, v in self.model.state_dict().items()}
+                self.best = {k: v.to("cpu", copy=True) for k, v in model.state_dict().items()}
         return loss
 
     def status(self, loss):
@@ -177,6 +195,8 @@ class Training:
             state = {"epoch": self.epoch, "seconds": self.seconds(), "curves": self.curves, "best": self.best}
             state["masks"] = self.ticket.masks if self.config.arm == "gradual" else None
             saved = {"model": self.model.state_dict(), "optimiser": self.optimiser.state_dict()}
+            if self.mean:
+                saved["mean"], state["averaged"] = self.mean.state_dict(), self.averaged
             write_atomic(self.folder / "checkpoint.pt", saved | {"state": state})
             self.written = time.monotonic()
         if late:
@@ -189,7 +209,7 @@ class Training:
 
     def finish(self):
         """Score the trained network and write its weights; returns what `fit` does."""
-        config, model, seconds = self.config, self.model, self.seconds()
+        config, model, seconds = self.config, self.scored(), self.seconds()
         if self.best is not None:
             model.load_state_dict(self.best)
         self.masking.check()
@@ -213,7 +233,7 @@ class Training:
         return results | scores, arrays, self.ticket
 
 
-def load(folder, model, optimiser):
+def load(folder, model, optimiser, mean=None):
     """Put the checkpoint of a run into its model and optimiser; a damaged one is left with a warning.
 
     Returns the "state" that was saved, or None where there is no whole checkpoint.
@@ -228,4 +248,6 @@ def load(folder, model, optimiser):
         return None
     restore(optimiser, saved["optimiser"])
     model.load_state_dict(saved["model"])
+    if mean:
+        mean.load_state_dict(saved["mean"])
     return saved["state"]

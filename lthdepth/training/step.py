@@ -100,15 +100,16 @@ class Step:
     def __init__(self, config, model, masking, opt, views):
         self.config, self.model, self.masking, self.opt, self.views = config, model, masking, opt, views
         self.device, self.teacher, self.network = views.rgb.device, None, None
+        self.shape = None
         self.total = torch.zeros((), device=self.device)
 
-    def __call__(self, batch, factor):
+    def __call__(self, batch, factor, size=None):
         """One step on tensors as `Views.train` takes them, at `factor` of the peak learning rates."""
         for group in self.opt.param_groups:
             group["lr"] = group["peak"] * factor
-        x, y = self.views.train(*batch)
-        if self.network is None:
-            gpu = self.device.type == "cuda"
+        x, y = self.views.train(*batch, size)
+        if x.shape != self.shape:
+            gpu, self.shape = self.device.type == "cuda", x.shape
             self.network = recorded(self.model, x, self.config) if gpu else self.model
         with autocast(self.config, self.device):
             prediction = self.network(x)

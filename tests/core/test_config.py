@@ -12,7 +12,7 @@ backbone=resnet101 height=31 height=4097 width=31 width=4097 bias=nan bias=inf o
 lr_encoder=-1e-4 lr_encoder=nan lr_decoder=-1e-4 lr_decoder=inf momentum=-0.1 momentum=1 weight_decay=-0.1
 weight_decay=nan warmup=-0.1 warmup=1 schedule=step batch=1 epochs=0 loss=mse precision=float16 scale=0.99
 scale=inf rotation=-1 rotation=181 colour=-0.1 colour=1 recalibrate=-1 recalibrate=3
-split=random last_batch=-1
+split=random last_batch=-1 average=1 average=-0.1 progressive=1 progressive=-0.1
 """.split()
 WRONG_TYPE = {"arm": None, "density": "0.5", "seed": True, "height": 228.0, "flip": 1}
 
@@ -33,6 +33,7 @@ def test_what_does_not_go_together_is_refused():
     for wrong, says in (
         ({"arm": "floor", "density": 0.5}, "density must be 1 for the arm floor"),
         ({"last_batch": 50, "test": False}, "last_batch must be 0 without test"),
+        ({"arm": "gradual", "density": 0.5, "average": 0.5}, "average must be at most a third"),
     ):
         with pytest.raises(UserError, match=says):
             Config(**wrong)

@@ -46,6 +46,7 @@ def assert_same(a, b):
 RESUMED = {
     "sgd, dense": TINY.replace(epochs=2),
     "adamw, ticket": TICKET.replace(schedule="cosine", warmup=0.3, epochs=2),
+    "averaged over the last steps": TICKET.replace(average=0.5, progressive=0.5, height=64, epochs=3),
     "sgd, random ticket, best epoch": TINY.replace(arm="random", density=0.2, last_batch=3, lr_decoder=0.1),
 }
 
@@ -118,6 +119,32 @@ def test_a_weight_that_is_revived_in_training_or_is_not_finite_in_the_end_is_no_
         with pytest.raises(error):
             fit(BARE.replace(arm="omp", density=0.1, batch=16), frames, tmp_path)
         assert list(tmp_path.iterdir()) == []
+
+
+def test_the_last_weights_are_averaged_and_the_first_inputs_small(frames, tmp_path, monkeypatch):
+    config = TICKET.replace(average=1 / 3, progressive=0.5, height=64, width=96, epochs=2, holdout=False)
+    call, view, states, sizes = train.Step.__call__, augment.Views.train, [], []
+
+    def noting(self, *rest):
+        call(self, *rest)
+        states.append({k: v.clone() for k, v in self.model.state_dict().items()})
+
+    def seeing(self, *rest):
+        x, y = view(self, *rest)
+        sizes.append((tuple(x.shape[2:]), tuple(y.shape[1:])))
+        return x, y
+
+    monkeypatch.setattr(train.Step, "__call__", noting)
+    monkeypatch.setattr(augment.Views, "train", seeing)
+    _, _, scored = fit(config, frames, tmp_path)
+    assert sizes == 4 * [((32, 64), (16, 32))] + 4 * [((64, 96), (32, 48))]
+    last = states[6:]  # of 8 steps, those past two thirds
+    for name, value in scored.items():
+        if value.is_floating_point():
+            mean = torch.stack([state[name].double() for state in last]).mean(0)
+            torch.testing.assert_close(value.double(), mean, rtol=1e-6, atol=1e-7)
+    for name, kept in ticket_of(config).masks.items():
+        assert not scored[f"encoder.{name}"][~torch.as_tensor(kept)].any()
 
 
 class Watch:
