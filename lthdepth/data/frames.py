@@ -133,6 +133,15 @@ class Summary:
     scene: list  # of the frames in the gallery
 
 
+def mean_map(depth):
+    """The mean depth map, `(H, W)` float32, of `(N, H, W)`, 0 = invalid: the prediction that never looks at
+    the picture. Where no frame has depth it is the mean of all.
+    """
+    valid, total = (depth > 0).sum(0), depth.sum(0, dtype=np.float64)
+    everywhere = total.sum() / max(valid.sum(), 1)
+    return np.where(valid > 0, total / np.maximum(valid, 1), everywhere).astype(np.float32)
+
+
 def summarise(frames):
     """The `Summary` of `frames.Frames`."""
     index = gallery_frames(np.flatnonzero(frames.split == "test"))
@@ -140,8 +149,7 @@ def summarise(frames):
     h, w = (side // step * step for side in frames.depth.shape[1:])
     rgb = frames.rgb[index, :, :h, :w].reshape(len(index), 3, h // step, step, w // step, step).mean((3, 5))
     rgb = rgb.round().astype(np.uint8).transpose(0, 2, 3, 1)
-    fit = frames.depth[frames.split != "test"]
-    mean = (fit.sum(0, dtype=np.float64) / np.maximum((fit > 0).sum(0), 1)).astype(np.float32)
+    mean = mean_map(frames.depth[frames.split != "test"])
     depth = frames.depth[index, :h:step, :w:step]
     return Summary(describe(frames), mean, index, rgb, depth, frames.scene[index].tolist())
 

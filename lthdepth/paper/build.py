@@ -41,6 +41,7 @@ METADATA = {
 KERNEL = ["--log-level=50", "--IPKernelApp.exec_lines=import sys; sys.modules['tqdm.notebook'] = None"]
 CHAPTER = 2  # epochs of a quick run that running a notebook takes about as long as
 LONGEST = 6 * 3600  # seconds that a cell may take: long runs are trained before the notebooks
+BESIDE = ("recipe", "postmortem-small")  # studies that the paper shows beside its own
 CHROMIUM = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
 QUIET = ("no-first-run", "disable-sync", "disable-background-networking", "disable-component-update")
 
@@ -74,10 +75,9 @@ def build(profile, data=None, weights=None, device="auto", quiet=False, notebook
     if missing:
         train(paper, values, progress)
     executed = _execute_all(sources, out / "notebooks", values, progress)
-    banner = f"Quick build on {place}: a demonstration, not the paper’s result." if profile == "quick" else ""
     commit = figures.commit(runs.environment(paper.device))
     footer = f"Built on {date.today():%-d %B %Y} at commit {commit} from the {profile} profile."
-    index = site.render(executed, out / "html", figures.folder(paper), banner, footer)
+    index = site.render(executed, out / "html", figures.folder(paper), banner(paper, place), footer)
     print(f"  done in {(time.monotonic() - started) / 60:.1f} min; read it at", end=" ", file=stream)
     print(index.as_uri(), flush=True)
     return index
@@ -144,6 +144,18 @@ def to_pdf(index):
     if not target.exists():
         raise UserError(f"{program} made no PDF: {done.stderr[-300:].strip()}")
     return target
+
+
+def banner(paper, place):
+    """What stands at the top of every page, where not all of it is from the paper's own records; or ""."""
+    if paper.profile == "quick":
+        return f"Quick build on {place}: a demonstration, not the paper’s result."
+    if not paper.live:
+        return ""
+    given, known = (paper.frames.fingerprint, paper.initial.fingerprint), ("", "")
+    others = [name for name in BESIDE if paper.basis(name)[:2] not in (given, known)]
+    made = f"Of the given data and weights are only this study’s runs. Not of them: {' and '.join(others)}"
+    return f"{made}. Below each figure stands what it was made on." if others else ""
 
 
 def _missing(paper):

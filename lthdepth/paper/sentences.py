@@ -21,14 +21,21 @@ ENDS = level(3), plan.LEVEL  # of the curve, where longer training is looked at 
 def abstract(paper):
     """The finding and its numbers; of a quick build, what it would say."""
     keys = " ".join(r["key"] for r in paper.shown if r)
-    finding = f'<span data-runs="{keys}">{paper.verdict.break_even()}</span>'
+    answer, *rest = finding(paper)
+    answer = f'<span data-runs="{keys}">{answer}</span>'
     if paper.profile == "quick":
         data = tables.DATA.get(paper.frames.name, paper.frames.name)
         return (
             f"This is a quick build on {data}, trained just now: a demonstration, which says nothing about "
-            f"the question. What it would say of these few runs: {finding}"
+            f"the question. What it would say of these few runs: {answer}"
         )
-    return f"{finding}\n\n{_smallest(paper)} {closing(paper)}\n\n{rounds(paper)}"
+    return "\n\n".join([answer, *rest])
+
+
+def finding(paper):
+    """The paragraphs of the finding: question 1, the sparsest ticket, what IMP's earlier rounds show."""
+    said = paper.verdict.break_even(), f"{_smallest(paper)} {closing(paper)}".strip(), rounds(paper)
+    return [paragraph for paragraph in said if paragraph]
 
 
 def _smallest(paper):
@@ -247,9 +254,8 @@ def training_images(verdict, floor):
 def readme(paper):
     """The README's texts by their marks: the finding with its figure, and the front page's table."""
     table = tables.front(paper, paper.published_floor)
-    finding = paper.verdict.break_even(), f"{_smallest(paper)} {closing(paper)}", rounds(paper)
     return {
-        "finding": "\n\n".join(filter(None, finding)),
+        "finding": "\n\n".join(finding(paper)),
         "results": f"{progress(paper.study.name, paper.shown)}\n\n{tables.markdown(table)}",
     }
 

@@ -1,10 +1,10 @@
 """Executed notebooks to HTML pages that open from disk and load nothing from a network.
 
 The first notebook is the front page, `index.html`; the others are the chapters, by their names' numbers.
-What can be pointed at has an id: `fig-NAME` and `tab-NAME` from `figures`, `eq-NAME` from a label in a
-displayed equation, `ref-surname-year` of the items under "References". In the text a Markdown link such as
-`[the curves](#fig-curves)` becomes "Figure 7", on whichever page that is; `[Chen (2021)](#ref-chen-2021)`
-keeps its words. Where there is nothing of that name it becomes text.
+What can be pointed at has an id: `fig-NAME` and `tab-NAME` from `figures`, `ref-surname-year` of the items
+under "References". In the text a Markdown link such as `[the curves](#fig-curves)` becomes "Figure 7", on
+whichever page that is; `[Chen (2021)](#ref-chen-2021)` keeps its words. Where there is nothing of that name
+it becomes text.
 """
 
 import json
@@ -24,7 +24,7 @@ from ..runs import run as runs
 from . import figures
 
 HTML = Path(__file__).parent / "html"
-KINDS = {"fig": "Figure", "tab": "Table", "eq": "Equation"}
+KINDS = {"fig": "Figure", "tab": "Table"}
 FORMS = {"png": "PNG", "pdf": "PDF", "csv": "CSV", "tex": "LaTeX"}  # files of a figure or table
 # What a preview leaves out: where it comes from, scripts, folds, and what must not be twice on a page.
 UNSEEN = (
@@ -82,18 +82,13 @@ def markdown(source):
 
 
 class Renderer(IPythonRenderer):
-    r"""Sets mathematics as MathML; equations with `\label{eq-…}` and headings get ids."""
+    """Sets mathematics as MathML; headings get ids."""
 
     def inline_math(self, body):
         return mathml(body, "inline")
 
     def block_math(self, body):
-        label = re.search(r"\\label\{(eq-[\w-]+)\}", body)
-        result = mathml(re.sub(r"\\(?:label|tag)\{[^}]*\}", "", body), "block")
-        if not label:
-            return f'<div class="equation" tabindex="0">{result}</div>'
-        number = f'<span class="number" data-label="{label[1]}"></span>'
-        return f'<div class="equation" id="{label[1]}" tabindex="0">{result}{number}</div>'
+        return f'<div class="equation" tabindex="0">{mathml(body, "block")}</div>'
 
     def heading(self, text, level, **attrs):
         name = re.sub(r"\W+", "-", re.sub(r"<[^>]+>|&\w+;", "", text).lower()).strip("-")
@@ -130,12 +125,12 @@ def _files(text, folder, out):
 
 
 def connect(pages):
-    """Pages, `{file name: HTML}` in reading order, with figures, tables and equations numbered in the order
-    in which they are met, and references to them as links.
+    """Pages, `{file name: HTML}` in reading order, with figures and tables numbered in the order in which
+    they are met, and references to them as links.
     """
     labels, counts = {}, dict.fromkeys(KINDS, 0)
     for page, text in pages.items():
-        for label, kind in re.findall(r'(?:data-label|<li id)="((fig|tab|eq|ref)-[\w-]+)"', text):
+        for label, kind in re.findall(r'(?:data-label|<li id)="((fig|tab|ref)-[\w-]+)"', text):
             words = None
             if kind in KINDS:
                 counts[kind] += 1
@@ -143,8 +138,7 @@ def connect(pages):
             labels.setdefault(label, (page, words))
 
     def number(match):
-        words = labels[match[1]][1]
-        return f"{match[0]}({words.split()[-1]})" if match[1].startswith("eq") else f"{match[0]}{words}. "
+        return f"{match[0]}{labels[match[1]][1]}. "
 
     def cross(match):
         page, words = labels.get(match[1], (None, None))
@@ -152,7 +146,7 @@ def connect(pages):
 
     for page, text in pages.items():
         text = re.sub(r'data-label="([\w-]+)">', number, text)
-        text = re.sub(r'<a href="#((?:fig|tab|eq|ref)-[\w-]+)">(.*?)</a>', cross, text, flags=re.S)
+        text = re.sub(r'<a href="#((?:fig|tab|ref)-[\w-]+)">(.*?)</a>', cross, text, flags=re.S)
         # JupyterLab follows links from notebook to notebook, a browser from page to page.
         pages[page] = re.sub(r'(<a href="\w+)\.ipynb((?:#[\w-]*)?")', r"\1.html\2", text)
     return pages
@@ -164,8 +158,8 @@ def previews(pages, records):
     for name, text in pages.items():
         title, first = re.search(r"<h1.*?>(.*?)</h1>", text, re.S), re.search(r"<p>.*?</p>", text, re.S)
         found[name] = f"<b>{title[1]}</b>{first[0] if first else ''}"
-        for tag in ("figure", "li", "div"):
-            pattern = rf'<{tag}\b[^>]* id="((?:fig|tab|eq|ref)-[\w-]+)"[^>]*>(.*?)</{tag}>'
+        for tag in ("figure", "li"):
+            pattern = rf'<{tag}\b[^>]* id="((?:fig|tab|ref)-[\w-]+)"[^>]*>(.*?)</{tag}>'
             for label, body in re.findall(pattern, text, re.S):
                 found[label] = re.sub(UNSEEN, "", body, flags=re.S)
         for key in " ".join(re.findall(r'data-runs="([^"]*)"', text)).split():

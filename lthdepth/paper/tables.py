@@ -13,6 +13,7 @@ import pandas as pd
 from ..analysis import budget as plan
 from ..analysis.postmortem import measured, order
 from ..config import ARMS, WHOLE, level
+from ..data.augment import smaller
 from ..runs.record import label
 from ..runs.store import ROOT
 from ..runs.studies import SOUND
@@ -143,6 +144,10 @@ def recipe(records):
         row |= {"batch": c["batch"], "lr encoder": f"{c['lr_encoder']:g}"}
         row["augmentation"] = "full" if c["rotation"] else "mirroring"
         row["batch norm"] = "anew" if c["recalibrate"] else "running"
+        small = "×".join(map(str, smaller((c["height"], c["width"]))))
+        tricks = ("average", "mean weights of the last {}"), ("progressive", f"first {{}} at {small}")
+        used = [words.format(f"{100 * c[name]:.0f} %") for name, words in tricks if c.get(name)]
+        row["besides"] = ", ".join(used) or "–"
         rows.append(row | {HEADINGS[m]: f"{score[m]:.3f}" for m in ("rms", "rel", "delta1")})
     table = pd.DataFrame(rows)
     table.attrs = {"group": "group"}

@@ -8,6 +8,7 @@ from torch import nn
 
 from .. import metrics
 from ..data import augment
+from ..data.frames import mean_map
 from ..errors import UserError
 from .step import autocast
 
@@ -95,16 +96,13 @@ def summaries(sums_of, rows):
 
 
 def floor(config, frames):
-    """Score the mean depth map of the training frames, the prediction that never looks at the picture.
+    """Score the mean depth map of the training frames (`frames.mean_map`).
 
     Returns the measured part of a record, and its arrays with the map as "gallery" `(1, h, w)`.
     """
     rows = rows_of(frames, config)
     truth = augment.cropped(frames.depth) if config.crop else frames.depth
-    depth = torch.from_numpy(truth[rows["fit"]])
-    valid = (depth > 0).sum(0)
-    mean = depth.sum(0, dtype=torch.float64) / valid.clamp(min=1)
-    mean = torch.where(valid > 0, mean, depth.sum(dtype=torch.float64) / (depth > 0).sum()).float()
+    mean = torch.from_numpy(mean_map(truth[rows["fit"]]))
 
     def sums_of(index):
         parts = [metrics.score(mean.expand_as(t), t) for t in torch.from_numpy(truth[index]).split(32)]

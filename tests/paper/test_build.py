@@ -111,11 +111,11 @@ al. (2021)](#ref-chen-2021) say: [x](#fig-b), [y](#fig-none)."""
 ONE = r"""# One
 In `code $x$`, $a<b$ and
 
-$$\frac{x^2}{2c} \tag{1} \label{eq-half}$$
+$$\frac{x^2}{2c}$$
 """
 TWO = """# Two
 ## Same
-See [one](01_one.ipynb#same) and [it](#eq-half).
+See [one](01_one.ipynb#same).
 
 ## References
 
@@ -167,11 +167,10 @@ def test_numbers_run_through_the_pages_and_references_find_and_preview_them(page
     assert 'data-label="fig-a">Figure 1. </b>Words of a.' in one
     assert 'data-label="fig-b">Figure 2. </b>Words of b.' in two
     assert ': <a href="02_two.html#fig-b">Figure 2</a>, y.' in front
-    assert 'data-label="eq-half">(1)</span>' in one and '<a href="01_one.html#eq-half">Equation 1</a>' in two
     assert re.search(r'<a href="02_two.html#ref-chen-2021">Chen et\sal. \(2021\)</a>', front)
     assert '<li id="ref-chen-2021">' in two and 'href="01_one.html#same"' in two
     shown = pages["previews.js"]
-    for name in ("fig-a", "fig-b", "eq-half", "ref-chen-2021", "ref-li-2020", "01_one.html", "02_two.html"):
+    for name in ("fig-a", "fig-b", "ref-chen-2021", "ref-li-2020", "01_one.html", "02_two.html"):
         assert f'"{name}":' in shown
     assert "files/a.png" in shown and 'id=\\"' not in shown and "<details" not in shown
     whole = site.whole(pages["folder"])  # for printing

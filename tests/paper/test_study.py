@@ -1,6 +1,7 @@
 """What a notebook asks of the records: which studies there are, and which records a profile shows."""
 
 import json
+from types import SimpleNamespace
 
 import pytest
 from made_up import record
@@ -8,7 +9,7 @@ from made_up import record
 from lthdepth.analysis import budget, stats
 from lthdepth.config import TUNED, Config
 from lthdepth.errors import UserError
-from lthdepth.paper import sentences
+from lthdepth.paper import build, sentences
 from lthdepth.paper.study import Paper
 from lthdepth.runs import run as runs
 from lthdepth.runs import studies
@@ -88,3 +89,13 @@ def test_rounds_are_recorded_runs_outside_the_grid_and_stand_beside_those_of_the
         even = 100 * stats.crossing(list(losses), list(losses.values()))
         assert len(losses) < 5 or f"{even:.3g} %" in sentences.rounds(paper)  # with every level
     assert not {r["key"] for r in paper.rounds} & {r["key"] for r in paper.main}
+
+
+def test_pages_of_other_data_say_which_parts_are_not_of_them(paper, tmp_path):
+    for mark, says in (("mine", "recipe and postmortem-small"), ("", "")):
+        given = mark or paper.basis("recipe")[0], mark or paper.basis("recipe")[1]
+        mine = SimpleNamespace(profile="paper", live=True, basis=paper.basis)
+        mine.frames, mine.initial = (SimpleNamespace(fingerprint=fingerprint) for fingerprint in given)
+        banner = build.banner(mine, "NYU Depth V2")
+        assert banner.count(says) and bool(banner) == bool(says)
+    assert not build.banner(paper, "")
