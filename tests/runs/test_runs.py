@@ -24,7 +24,7 @@ OTHER = """arm=imp density=0.5 round_epochs=3 stride=3 distil=0.25 recalibrate=3
 width=152 backbone=resnet18 optimiser=adamw lr_encoder=3e-4 lr_decoder=1e-3 momentum=0.8 weight_decay=1e-4
 warmup=0.05 schedule=linear batch=8 epochs=5 loss=l1 precision=bfloat16 scale=1.2 rotation=3.0 flip=false
 colour=0.1 holdout=false test=false split=index normalise=false shuffle=false last_batch=50
-crop=true bias=2.8""".split()
+crop=true bias=2.8 average=0.25 progressive=0.5""".split()
 
 
 def key(*settings):
