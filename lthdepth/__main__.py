@@ -341,7 +341,10 @@ def main(words=None):
         print(f"lthdepth: {error}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
-        print("\nlthdepth: interrupted; the same command continues where this one stopped.", file=sys.stderr)
+        if not getattr(args, "worker", False):  # the first says it for all
+            print(
+                "\nlthdepth: interrupted; the same command continues where this one stopped.", file=sys.stderr
+            )
         return 130
     except BrokenPipeError:  # as of `| head`; nor is there anything to say at the end
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

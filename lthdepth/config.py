@@ -119,8 +119,10 @@ class Config:
         for name, good, wanted in (
             ("round_epochs", arm in EARLIER or not self.round_epochs, f"0 for the arm {arm}"),
             ("stride", arm in ROUNDS or self.stride == 1, "1 for every arm but imp and lrr"),
+            ("progressive", not self.progressive or max(self.height, self.width) >= 64, "0 below 64 pixels"),
             ("average", arm != "gradual" or self.average <= 1 / 3, "at most a third for the arm gradual"),
             ("last_batch", self.test or not self.last_batch, "0 without test: there is nothing to score"),
+            ("last_batch", arm != "gradual" or not self.last_batch, "0 for gradual: its ticket comes last"),
             ("recalibrate", not 0 < self.recalibrate < self.batch, "0, or at least one batch"),
             ("density", arm not in WHOLE or self.density == 1, f"1 for the arm {arm}"),
         ):

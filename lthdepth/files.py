@@ -117,9 +117,12 @@ def read_tensors(path, device="cpu", then=ANEW):
     except Exception as error:  # every library here has its own idea of a damaged file
         other = ("TorchScript", "not in a subdirectory")  # the second: a zip of something else, as a .npz
         if isinstance(error, pickle.UnpicklingError) or any(words in str(error) for words in other):
-            advice = "nothing in it was run; save a state dict instead"
-            raise UserError(f"{path} is no plain file of tensors: {advice}.") from None
-        raise UserError(f"{path} cannot be read ({reason(error)}): {then}.") from None
+            raise UserError(
+                f"{path} holds more than a state dict, and nothing in it was run: {then}."
+            ) from None
+        strange = not isinstance(error, ValueError | OSError | EOFError | lzma.LZMAError)
+        why = "it is cut short, or no file of tensors" if strange else reason(error)
+        raise UserError(f"{path} cannot be read ({why}): {then}.") from None
 
 
 def read_arrays(path, then=ANEW):

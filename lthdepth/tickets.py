@@ -164,10 +164,12 @@ def save(ticket, path, backbone="", init=""):
     write_atomic(path, {"meta": np.frombuffer(json.dumps(meta).encode(), np.uint8), "bits": bits})
 
 
-def load(path):
-    """Read what `save` wrote: `(ticket, meta)`. Raises UserError where it is absent, none, or damaged."""
+def load(path, then=AGAIN):
+    """Read what `save` wrote: `(ticket, meta)`. Raises UserError where it is absent, none, or damaged; then:
+    what a person should do about it.
+    """
     path = existing(path, "ticket file")
-    arrays = read_arrays(path, AGAIN) if path.suffix.lower() == ".npz" else {}
+    arrays = read_arrays(path, then) if path.suffix.lower() == ".npz" else {}
     if set(arrays) != {"meta", "bits"}:
         raise UserError(f"{path} is no ticket file of this project.")
     try:
@@ -182,5 +184,5 @@ def load(path):
         if (meta["format"], meta["fingerprint"]) != (FORMAT, ticket.fingerprint):
             raise ValueError
     except (ValueError, KeyError, TypeError, AttributeError, OverflowError, RecursionError):
-        raise UserError(f"{path} is damaged or of a later version than {FORMAT!r}: {AGAIN}.") from None
+        raise UserError(f"{path} is damaged or of a later version than {FORMAT!r}: {then}.") from None
     return ticket, meta

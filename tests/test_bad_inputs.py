@@ -124,7 +124,7 @@ BAD = {  # by command and name: content, what gives it, or what makes it there; 
         "page.pth.xz": (lzma.compress(HTML), "web page"),
         "cut.pth": (lambda: half(state()), "cut.pth"),
         "cut.pth.xz": (lambda: lzma.compress(state(), preset=0)[:-500], "cut short"),
-        "header.safetensors": ((2**60).to_bytes(8, "little") + b"{}", "header too large"),
+        "header.safetensors": ((2**60).to_bytes(8, "little") + b"{}", "no file of tensors"),
         "claims.pth": (lambda: state("fc.weight", torch.zeros(1, 1).expand(2**20, 2**20)), "unpacks to more"),
         "one.pth": (lambda: saved({"conv1.weight": torch.zeros(2)}), "does not fit"),
         "shape.pth": (lambda: state(value=torch.zeros(3)), "bn1.bias is (3,) there, and (64,)"),

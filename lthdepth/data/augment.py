@@ -45,8 +45,8 @@ def transforms(rows, config, aspect):
 
 
 def smaller(size):
-    """Three quarters of an input's (height, width) in whole 32 pixels, FCRN's stride: about half its area."""
-    return tuple(max(32, side * 3 // 4 // 32 * 32) for side in size)
+    """An input's (height, width) over √2, in whole 32 pixels, the encoder's stride: about half its area."""
+    return tuple(max(32, 32 * round(side * 0.5**0.5 / 32)) for side in size)
 
 
 def target_size(size):

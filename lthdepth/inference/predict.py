@@ -11,11 +11,12 @@ from PIL import Image
 from ..data.augment import Views
 from ..data.frames import Frames
 from ..errors import UserError
-from ..files import read_tensors, replacing
+from ..files import replacing
 from ..model import FCRN
 from ..runs.record import command
 from ..runs.run import Store, label
 from ..training import evaluate
+from ..training.arms import trained_weights
 from ..training.step import place, prepare
 
 WORTH = {  # of a prediction's metres, by the frames that the network was trained on
@@ -41,7 +42,7 @@ def network(name, store=None, device="cpu"):
         raise UserError(f"the run {record['key']} is recorded, its weights are not here; {again}.")
     prepare(device)
     model = FCRN(record["config"]["backbone"])
-    model.load_state_dict(read_tensors(path))
+    model.load_state_dict(trained_weights(path.parent, record["config"]["backbone"]))
     return record, place(model, device).eval()
 
 

@@ -50,7 +50,7 @@ class Store:
         """The record of a key, or None. A unique beginning of a key is enough."""
         found = [r for k, r in self.records().items() if k.startswith(name)]
         if len(found) > 1:
-            raise UserError(f"{name} is the beginning of {len(found)} keys; give more of it.")
+            raise UserError(f"{name!r} is the beginning of {len(found)} keys; give more of it.")
         return found[0] if found else None
 
     def arrays(self, name):

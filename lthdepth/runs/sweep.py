@@ -15,6 +15,7 @@ from dataclasses import replace
 import torch
 
 from ..data import nyu, weights
+from ..data.augment import smaller
 from ..errors import warn
 from ..files import Busy
 from ..mask import positions
@@ -78,6 +79,8 @@ def sweep(configs, inputs, store, options, study):
             if first and options.progress is True:
                 print(f"run {i + 1} of {len(todo)}: {title(config)}", file=sys.stderr, flush=True)
             try:
+                if options.progress == "lines" and runs.finished(store, name, how):
+                    continue  # another worker has made it, and said so
                 print(line(runs.run(config, inputs, store, how, study)), flush=True)
             except Diverged as error:
                 failed[name] = str(error)
@@ -129,12 +132,15 @@ def flops(config, frames):
     rows = rows_of(frames, config)
     trained = config.epochs * (len(rows["fit"]) // config.batch) * config.batch
     scored = len(rows["test"]) + len(rows["validation"]) * (config.epochs + 1)
-    return 2 * macs(config.backbone, config.height, config.width) * (3 * trained + scored)
+    size, share = (config.height, config.width), config.progressive
+    frame, early = macs(config.backbone, *size), macs(config.backbone, *smaller(size))
+    return 2 * (3 * trained * ((1 - share) * frame + share * early) + scored * frame)
 
 
 def speed(records, device):
     """Median of the operations a second of recorded trainings on a device, by its name there; or None."""
     timed = [r for r in records if r["device"] == device and r.get("images_per_second")]
+    timed = [r for r in timed if not r["config"].get("progressive")]  # all at one size
     sizes = ([r["config"][name] for name in ("backbone", "height", "width")] for r in timed)
     known = [6 * macs(*size) * r["images_per_second"] for size, r in zip(sizes, timed)]
     return statistics.median(known) if known else None

@@ -8,8 +8,9 @@ import torch
 from .. import tickets
 from ..config import ROUNDS, level, rounds
 from ..data.augment import Views
+from ..data.foreign import misfits
 from ..errors import UserError
-from ..files import read_tensors
+from ..files import ANEW, read_tensors
 from ..loss import LOSSES
 from ..mask import Ticket, prunable
 from ..model import FCRN, initialise
@@ -74,12 +75,12 @@ def start(config, initial, frames=None, folders=None, given=None, device="cpu"):
     state, teacher = initial.state or scratch, None
     ticket = given or draw(config, prunable(state))
     if "teacher" in folders:
-        teacher = read_tensors(folders["teacher"] / "weights.pt")
+        teacher = trained_weights(folders["teacher"], config.backbone)
     if "trained" in folders:
-        trained = read_tensors(folders["trained"] / "weights.pt")
+        trained = trained_weights(folders["trained"], config.backbone)
         encoder = {k: trained[f"encoder.{k}"] for k in prunable(state)}
         if config.arm in ROUNDS:
-            before, _ = tickets.load(folders["trained"] / "ticket.npz")
+            before, _ = tickets.load(folders["trained"] / "ticket.npz", ANEW)
             ticket = tickets.iterate(before, encoder, config.density)
         elif config.arm == "fisher":
             squares = squared_gradients(trained, frames, config, device)
@@ -92,6 +93,16 @@ def start(config, initial, frames=None, folders=None, given=None, device="cpu"):
     if config.arm == "reinit":
         state = scratch
     return Start(ticket, state, teacher)
+
+
+def trained_weights(folder, backbone):
+    """The state dict of the FCRN that a finished run left. Raises UserError where the file is another."""
+    state = read_tensors(folder / "weights.pt")
+    with torch.device("meta"):
+        wanted = FCRN(backbone).state_dict()
+    if not isinstance(state, dict) or misfits(state, wanted):
+        raise UserError(f"{folder / 'weights.pt'} holds no FCRN with {backbone}: {ANEW}.")
+    return state
 
 
 def draw(config, weights):

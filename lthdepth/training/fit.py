@@ -43,7 +43,7 @@ class Options:
 
     def satisfied(self, folder):
         """Whether a run's folder has the trained weights, where they are asked for."""
-        return not self.weights or (folder / "weights.pt").exists()
+        return not self.weights or all((folder / name).exists() for name in ("weights.pt", "ticket.npz"))
 
 
 def pick_device(name="auto"):
@@ -81,7 +81,7 @@ def fit(config, frames, start, folder, options=Options()):
                     run.prune(density)
                 early = at < config.progressive * run.steps
                 run.step(batch, rate(config, at, run.steps), run.small if early else None)
-                if at >= (1 - config.average) * run.steps:
+                if config.average and at >= min((1 - config.average) * run.steps, run.steps - 1):
                     run.average()
                 bar.update()
             loss = run.end_epoch()
@@ -209,7 +209,8 @@ class Training:
 
     def finish(self):
         """Score the trained network and write its weights; returns what `fit` does."""
-        config, model, seconds = self.config, self.scored(), self.seconds()
+        config, model, seconds = self.config, self.model, self.seconds()
+        model.load_state_dict(self.scored().state_dict())
         if self.best is not None:
             model.load_state_dict(self.best)
         self.masking.check()
@@ -243,6 +244,8 @@ def load(folder, model, optimiser, mean=None):
         return None
     try:
         saved = read_tensors(path, next(model.parameters()).device, then="the run starts anew")
+        if not isinstance(saved, dict) or not {"model", "optimiser", "state"} <= saved.keys():
+            raise UserError(f"{path} is no checkpoint: the run starts anew.")
     except UserError as error:
         warn(error)
         return None

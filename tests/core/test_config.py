@@ -34,6 +34,8 @@ def test_what_does_not_go_together_is_refused():
         ({"arm": "floor", "density": 0.5}, "density must be 1 for the arm floor"),
         ({"last_batch": 50, "test": False}, "last_batch must be 0 without test"),
         ({"arm": "gradual", "density": 0.5, "average": 0.5}, "average must be at most a third"),
+        ({"arm": "gradual", "density": 0.5, "last_batch": 4}, "last_batch must be 0 for gradual"),
+        ({"progressive": 0.5, "height": 48, "width": 63}, "progressive must be 0 below 64 pixels"),
     ):
         with pytest.raises(UserError, match=says):
             Config(**wrong)

@@ -85,3 +85,9 @@ def test_every_pixel_comes_from_where_geometry_says(
     middle = np.reshape(SIDES, (2, 1, 1)) / 2
     beyond, near = (np.abs(places - middle) - window * middle).max(0), 0.51 if crop else 0.01
     assert (beyond[y == 0] > -near).all() and (beyond[y > 0] < near).all()
+
+
+@given(st.integers(64, 400), st.integers(64, 400))
+def test_a_smaller_input_has_about_half_the_area_in_whole_strides(height, width):
+    for side, small in zip((height, width), augment.smaller((height, width))):
+        assert small % 32 == 0 and abs(small - side / 2**0.5) <= 16

@@ -49,10 +49,11 @@ def test_what_a_run_needs_comes_before_it_and_is_made_only_where_it_is_missing(g
     rounds = [round(math.log(c.density, 0.8)) for c in todo]
     made = [(c.arm, k, c.seed, how.weights) for k, (c, how) in zip(rounds, todo.items())]
     assert made == wanted
-    make(ONE, given.frames, store)
-    assert list(sweep.missing(study, given, store)) == list(todo)[1:]
-    (store.local / given.key(ONE) / "weights.pt").unlink()  # a later round needs them
-    assert ONE in sweep.missing(study, given, store) and not sweep.missing([ONE], given, store)
+    for file in ("weights.pt", "ticket.npz"):  # a later round needs them
+        make(ONE, given.frames, store, weights=True)
+        assert list(sweep.missing(study, given, store)) == list(todo)[1:]
+        (store.local / given.key(ONE) / file).unlink()
+        assert ONE in sweep.missing(study, given, store) and not sweep.missing([ONE], given, store)
 
 
 def test_what_another_process_makes_is_left_to_the_end_and_then_taken(given, store, capsys, monkeypatch):

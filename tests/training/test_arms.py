@@ -85,6 +85,13 @@ def test_fisher_gradients_are_those_of_the_mean_loss(frames, store):
     assert slope**2 == pytest.approx(float(alone[name][at]), rel=0.2)
 
 
+@pytest.mark.parametrize("other", [{"w": torch.zeros(3)}, [1, 2]])
+def test_weights_that_are_those_of_another_network_are_named(other, tmp_path):
+    torch.save(other, tmp_path / "weights.pt")
+    with pytest.raises(UserError, match="weights.pt holds no FCRN with resnet18: remove it"):
+        arms.trained_weights(tmp_path, "resnet18")
+
+
 def test_distilling_all_the_way_learns_the_dense_run_and_not_the_truth(frames, store):
     config = ADAM.replace(arm="distilled", density=0.5, epochs=2, distil=1.0)
     record, blind = make(config, frames, store), make_frames()

@@ -89,12 +89,16 @@ def test_a_run_killed_in_the_middle_of_an_epoch_or_after_the_last_continues_exac
     assert_same(whole, fit(config, frames, tmp_path / "whole"))
 
 
-def test_from_a_damaged_checkpoint_the_run_starts_anew_with_one_warning(frames, tmp_path, capsys):
+@pytest.mark.parametrize("damage", ["cut", "other tensors"])  # more of it: tests/core/test_files.py
+def test_from_a_damaged_checkpoint_the_run_starts_anew_with_one_warning(damage, frames, tmp_path, capsys):
     config = TINY.replace(epochs=2, test=False)
     with pytest.raises(train.Stopped):
         fit(config, frames, tmp_path / "run", deadline=0)
     path = tmp_path / "run" / "checkpoint.pt"
-    path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])  # other damage: tests/core/test_files.py
+    if damage == "cut":
+        path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
+    else:
+        torch.save({"w": torch.zeros(3)}, path)
     whole, found = (fit(config, frames, tmp_path / name) for name in ("whole", "run"))
     said = capsys.readouterr().err.strip().splitlines()
     assert len(said) == 1 and "checkpoint.pt" in said[0] and said[0].endswith("the run starts anew.")
@@ -138,13 +142,17 @@ def test_the_last_weights_are_averaged_and_the_first_inputs_small(frames, tmp_pa
     monkeypatch.setattr(augment.Views, "train", seeing)
     _, _, scored = fit(config, frames, tmp_path)
     assert sizes == 4 * [((32, 64), (16, 32))] + 4 * [((64, 96), (32, 48))]
-    last = states[6:]  # of 8 steps, those past two thirds
-    for name, value in scored.items():
+    for name, value in scored.items():  # of 8 steps, those past two thirds
         if value.is_floating_point():
-            mean = torch.stack([state[name].double() for state in last]).mean(0)
+            mean = torch.stack([state[name].double() for state in states[6:]]).mean(0)
             torch.testing.assert_close(value.double(), mean, rtol=1e-6, atol=1e-7)
     for name, kept in ticket_of(config).masks.items():
         assert not scored[f"encoder.{name}"][~torch.as_tensor(kept)].any()
+
+
+def test_the_smallest_share_averages_the_last_weights_alone(frames, tmp_path):
+    one, two = (fit(BARE.replace(average=share), frames, tmp_path / str(share)) for share in (0.0, 1e-9))
+    assert same(one[2], two[2])
 
 
 class Watch:
