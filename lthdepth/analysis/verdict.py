@@ -140,16 +140,27 @@ def _moved(rows):
     seeds = "both seeds" if len(both) == 2 else f"all {len(both)} seeds"
     if len(both) < 2:
         down = [f"{plan.density(r, r.density)} after {r.epochs} epochs" for r in rows.itertuples()]
+        why = "no seed has the shortest and the longest training"
+        for seed in both:
+            ends = [plan.density(row, row.by_seed[seed]) for row in (first, last)]
+            why = f"the one seed that has the first and the last goes from {' to '.join(ends)}"
         return (
             "So far a one-shot ticket, the largest weights of the pre-trained encoder, stays on average "
-            f"within the margin of its dense network down to this share of its weights: {', '.join(down)} ("
-            f"{'one' if both else 'no'} seed has the shortest and the longest training: no trend is claimed)."
+            f"within the margin of its dense network down to {_share(rows)}: {', '.join(down)} ({why}; no "
+            "trend is claimed)."
         )
     if all(m > 0 for m in moves):
         return f"Pruning looks free where training is weak: the break-even density rises {span}, in {seeds}."
     if all(m < 0 for m in moves):
         return f"Longer training makes up for pruning: the break-even density falls {span}, in {seeds}."
     return f"{span[0].upper()}{span[1:]} the break-even density moves in no direction shared by all seeds."
+
+
+def _share(rows):
+    """Break-even densities of some budgets together, the smallest to the largest, where all are known."""
+    low, high = (f"{100 * d:.0f}" for d in (rows.density.min(), rows.density.max()))
+    known = all(plan.density(r, r.density)[0].isdigit() for r in rows.itertuples())
+    return f"{low} to {high} % of its weights" if known and low != high else "this share of its weights"
 
 
 def _movement(budgets):

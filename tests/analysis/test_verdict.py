@@ -229,7 +229,8 @@ def test_the_other_ways_the_break_even_density_can_go_are_said_as_the_plan_has_t
     assert budgets(3, {6: 0.1}).break_even().startswith("**The break-even density")
     one = budgets(1, {2: 0.05, 18: 0.4})
     low, high = (f"{100 * d:.3g} %" for d in one.movement.density)
-    assert f"{low} after 2 epochs, {high} after 18 epochs (one seed" in one.break_even()
+    assert f"{low} after 2 epochs, {high} after 18 epochs (the one seed that" in one.break_even()
+    assert f"goes from {low} to {high}; no trend" in one.break_even()
     lost = budgets(2, {2: 40.0, 6: 50.0}).break_even()  # where both lie above what was tried
     assert "above 51.2 % of the weights" in lost and "no direction shared" in lost
     free = budgets(2, {2: 0.0, 6: 0.0})
