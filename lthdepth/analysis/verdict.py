@@ -176,6 +176,8 @@ def _movement(budgets):
         row["missing"] = _missing(analysis, levels[-1])
         row |= {"fewest": min(t.n for t in levels), "seeds": max(t.n for t in levels)}
         row |= zip(("density", "low", "high"), stats.break_even(densities, [t.seeds for t in levels]))
+        if row["fewest"] < 2:  # a level of one seed shows nothing
+            row |= {"low": 0.0, "high": 1.0}
         seeds = pd.DataFrame({t.density: t.seeds for t in levels}).dropna()  # those of every level
         row["by_seed"] = {s: stats.crossing(densities, losses) for s, losses in seeds.iterrows()}
         rows.append(row)

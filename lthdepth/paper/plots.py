@@ -215,7 +215,7 @@ def _against_budget(ax, rows):
     for r in rows.itertuples():
         colour = BUDGETS.get(r.epochs, "black")
         low, mean, high = (100 * np.clip(v, r.smallest, r.largest) for v in (r.low, r.density, r.high))
-        if r.seeds > 1:
+        if r.fewest > 1:
             ax.plot([r.epochs] * 2, [low, high], color=colour, lw=2)
         marker = "v" if not r.density else "D" if r.density <= r.largest else "^"
         ax.plot(r.epochs, mean, marker, ms=9, mfc="white", mew=1.8, color=colour)
