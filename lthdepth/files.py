@@ -19,6 +19,7 @@ import numpy as np
 from .errors import UserError, reason, warn
 
 LARGEST = 2**31  # bytes that a file may have, or unpack to: several ResNets with their optimiser
+AGAIN = "get the file again"
 ANEW = "remove it, and it is made again"
 PLAIN = [  # what training scripts save beside the tensors: their arguments, paths, a score
     Namespace,
@@ -117,9 +118,8 @@ def read_tensors(path, device="cpu", then=ANEW):
     except Exception as error:  # every library here has its own idea of a damaged file
         other = ("TorchScript", "not in a subdirectory")  # the second: a zip of something else, as a .npz
         if isinstance(error, pickle.UnpicklingError) or any(words in str(error) for words in other):
-            raise UserError(
-                f"{path} holds more than a state dict, and nothing in it was run: {then}."
-            ) from None
+            advice = "save a state dict instead" if then == AGAIN else then
+            raise UserError(f"{path} is no plain file of tensors: nothing in it was run; {advice}.") from None
         strange = not isinstance(error, ValueError | OSError | EOFError | lzma.LZMAError)
         why = "it is cut short, or no file of tensors" if strange else reason(error)
         raise UserError(f"{path} cannot be read ({why}): {then}.") from None

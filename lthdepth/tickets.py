@@ -15,11 +15,10 @@ import numpy as np
 import torch
 
 from .errors import UserError
-from .files import existing, read_arrays, write_atomic
+from .files import AGAIN, existing, read_arrays, write_atomic
 from .mask import Ticket, count
 
 FORMAT = "lthdepth ticket 1"
-AGAIN = "get the file again"
 
 
 def dense(weights):

@@ -8,7 +8,7 @@ import torch
 import torchvision
 
 from ..errors import UserError, warn
-from ..files import existing, read_tensors
+from ..files import AGAIN, existing, read_tensors
 from .foreign import misfits, unwrap
 
 QUANTISED = "ResNet-50, ImageNet-1k supervised, quantised by {} and decoded ({}); {} % top-1"
@@ -90,7 +90,7 @@ def load(source, backbone=None):
 
 def _read(path):
     """The encoder's tensors in a file, without counters, and where they were, as `foreign.unwrap`."""
-    content = read_tensors(path, then="get the file again")
+    content = read_tensors(path, then=AGAIN)
     if isinstance(content, dict) and any("embedder.embedder." in str(k) for k in content):
         for theirs, ours in HUGGING_FACE.items():
             content = {str(k).replace(theirs, ours): v for k, v in content.items()}
