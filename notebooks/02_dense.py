@@ -48,7 +48,7 @@ figures.say(f"With {backbone.replace('resnet', 'ResNet-')} the network has {mill
 
 # %%
 recipe = paper.records("recipe")
-caption = "Settings compared on the validation scenes only (no test frame was looked at), one seed; the last epoch counts. Batch norm: its running statistics, or taken anew from 320 training frames before scoring. Tried when the study had begun, so that they changed nothing in it: a larger input, at the time of 3 epochs of the smaller one; full augmentation; averaging the last weights; a smaller input first, at the time of 2 epochs."
+caption = "Settings compared on the validation scenes only (no test frame was looked at), one seed; the last epoch counts. Batch norm: its running statistics, or taken anew from 320 training frames before scoring. Tried when the study had begun, so that they changed nothing in it: a larger input, at the time of 3 epochs of the smaller one; full augmentation; averaging the last weights; a smaller input first, at the multiply-adds of 2 whole epochs."
 figures.show_table(paper, tables.recipe(recipe), "recipe_table", caption, recipe)
 
 # %% [markdown]

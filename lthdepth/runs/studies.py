@@ -75,7 +75,7 @@ def recipe(base):
         base.replace(epochs=3),
         base.replace(**{name: getattr(TUNED, name) for name in LIGHT}),
         *(c.replace(average=1 / 3) for c in (base, at_18)),
-        base.replace(epochs=3, progressive=2 / 3),  # the time of two epochs
+        base.replace(epochs=3, progressive=2 / 3),  # the multiply-adds of two epochs
     ]
     return [c.replace(recalibrate=frames) for c in tried for frames in (0, 320)] + later
 

@@ -210,7 +210,8 @@ class Training:
     def finish(self):
         """Score the trained network and write its weights; returns what `fit` does."""
         config, model, seconds = self.config, self.model, self.seconds()
-        model.load_state_dict(self.scored().state_dict())
+        if self.averaged:
+            model.load_state_dict(self.mean.state_dict())
         if self.best is not None:
             model.load_state_dict(self.best)
         self.masking.check()
