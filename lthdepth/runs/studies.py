@@ -107,12 +107,13 @@ def paper(base):
         yield in_rounds("imp", level(18), seed)
     for k in (6, 1, 12):
         yield long.replace(arm="omp", density=level(k))
-    for seed in (1, 2):
-        yield from endpoint(seed)
-        yield from arms(base, curve, ["omp"], [seed])
+    yield from endpoint(1)
+    yield from arms(base, curve, ["omp"], [1])
+    yield from endpoint(2)
     yield in_rounds("lrr", level(18))
     yield from arms(base, [level(k) for k in (3, 6, 9, 12, 15)], ["gradual"], [0])
     yield from arms(base, rest, ["omp"], [0])
+    yield from arms(base, curve, ["omp"], [2])
     for density in (level(18), level(12)):
         yield base.replace(arm="lamp", density=density)
         yield base.replace(arm="fisher", density=density, round_epochs=BUDGETS[0])
