@@ -20,19 +20,19 @@ figures.say(f"**Abstract.** {sentences.abstract(paper)}")
 # weights (a *ticket*), train what is left on NYU Depth V2, and compare it with the dense network of the same seed and the same
 # training, by a plan and a margin fixed beforehand. A
 # [study before us](https://hajekel.github.io/CV_LTH_pre-training_depth-estimation), here under test, asked the question at
-# 1.8 % and called its result inconclusive: neither of its networks was clearly better than predicting the mean depth map, and
-# at that floor nothing can be seen of pruning ([chapter 5](05_postmortem.ipynb)).
+# 1.8 % and called its result inconclusive: neither of its networks was clearly better than predicting the mean depth map, so
+# that a worse ticket could not be told from a worse training ([chapter 5](05_postmortem.ipynb)).
 
 # %%
 from lthdepth.analysis.stats import MARGIN
 
-caption = f"Test rms of the one-shot magnitude ticket minus that of the dense network of the same seed and budget, in metres, against the weights kept: dots are seeds, lines their mean, the dashed line is the margin of {MARGIN:.3f} m; diamonds mark where the mean first exceeds it. Beside it, for two budgets or more: that break-even density against the training budget; grey lines are single seeds, where they lie within the levels tried; a triangle stands at the sparsest ticket read so far where it lies below, at the densest where it lies above; intervals reach as far as tickets were read. Input {sentences.size(paper)}."
+caption = f"Test rms of the one-shot magnitude ticket minus that of the dense network of the same seed and budget, in metres, against the weights kept: dots are seeds, lines their mean, the dashed line is the margin of {MARGIN:.3f} m; diamonds mark where the mean first exceeds it. The axis is linear up to the margin and logarithmic beyond. Beside it, for two budgets or more: that break-even density against the training budget, with its 95 % interval where there is one; grey: single seeds; triangles: beyond the levels tried. Input {sentences.size(paper)}."
 alt = "Curves of lost accuracy against weights kept: flat near dense, then rising above the dashed margin."
 figures.show(paper, plots.budgets(paper.verdict), "break_even", caption, paper.shown, alt=alt)
 
 # %%
 table, floor = tables.front(paper, paper.published_floor), paper.published_floor
-caption = "The published rows as printed, and ours: mean ± sample standard deviation over seeds (n = their number); the best of our rows in bold."
+caption = "The published rows as printed, and ours: mean ± sample standard deviation over seeds (n = their number); the best of our rows in bold. Losses in the text are paired by seed, and differ from differences of these means."
 sources = [*paper.main, floor, "lthdepth/paper/published.csv"]
 figures.show_table(paper, table, "front_table", caption, sources)
 
@@ -44,8 +44,9 @@ maps = plots.depth_maps(paper.summary, paper.predictions(shown))
 figures.show(paper, maps, "depth", caption, shown, alt=alt)
 
 # %% [markdown]
-# The recorded runs belong to a plan (`PLAN.md`) written before them and after a pilot. What the first runs showed changed it in
-# two ways, which it says: a level was added, and the order of the runs. Training settings were chosen on validation scenes.
+# The recorded runs belong to a plan (`PLAN.md`) written before them and after a pilot. After the first ten of them the level of
+# 80 % was added, and later the order of the runs was changed, four times; the plan says each with what had been seen. Training
+# settings were chosen on validation scenes.
 # Runs of one seed share the decoder's start, the order of the frames and the augmentation, so that tickets and dense networks
 # are compared in pairs. Every number and figure here is rendered from runs: each says which below it, and `./build.sh` makes
 # all of it again.

@@ -38,7 +38,7 @@ paper = study.Paper(profile, data, weights, device)
 # NYU Depth V2 ([Silberman et al. 2012](#ref-silberman-2012)) holds 1449 labelled frames of indoor scenes with the depth of a Kinect, filled in
 # where the sensor saw nothing. We use the official split, 795 frames for training and 654 for testing, at half
 # resolution (320×240). Validation frames are whole scenes taken out of the training part, so no setting is chosen by
-# looking at test frames. Without the data set, the quick profile uses built-in synthetic rooms, in which
+# looking at test frames; the study's own runs, whose settings are fixed, train on them too. Without the data set, the quick profile uses built-in synthetic rooms, in which
 # everything is a box, with exact depth, drawn by a small ray caster.
 
 # %%

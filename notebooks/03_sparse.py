@@ -22,12 +22,24 @@ paper = study.Paper(profile, data, weights, device)
 #
 # $$ |\theta_i| \ge \tau, \qquad \sum_i m_i = \mathrm{round}(d\,n), $$
 #
-# ties at the threshold $\tau$ going to the first in network order, so that the count is exact. The *random* ticket keeps
-# as many weights, drawn uniformly over all layers: the control that any method must beat. The decoder is never pruned.
+# ties at the threshold $\tau$ going to the first in network order, so that the count is exact. The decoder is never pruned.
+# The others:
+#
+# | ticket | how it is drawn and trained |
+# |---|---|
+# | IMP | six trainings of 2 epochs, after each of which the 48.8 % smallest of the remaining weights are pruned (three times 20 %) and the others set back to the pre-trained ones; then the training that is scored, as long as that of the other tickets |
+# | IMP with rate rewinding | the same, but the trained weights are kept and only the learning rate starts anew ([Renda et al. 2020](#ref-renda-2020)) |
+# | gradual magnitude | in the one training that is scored: from dense along a cubic, its last third under the final ticket ([Zhu & Gupta 2017](#ref-zhu-2017)) |
+# | LAMP | one-shot, by magnitudes relative to their layer ([Lee et al. 2021](#ref-lee-2021)) |
+# | Fisher | one-shot, by $\theta_i^2$ times the mean squared gradient in a dense training of 2 epochs |
+# | distilled | the one-shot magnitude ticket; half of its loss is the distance from the dense network of its seed |
+# | random | as many weights, drawn uniformly over all layers: the control that any method must beat |
+# | layer-shuffled | as many in each layer as the one-shot magnitude ticket, at random places of the layer |
 #
 # ## How much is 1.8 %?
 #
-# "Sparsity" has been printed for different fractions. They are counted here from the masks, for FCRN-ResNet-50.
+# "Sparsity" has been printed for different fractions. They are counted here from the masks, for FCRN-ResNet-50 at the runs'
+# input size.
 
 # %%
 from lthdepth import mask, tickets
@@ -37,7 +49,8 @@ from lthdepth.model import FCRN
 model = FCRN("resnet50")
 prunable = mask.prunable(model.encoder.state_dict())
 ticket = tickets.random(prunable, level(18), seed=0)
-d = mask.densities(ticket, model, 228, 304)
+c = next(c for c in paper.study.configs if c.arm == "dense")
+d = mask.densities(ticket, model, c.height, c.width)
 figures.say(
     f"After 18 rounds {d['counts']['kept']:,} of {d['counts']['prunable']:,} prunable weights are left, "
     f"{100 * d['prunable']:.2f} %. With the first convolution, which is never pruned, that is {100 * d['encoder']:.2f} % of "
@@ -67,11 +80,11 @@ figures.show(paper, plots.layers(main), "layers", caption, main, alt=alt)
 # ## Training them
 #
 # All arms of one seed share the initial decoder, the order of frames and the augmentation. What a ticket prunes is set
-# to zero once, and masks are applied to every gradient, which keeps the optimiser's state of pruned weights at zero too; both are proven to be exactly
+# to zero once, and masks are applied to every gradient, which keeps the optimiser's state of pruned weights at zero too; both are checked to be exactly
 # zero whenever a checkpoint is written or read.
 
 # %%
-caption = f"Training of all arms, {sentences.budget(paper)}."
+caption = f"Training loss of all arms (reverse Huber, metres), {sentences.budget(paper)}: one line a run, a dash for each density."
 alt = "Training loss by epoch, a line a run; sparser tickets stay higher."
 figures.show(paper, plots.learning_curves(main), "curves", caption, main, alt=alt)
 

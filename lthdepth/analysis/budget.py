@@ -16,7 +16,7 @@ from ..training import arms
 from . import stats
 
 GATE = 0.2  # a dense network must beat the mean depth map's rms by at least this fraction
-PRIMARY, LEVEL, SEEDS = "imp", level(18), 3  # arm, density and least number of pairs that decide question 2
+PRIMARY, LEVEL, SEEDS = "imp", level(18), 3  # arm and density that decide question 2; fewest pairs of a test
 CONTROLS = ("random", "shuffled")
 SHOP = "bookstore_0001"  # test scene whose shop is probably in two training scenes
 SCORINGS = {
@@ -92,8 +92,8 @@ class Analysis:
 
     def outcome(self, row, margin=stats.MARGIN):
         """What the tests say of a row of `tickets`, in two words; a dash where the gate is not passed."""
-        if row.n < 2:
-            return "one seed"
+        if row.n < SEEDS:
+            return "too few"
         if not self.passed:
             return "–"
         if row.holm < stats.ALPHA:
@@ -196,7 +196,7 @@ def _tickets(table, pairs, sums, scene):
         row["low"], row["high"] = stats.interval(d)
         row["scene_low"], row["scene_high"] = _over_scenes(runs.key[d.index], dense.key[d.index], sums, scene)
         row |= dict.fromkeys(("p", "equivalence", "sign_flip"), np.nan)
-        if len(d) > 1:
+        if len(d) >= SEEDS:
             row["p"] = stats.non_inferiority(d)
             row["equivalence"], row["sign_flip"] = stats.equivalence(d), stats.sign_flip(d)
         row["chen"] = stats.chen(runs.rms, dense.rms) if len(dense) > 1 else None
@@ -222,7 +222,7 @@ def _controls(table):
     rows = []
     for arm in CONTROLS if len(table) else ():
         d = stats.pair(table, arm, LEVEL, against=PRIMARY)
-        if len(d) > 1:
+        if len(d) >= SEEDS:
             low, high = stats.interval(d)
             p = ttest_1samp(d, 0, alternative="greater").pvalue
             rows.append((arm, LEVEL, len(d), d.mean(), low, high, p))
@@ -239,7 +239,7 @@ def _break_even(pairs):
         value, low, high = stats.break_even(levels, [pairs[arm, k] for k in levels])
         shown = np.nan
         for k in levels:  # from dense to sparse, and no further than the first level that does not pass
-            if len(pairs[arm, k]) < 2 or stats.non_inferiority(pairs[arm, k]) >= stats.ALPHA:
+            if len(pairs[arm, k]) < SEEDS or stats.non_inferiority(pairs[arm, k]) >= stats.ALPHA:
                 break
             shown = k
         row = {"arm": arm, "levels": len(levels), "largest": levels[0], "smallest": levels[-1]}

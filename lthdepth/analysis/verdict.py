@@ -25,7 +25,7 @@ from . import stats
 CURVE = "omp"  # the arm whose break-even density is followed from budget to budget (question 1)
 SAID = {  # what follows, by the outcome of the test
     "none": "No IMP or one-shot ticket has a dense network of these seeds beside it.",
-    "one seed": "One seed has no spread: no test can be made.",
+    "too few": "Fewer than three pairs: no test is made.",
     "–": "Gate not passed: nothing is concluded about pruning.",
     "not shown": "Not shown either way; the interval is the result.",
     "worse": "The ticket is worse than the dense network by more than the margin.",
@@ -45,7 +45,7 @@ class Verdict:
         study: its name; failed: number of runs that diverged.
         budgets: `{epochs: budget.Analysis}`, shortest first; main: that of the main budget.
         movement: a row a budget of `CURVE` over `LEVELS`: break-even density, interval, the fewest and most
-            seeds of a level, the density of each seed that has all of them, and what is missing.
+            seeds of the levels beside it, the density of each seed that has all levels, what is missing.
         closing: a row a level of `CURVE`: the loss at the longest budget minus that at the shortest.
     """
 
@@ -69,11 +69,15 @@ class Verdict:
         if rows.empty:
             return "**Open.** No budget has a dense network, a mean depth map and two levels recorded yet."
         what = "The break-even density, down to which the mean loss of a one-shot ticket stays within"
-        said = f"{what} {stats.MARGIN:.3f} m of rms, lies {'; '.join(map(_at_budget, rows.itertuples()))}."
+        said = f"{what} {stats.MARGIN:.3f} m of rms, as a share of the encoder's prunable weights, lies "
+        said += f"{'; '.join(map(_at_budget, rows.itertuples()))}."
         curves = (r for a in self.budgets.values() for r in a.break_even.itertuples())
         if np.isnan([r.shown for r in curves if r.arm == CURVE]).all():
-            said += " No level is shown to lose less than the margin, by the plan's test."
-        return f"**{said}**" if len(rows) == 1 else f"**{_moved(rows)}** {said}"
+            said += " By the plan's test no level is shown to lose less than the margin."
+        if len(rows) == 1:
+            return f"**{said}**"
+        moved, why = _moved(rows)
+        return f"**{moved}** {said}{why}"
 
     def endpoint(self):
         """Question 2: the primary arm at 1.80 % against dense."""
@@ -122,16 +126,14 @@ def _at_budget(row):
     where, n = plan.density(row, row.density), f"{row.seeds} seeds" if row.seeds > 1 else "one seed"
     if row.fewest < row.seeds:
         n += f", at some densities {row.fewest}"
-    if len(row.by_seed) > 1:
-        n += f", each alone {', '.join(plan.density(row, d) for d in row.by_seed.values())}"
     if (interval := plan.density_interval(row)) != "–":
         n += f"; 95 % interval {interval}"
     at = "at " if where[0].isdigit() else ""
-    return f"{at}{where} of the weights after {row.epochs} epochs ({n}{row.missing})"
+    return f"{at}{where} after {row.epochs} epochs ({n}{row.missing})"
 
 
 def _moved(rows):
-    """Which way the break-even density goes as the budget grows, by the plan's table."""
+    """Which way the break-even density goes as the budget grows, by the plan's table; or why that is open."""
     first, last = rows.iloc[0], rows.iloc[-1]
     both = sorted(first.by_seed.keys() & last.by_seed.keys())
     known = max(first.smallest, last.smallest), min(first.largest, last.largest)
@@ -139,28 +141,31 @@ def _moved(rows):
     span = f"from {first.epochs} to {last.epochs} epochs"
     seeds = "both seeds" if len(both) == 2 else f"all {len(both)} seeds"
     if len(both) < 2:
-        down = [f"{plan.density(r, r.density)} after {r.epochs} epochs" for r in rows.itertuples()]
-        why = "no seed has the shortest and the longest training"
+        why = f" No seed has both {first.epochs} and {last.epochs} epochs"
         for seed in both:
             ends = [plan.density(row, row.by_seed[seed]) for row in (first, last)]
-            why = f"the one seed that has the first and the last goes from {' to '.join(ends)}"
+            why = f" {span[0].upper()}{span[1:]} the one seed that has both goes from {' to '.join(ends)}"
         return (
-            "So far a one-shot ticket, the largest weights of the pre-trained encoder, stays on average "
-            f"within the margin of its dense network down to {_share(rows)}: {', '.join(down)} ({why}; no "
-            "trend is claimed)."
-        )
+            "A one-shot ticket, the largest weights of the pre-trained encoder, on average loses more than "
+            f"{stats.MARGIN:.3f} m of rms once it keeps less than {_share(rows)}; whether longer training "
+            "moves that is open."
+        ), f"{why}: no trend is claimed."
     if all(m > 0 for m in moves):
-        return f"Pruning looks free where training is weak: the break-even density rises {span}, in {seeds}."
-    if all(m < 0 for m in moves):
-        return f"Longer training makes up for pruning: the break-even density falls {span}, in {seeds}."
-    return f"{span[0].upper()}{span[1:]} the break-even density moves in no direction shared by all seeds."
+        said = f"Pruning looks free where training is weak: the break-even density rises {span}, in {seeds}."
+    elif all(m < 0 for m in moves):
+        said = f"Longer training makes up for pruning: the break-even density falls {span}, in {seeds}."
+    else:
+        said = (
+            f"{span[0].upper()}{span[1:]} the break-even density moves in no direction shared by all seeds."
+        )
+    return said, ""
 
 
 def _share(rows):
     """Break-even densities of some budgets together, the smallest to the largest, where all are known."""
     low, high = (f"{100 * d:.0f}" for d in (rows.density.min(), rows.density.max()))
     known = all(plan.density(r, r.density)[0].isdigit() for r in rows.itertuples())
-    return f"{low} to {high} % of its weights" if known and low != high else "this share of its weights"
+    return f"{low} to {high} % of them" if known and low != high else "its break-even density"
 
 
 def _movement(budgets):
@@ -174,9 +179,11 @@ def _movement(budgets):
         densities = [t.density for t in levels]
         row = {"epochs": epochs, "largest": densities[0], "smallest": densities[-1]}
         row["missing"] = _missing(analysis, levels[-1])
-        row |= {"fewest": min(t.n for t in levels), "seeds": max(t.n for t in levels)}
         row |= zip(("density", "low", "high"), stats.break_even(densities, [t.seeds for t in levels]))
-        if row["fewest"] < 2:  # a level of one seed shows nothing
+        before = sum(k >= row["density"] for k in densities)
+        beside = [t.n for t in levels[max(before - 1, 0) : before + 1]]  # the levels that it lies between
+        row |= {"fewest": min(beside), "seeds": max(beside)}
+        if min(t.n for t in levels) < 2:  # a level of one seed shows nothing
             row |= {"low": 0.0, "high": 1.0}
         seeds = pd.DataFrame({t.density: t.seeds for t in levels}).dropna()  # those of every level
         row["by_seed"] = {s: stats.crossing(densities, losses) for s, losses in seeds.iterrows()}

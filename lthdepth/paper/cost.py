@@ -1,10 +1,14 @@
 """What a ticket buys in time and bytes: the measurements of `inference.measure` in words and figures."""
 
+import math
+
 import matplotlib.pyplot as plt
 import pandas as pd
 from matplotlib.patches import Patch
 
+from ..config import level
 from ..inference.measure import load, study
+from . import tables
 from .plots import COLOURS
 
 WAYS = {  # of `sparse.WAYS`: colour and words
@@ -62,6 +66,23 @@ def table(measurement):
     return pd.DataFrame(columns).reset_index(drop=True)
 
 
+def beside_loss(measurement, analysis):
+    """What every measured ticket gains in time, in bytes, and what it loses of depth at the main budget.
+
+    analysis: the `budget.Analysis` whose one-shot tickets are looked up.
+    """
+    rows = []
+    for t in sorted(measurement["tickets"], key=lambda t: -t["density"]):
+        times, k = speeds(t).loc["sparse"], round(math.log(t["density"]) / math.log(0.8))
+        found = analysis.row("omp", level(k))  # the densities of measurements are rounded
+        row = {"one-shot magnitude": f"{100 * t['density']:#.3g} %", "encoder, × folded": f"{times.gain:.2f}"}
+        row |= {"end to end, × folded": f"{times.end_to_end:.2f}"}
+        row["network (MB)"] = f"{t['bytes']['network']['packed'] / 1e6:.0f}"
+        loss = f"{tables.signed(found.difference)} ({found.n})" if found else "–"
+        rows.append(row | {"loss of rms (m), pairs": loss})
+    return pd.DataFrame(rows)
+
+
 def reading(measurement):
     """What the measurement says of its first ticket, in sentences."""
     t = measurement["tickets"][0]
@@ -73,8 +94,8 @@ def reading(measurement):
         f"{name[0].upper()}{name[1:]}: the encoder takes {sparse.encoder:.1f} ms instead of "
         f"{dense.encoder:.1f} ms, {dense.encoder / sparse.encoder:.1f} times as fast as dense and "
         f"{sparse.gain:.1f} times as fast as dense with batch norm folded. End to end that is "
-        f"{sparse.end_to_end:.2f} times as fast as folded, where Amdahl's law allows {sparse.amdahl:.2f}; an "
-        f"encoder that took no time would give {sparse.free:.2f}. Of its {len(chosen)} convolutions run: "
+        f"{sparse.end_to_end:.2f} times as fast as folded, where Amdahl's law predicts {sparse.amdahl:.2f}; "
+        f"an encoder that took no time would give {sparse.free:.2f}. Of its {len(chosen)} convolutions run: "
         f"{counts}. On disk the encoder takes {encoder['packed'] / 1e6:.1f} MB instead of "
         f"{encoder['dense'] / 1e6:.1f} MB, the network {network['packed'] / 1e6:.1f} MB instead of "
         f"{network['dense'] / 1e6:.1f} MB."
@@ -97,7 +118,7 @@ def layers(measurement):
 
 
 def speedup(measurement):
-    """Speed-up over the folded network against density: encoder, end to end, and what Amdahl's law allows."""
+    """Speed-up over the folded network against density: encoder, end to end, and what Amdahl predicts."""
     tickets = sorted(measurement["tickets"], key=lambda t: t["density"])
     kept = [100 * t["density"] for t in tickets]
     rows = pd.DataFrame([speeds(t).loc["sparse"] for t in tickets])

@@ -65,7 +65,13 @@ def data(verdict, records, arrays, scenes):
         tickets.sort(key=lambda ticket: list(ARMS).index(ticket["arm"]))
         budgets[epochs] = {"passed": analysis.passed, "tickets": tickets, "unread": unread(analysis)}
         protocols = list(tables)
-    fixed = {"margin": stats.MARGIN, "alpha": stats.ALPHA, "controls": plan.CONTROLS, "said": SAID}
+    fixed = {
+        "margin": stats.MARGIN,
+        "alpha": stats.ALPHA,
+        "pairs": plan.SEEDS,
+        "controls": plan.CONTROLS,
+        "said": SAID,
+    }
     return fixed | {"main": verdict.main.epochs, "seeds": seeds, "protocols": protocols, "budgets": budgets}
 
 

@@ -42,14 +42,15 @@ PANELS = {"rms": "rms", "rel": "rel", "delta1": "1 − δ1"}
 
 
 def frames(summary, columns=4):
-    """RGB above depth for the frames of the gallery, one depth scale for all."""
+    """RGB above depth for some frames of the gallery, evenly spaced, one depth scale for all."""
     n = min(columns, len(summary.index))
+    chosen = np.linspace(0, len(summary.index) - 1, n).round().astype(int)
     figure, axes = plt.subplots(2, n, figsize=(2.6 * n, 4.3), squeeze=False)
     top = float(np.percentile(summary.depth, 99.5))
-    for i in range(n):
-        axes[0, i].imshow(summary.rgb[i])
-        axes[0, i].set_title(f"{summary.scene[i]}, frame {summary.index[i]}", fontsize=8, parse_math=False)
-        image = axes[1, i].imshow(summary.depth[i], cmap=DEPTH, vmin=0, vmax=top)
+    for (above, below), i in zip(axes.T, chosen, strict=True):
+        above.imshow(summary.rgb[i])
+        above.set_title(f"{summary.scene[i]}, frame {summary.index[i]}", fontsize=8, parse_math=False)
+        image = below.imshow(summary.depth[i], cmap=DEPTH, vmin=0, vmax=top)
     for ax in axes.flat:
         ax.set_axis_off()
     figure.colorbar(image, ax=axes[1], label="depth (m)", shrink=0.9)
@@ -84,11 +85,13 @@ def learning_curves(records):
     columns = math.ceil(len({label(r) for r in records}) / 14)  # of names beside the curves
     figure, ax = plt.subplots(figsize=(4.8 + 2.1 * columns, 3.2))
     densities = sorted({r["density"] for r in records}, reverse=True)
-    styles = dict(zip(densities, ("-", "--", ":", "-.") * 9, strict=False))
+    styles = dict(
+        zip(densities, ("-", "--", ":", "-.", *((0, (k, 1, 1, 1)) for k in range(2, 30))), strict=False)
+    )
     for r in records:
         y = r["curves"]["train_loss"]
         how = {"marker": "o" if len(y) < 12 else None, "ms": 3, "color": COLOURS[r["arm"]]}
-        ax.plot(range(1, len(y) + 1), y, styles[r["density"]], label=label(r), **how)
+        ax.plot(range(1, len(y) + 1), y, ls=styles[r["density"]], label=label(r), **how)
     ax.set(xlabel="epoch", ylabel="training loss (m)")
     ax.xaxis.get_major_locator().set_params(integer=True)
     _legend_beside(figure, ax, ncols=columns)
@@ -206,19 +209,20 @@ def budgets(verdict):
 
 def _against_budget(ax, rows):
     """Break-even density against the budget: grey lines join a seed; the mean with its interval as far as
-    levels were tried, a triangle where it lies beyond them.
+    levels were tried; triangles stand for what lies beyond them.
     """
     for seed in sorted(set().union(*rows.by_seed)):
-        same = [r for r in rows.itertuples() if r.by_seed.get(seed, np.inf) <= r.largest]
-        y = [100 * (r.by_seed[seed] or r.smallest) for r in same]
-        ax.plot([r.epochs for r in same], y, "o-", color="0.6", ms=4, lw=0.8)
+        same = [r for r in rows.itertuples() if seed in r.by_seed]
+        y = [100 * np.clip(r.by_seed[seed], r.smallest, r.largest) for r in same]
+        ax.plot([r.epochs for r in same], y, "-", color="0.6", lw=0.8)
+        for r, at in zip(same, y, strict=True):
+            ax.plot(r.epochs, at, _beyond(r, r.by_seed[seed], "o"), color="0.6", ms=4)
     for r in rows.itertuples():
         colour = BUDGETS.get(r.epochs, "black")
         low, mean, high = (100 * np.clip(v, r.smallest, r.largest) for v in (r.low, r.density, r.high))
-        if r.fewest > 1:
+        if plan.density_interval(r) != "–":
             ax.plot([r.epochs] * 2, [low, high], color=colour, lw=2)
-        marker = "v" if not r.density else "D" if r.density <= r.largest else "^"
-        ax.plot(r.epochs, mean, marker, ms=9, mfc="white", mew=1.8, color=colour)
+        ax.plot(r.epochs, mean, _beyond(r, r.density, "D"), ms=9, mfc="white", mew=1.8, color=colour)
         ax.annotate(
             plan.density(r, r.density), (r.epochs, mean), (9, 4), textcoords="offset points", fontsize=9
         )
@@ -229,6 +233,11 @@ def _against_budget(ax, rows):
     ax.minorticks_off()
     ax.set(xlabel="training budget (epochs)", ylabel="break-even density (%)")
     ax.margins(x=0.4)
+
+
+def _beyond(row, density, marker):
+    """The marker of a break-even density; a triangle where it lies beyond the levels of the row."""
+    return "v" if not density else marker if density <= row.largest else "^"
 
 
 def transfer(records, analysis=None):
@@ -248,10 +257,11 @@ def transfer(records, analysis=None):
             ax.axhline(mean[1], color=colour, lw=1.4, ls=line, label=name)
             ax.axhspan(mean[1] - sd[1], mean[1] + sd[1], color=colour, alpha=0.15, lw=0)
         else:  # it starts at dense
-            line = "-" if len(mean) > 1 else ":"  # from one density to dense nothing is known between
-            ax.plot(100 * np.r_[mean.index, 1], np.r_[mean, dense], line, color=colour, label=ARMS[arm])
+            if len(mean) > 1:  # from one density to dense nothing is known between
+                line = 100 * np.r_[mean.index, 1], np.r_[mean, dense]
+                ax.plot(*line, "-", color=colour, label=ARMS[arm])
+            ax.plot(100 * rows.density, rows.rms, "o", ms=3.5, color=colour, label=ARMS[arm])
             ax.fill_between(100 * mean.index, mean - sd, mean + sd, color=colour, alpha=0.2, lw=0)
-            ax.plot(100 * rows.density, rows.rms, "o", ms=3.5, color=colour)
     if analysis is not None and len(analysis.break_even):
         for r in analysis.break_even.query("density > 0").itertuples():
             mark = {"ms": 8, "mfc": "none", "mew": 1.6, "color": COLOURS[r.arm], "zorder": 5}
@@ -327,11 +337,14 @@ def beside_published(records):
         if len(mean):
             change = 100 * (np.r_[mean, dense] / dense - 1)  # like the others it starts at dense
             style = {"color": COLOURS[arm], "lw": 2.2, "ms": 4, "label": f"depth, {ARMS[arm]}"}
-            ax.plot(100 * np.r_[mean.index, 1], change, "o-" if len(mean) > 1 else "o:", **style)
+            line = (
+                slice(None) if len(mean) > 1 else slice(1)
+            )  # between one density and dense nothing is known
+            ax.plot(100 * np.r_[mean.index, 1][line], change[line], "o-", **style)
         for r in others_found().query("plotted == 'yes'").itertuples() if source == "m_task" else ():
             worse = 100 * (1 - r.sparse / r.dense) * (1 if r.better == "higher" else -1)
             mark = {"IMP": "^", "LTH": "v", "LTH-T": "s", "random": "x"}[r.how]
-            colour = "0.55" if "classification" in r.task else "#C51B7D"
+            colour = "0.55" if "classification" in r.task else "#7570B3"
             ax.plot(r.kept, worse, mark, ms=6, mew=1.4, color=colour, mfc="none")
         ax.axhline(0, color="black", lw=0.8)
         ax.set_title(title, fontsize=10)
@@ -345,9 +358,9 @@ def _weights_axis(ax, densities):
     """The logarithmic axis of remaining weights, dense on the left, with a tick at each of `densities`."""
     ax.set_xscale("log")
     ticks = 100 * np.sort(np.unique(densities))
-    close = np.r_[ticks[1:] / ticks[:-1] < 1.3, False]  # to the next, whose name would run into its own
-    names = ["" if near else f"{t:#.3g}".rstrip(".") for t, near in zip(ticks, close, strict=True)]
-    ax.set_xticks(ticks, names, fontsize=8, rotation=45 if len(ticks) > 8 else 0)
+    steps = np.r_[ticks[1:] / ticks[:-1], np.inf]  # to the next, whose name would run into its own
+    names = ["" if step < 1.2 else f"{t:#.3g}".rstrip(".") for t, step in zip(ticks, steps, strict=True)]
+    ax.set_xticks(ticks, names, fontsize=8, rotation=45 if len(ticks) > 8 or steps.min() < 1.3 else 0)
     ax.minorticks_off()
     if not ax.xaxis_inverted():
         ax.invert_xaxis()

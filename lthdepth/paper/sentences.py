@@ -9,7 +9,7 @@ import pandas as pd
 from ..analysis import budget as plan
 from ..analysis import stats
 from ..analysis.postmortem import relative
-from ..analysis.verdict import CURVE, apart, conclude
+from ..analysis.verdict import CURVE, conclude
 from ..config import ARMS, level
 from ..runs import studies
 from ..runs.record import label
@@ -22,7 +22,8 @@ def abstract(paper):
     """The finding and its numbers; of a quick build, what it would say."""
     keys = " ".join(r["key"] for r in paper.shown if r)
     answer, *rest = finding(paper)
-    answer = f'<span data-runs="{keys}">{answer}</span>'
+    headline, mark, details = answer.rpartition("**")  # the bold sentence shows its runs
+    answer = f'<span data-runs="{keys}">{headline}{mark}</span>{details}'
     if paper.profile == "quick":
         data = tables.DATA.get(paper.frames.name, paper.frames.name)
         return (
@@ -34,40 +35,91 @@ def abstract(paper):
 
 def finding(paper):
     """The paragraphs of the finding: question 1, the sparsest ticket, what IMP's earlier rounds show."""
-    said = paper.verdict.break_even(), f"{_smallest(paper)} {closing(paper)}".strip(), rounds(paper)
-    return [paragraph for paragraph in said if paragraph]
+    curve = " ".join(filter(None, (paper.verdict.break_even(), closing(paper), whole_network(paper))))
+    return [paragraph for paragraph in (curve, smallest(paper), rounds(paper)) if paragraph]
 
 
-def _smallest(paper):
-    """What IMP's ticket of 1.80 %, or else the best one, loses."""
-    analysis = paper.verdict.main
-    best = analysis.best(plan.LEVEL)
-    row = analysis.row(plan.PRIMARY, plan.LEVEL) or best
-    if row is None or not analysis.passed:
+def whole_network(paper):
+    """What the shares of the prunable weights are of the whole network; "" without tickets of `ENDS`."""
+    found = {r["density"]: r["densities"]["network"] for r in paper.main if r["arm"] == CURVE}
+    shares = [f"{100 * k:#.3g} % are {100 * found[k]:.0f} %" for k in ENDS if k in found]
+    return f"Of the whole network, whose decoder stays dense, {', '.join(shares)}." if shares else ""
+
+
+def smallest(paper):
+    """What the tickets of 1.80 % lose: all of them, the one that decides, and those shown to be worse."""
+    analysis, kept = paper.verdict.main, f"{100 * plan.LEVEL:.2f} %"
+    rows = list(analysis.at(plan.LEVEL).itertuples()) if analysis.passed else []
+    if not rows:
         return ""
-    name = "iterative magnitude pruning (IMP)" if row.arm == "imp" else ARMS[row.arm]
-    pairs = plan.difference(row).partition(" m from dense")[2]
-    image = analysis.protocols.set_index(["arm", "density"])["full frame, per image"][row.arm, row.density]
-    outcome = conclude(analysis, row) if row.arm == plan.PRIMARY and row.n >= plan.SEEDS else ""
+    least, n = min(min(r.seeds) for r in rows), sum(r.n for r in rows)
     said = (
-        f"A ticket of {100 * plan.LEVEL:.2f} %, by {name}, loses {row.difference:.3f} m of rms{pairs} "
-        f"Averaged per image instead of pooled it loses {image:.3f} m."
+        f"**At {kept} of the weights each of the {n} networks trained for {analysis.epochs} epochs loses at "
     )
-    if outcome:
-        said += f" By the plan: {outcome[0].lower()}{outcome[1:]} {apart(row)}".rstrip()
-    if best.arm != row.arm:
-        said += f" The best so far, {ARMS[best.arm]}, loses {best.difference:.3f} m ({_pairs([best])})."
-    below = 100 * (1 - analysis.dense / analysis.floor)
-    return (
-        f"{said} The dense network's rms is {analysis.dense:.3f} m, {below:.0f} % below the mean depth map, "
-        "which sees no photo."
+    said += f"least {least:.3f} m of rms**"
+    if least <= stats.MARGIN:
+        said = f"At {kept} of the weights the best of {n} networks loses {least:.3f} m of rms"
+    said += (
+        f" against the dense network of its seed ({analysis.dense:.3f} m on average, "
+        f"{100 * (1 - analysis.dense / analysis.floor):.0f} % below the mean depth map)."
     )
+    if row := analysis.row(plan.PRIMARY, plan.LEVEL):
+        said += f" {_primary(paper, row)}"
+    worse = [r for r in rows if r.arm != plan.PRIMARY and analysis.outcome(r) == "worse"]
+    if worse:
+        named = "; ".join(f"{ARMS[r.arm]} {_loss(r)}" for r in worse)
+        said += f" Beside it, with all of the interval above the margin, lose: {named}."
+    return said
+
+
+def _primary(paper, row):
+    """What the ticket that decides question 2 loses, pooled and per image, what it costs, what follows."""
+    own = next(r for r in paper.main if (r["arm"], r["density"]) == (row.arm, row.density))
+    times = plan.images(own.config, own["fit_frames"]) / plan.images(
+        own.config.replace(arm="dense", density=1, stride=1, round_epochs=0), own["fit_frames"]
+    )
+    said = (
+        f"Iterative magnitude pruning (IMP), by which the plan decides, costs {times:.0f} times the training"
+    )
+    said += f" images and loses {_loss(row)}"
+    image = stats.pair(plan.scores(paper.main, "full", "per_image"), row.arm, row.density)
+    if row.n == len(image) > 1:
+        said += f", averaged per image instead of pooled {image.mean():.3f} m "
+        said += f"({tables.interval(*stats.interval(image))} m)"
+    if row.n >= plan.SEEDS:
+        outcome = conclude(paper.verdict.main, row)
+        said += f": {outcome[0].lower()}{outcome[1:-1]}"
+    return f"{said}."
+
+
+def _loss(row):
+    """Mean loss of a row of `Analysis.tickets` with the number of pairs and its interval over seeds."""
+    said = f"{row.difference:.3f} m ({_pairs([row])}"
+    return f"{said}; 95 % interval {tables.interval(row.low, row.high)} m)" if row.n > 1 else f"{said})"
 
 
 def size(paper):
     """Input size and test frames, for a caption."""
     r = next((r for r in paper.main if r["arm"] != "floor"), None)
     return f"{r['config']['height']}×{r['config']['width']}; {tables.protocol(paper.main)}" if r else ""
+
+
+def training(paper):
+    """The settings that all runs of the study share; "" without a dense run."""
+    r = next((r for r in paper.main if r["arm"] == "dense"), None)
+    if r is None:
+        return ""
+    c, frames = r.config, r["fit_frames"]
+    names = {"adamw": "AdamW, weight decay decoupled", "adam": "Adam", "sgd": "SGD"}
+    held = "" if c.holdout else ", those of the validation scenes too"
+    return (
+        f"All runs of this study share these: {names[c.optimiser]}, {c.weight_decay:g}; momentum "
+        f"{c.momentum:g}; peak rates {c.lr_encoder:g} for the encoder and {c.lr_decoder:g} for the decoder, "
+        f"reached after {100 * c.warmup:g} % of the steps, then {c.schedule} down to 0; {c.batch} frames a "
+        f"step, {frames // c.batch} steps an epoch ({frames} training frames{held}); input "
+        f"{c.height}×{c.width}; {'full augmentation' if c.rotation else 'mirroring alone'}; the last bias "
+        f"starts at {c.bias:g} m."
+    )
 
 
 def verdict(paper):
@@ -84,8 +136,7 @@ def progress(name, records, lost=0):
     if lost:
         said += f" {lost} diverged or follow from one that did, and have no result."
     if short := next((c for c in planned.configs if c.arm == "imp" and c.round_epochs), None):
-        early = f"{short.round_epochs} of {short.epochs} epochs"
-        said += f" IMP is shortened: all rounds but its last take {early}."
+        said += f" IMP's earlier rounds take {short.round_epochs} epochs each, its last {short.epochs}."
     return said
 
 
@@ -114,19 +165,21 @@ def _pairs(rows):
     return "one pair" if numbers == [1] else f"{' or '.join(map(str, numbers))} pairs"
 
 
+def _seeds(seeds):
+    """Such as "seed 0", "seeds 0, 1"."""
+    return f"seed{'s' * (len(seeds) > 1)} {', '.join(map(str, seeds))}"
+
+
 def ways(paper):
     """What every way of drawing the sparsest ticket loses, from the least; "" for fewer than two."""
     analysis = paper.verdict.main
     rows = list(analysis.at(plan.LEVEL).itertuples()) if analysis.passed else []
-    losses = pd.DataFrame({ARMS[r.arm]: r.seeds for r in rows}).dropna()  # of the seeds that all ways have
-    if len(rows) < 2 or losses.empty:
-        return ""
-    lost = ", ".join(f"{name} {loss:.3f} m" for name, loss in losses.mean().sort_values().items())
-    seeds = f"seed{'s' * (len(losses) > 1)} {', '.join(map(str, losses.index))}"
-    return (
-        f"At {100 * plan.LEVEL:.2f} % of the weights, {seeds}, from the least lost: {lost}; the mean depth "
-        f"map would lose {analysis.floor - analysis.dense:.3f} m. Other seeds may rank them otherwise."
+    lost = ", ".join(f"{ARMS[r.arm]} {r.difference:.3f} m ({_pairs([r])})" for r in rows)
+    said = (
+        f"At {100 * plan.LEVEL:.2f} % of the weights, from the least lost: {lost}; the mean depth map would "
     )
+    said += f"lose {analysis.floor - analysis.dense:.3f} m. Other seeds may rank them otherwise."
+    return said if len(rows) > 1 else ""
 
 
 def outliers(paper):
@@ -136,8 +189,8 @@ def outliers(paper):
     usual = np.mean([share for r, share in zip(done, shares) if r["arm"] == "dense"] or np.inf)
     odd = [(r, share) for r, share in zip(done, shares) if share > 2 * usual]
     named = [f"{label(r)}, seed {r['seed']}, {r['config']['epochs']} epochs, {s:.0f} %" for r, s in odd]
-    said = f"In {len(odd)} of {len(done)} networks the worst 1 % of the test frames carry more than twice "
-    said += f"the share of the squared error that they carry in dense ones ({usual:.0f} % on average): "
+    said = f"In {len(odd)} of {len(done)} networks, IMP's earlier rounds included, the worst 1 % of the test "
+    said += f"frames carry more than twice their share of the squared error in dense ones ({usual:.0f} %): "
     return f"{said}{'; '.join(named)}." if odd else ""
 
 
@@ -169,25 +222,40 @@ def rounds(paper):
     ours = [plan.density(levels, stats.crossing(list(losses), row)) for row in losses.to_numpy()]
     theirs = [plan.density(one, one.by_seed[seed]) for seed in losses.index if seed in one.by_seed]
     text = (
-        "Not asked by the plan, but recorded on the way: tickets found on the task, in IMP's earlier rounds "
-        f"of {epochs} epochs each, break even with a dense network of {epochs} epochs at {', '.join(ours)} "
-        f"of the weights (seeds {', '.join(map(str, losses.index))}; one-shot there: {', '.join(theirs)}), "
-        "at the cost of the rounds before."
+        "Exploratory, not asked by the plan: tickets found on the task, in IMP's earlier rounds of "
+        f"{epochs} epochs each, break even with a dense network of {epochs} epochs at {', '.join(ours)} of "
+        f"the weights ({_seeds(losses.index)}; one-shot: {', '.join(theirs)}), at the cost of the rounds "
+        "before."
     )
-    if better := [f"{100 * k:.3g} %" for k in losses if (losses[k] < 0).all()]:
-        text += f" At {' and '.join(better)} they do better than it, with every seed."
+    analysis = paper.verdict.budgets[epochs]
+    better = [f"{100 * k:#.3g} %" for k in sorted(losses, reverse=True) if (losses[k] < 0).all()]
+    if better:
+        text += f" At {' and '.join(better)} they do better than the dense network, with every seed."
+    failed = losses.mean() > analysis.floor - analysis.dense
+    lost = [f"{100 * k:#.3g} %" for k in sorted(losses, reverse=True) if failed[k]]
+    if lost:
+        text += f" At {' and '.join(lost)} they are on average worse than the mean depth map."
+    return f"{text} {equal_cost(paper)}".strip()
+
+
+def equal_cost(paper):
+    """One-shot tickets beside those of IMP's rounds that cost as many training images in all; "" for none."""
     dense = {(r["seed"], r["config"]["epochs"]): r for r in paper.shown if r and r["arm"] == "dense"}
-    for r, o in ((r, o) for r in found for o in paper.shown if o and o["arm"] == CURVE):
+    found = {}
+    for r, o in ((r, o) for r in paper.rounds for o in paper.shown if o and o["arm"] == CURVE):
         cost, alone = (plan.images(run.config, o["fit_frames"]) for run in (r, o))
-        if (r["density"], r["seed"], cost) == (o["density"], o["seed"], alone):
+        if r["arm"] == "imp" and (r["density"], r["seed"], cost) == (o["density"], o["seed"], alone):
             beside = dense[o["seed"], o["config"]["epochs"]]
-            ours, theirs, whole = (run["test"]["full"]["pooled"]["rms"] for run in (r, o, beside))
-            text += (
-                f" At equal cost, {o['config']['epochs']} epochs in all, IMP's rms at "
-                f"{100 * r['density']:.1f} % is {ours:.3f} m, one-shot's {theirs:.3f} m and the dense "
-                f"network's {whole:.3f} m (seed {r['seed']})."
-            )
-    return text
+            rms = [run["test"]["full"]["pooled"]["rms"] for run in (r, o, beside)]
+            found.setdefault((o["config"]["epochs"], o["density"]), {})[o["seed"]] = rms
+    said = []
+    for (epochs, density), by_seed in found.items():
+        ours, theirs, whole = (", ".join(f"{rms:.3f}" for rms in column) for column in zip(*by_seed.values()))
+        said.append(
+            f"At equal cost, {epochs} epochs in all, IMP's rms at {100 * density:.1f} % is {ours} m, "
+            f"one-shot's {theirs} m and the dense network's {whole} m ({_seeds(by_seed)})."
+        )
+    return " ".join(said)
 
 
 def left(paper):
@@ -243,10 +311,10 @@ def training_images(verdict, floor):
         dense, sparse = (scores["rms"] for scores in tables.published_scores().values())
         mean = floor["test"]["full"]["pooled"]["rms"]
         text += (
-            f"\n\nTheir pair could not show it, whatever the ticket. Their dense network, {dense:.3f} m, had "
-            f"at most {max(0, mean - dense):.3f} m to lose before the mean depth map, {mean:.3f} m, does as "
-            f"well; the {sparse - dense:.3f} m that they print between dense and sparse lie beyond it, in "
-            "one run each on 50 frames."
+            "\n\nTheir pair could not tell a worse ticket from a worse training. Their dense network, "
+            f"{dense:.3f} m, had at most {max(0, mean - dense):.3f} m to lose before the mean depth map, "
+            f"{mean:.3f} m, does as well; the {sparse - dense:.3f} m that they print between dense and "
+            "sparse lie beyond it, in one run each on 50 frames."
         )
     return text
 

@@ -44,7 +44,7 @@ def test_the_task_measures_and_adds_to_a_file(tmp_path, monkeypatch, capsys, nar
         }
         assert all(r["ms"][r["chosen"]] == min(r["ms"].values()) for r in t["layers"])
         assert t["bytes"]["encoder"]["packed"] < 0.3 * t["bytes"]["encoder"]["dense"]
-    assert "where Amdahl's law allows" in capsys.readouterr().out
+    assert "where Amdahl's law predicts" in capsys.readouterr().out
     for figure in (cost.layers(new), cost.speedup(new)):
         assert figure.axes
         plt.close(figure)

@@ -90,7 +90,7 @@
   }
 
   function outcome(t, margin) {
-    if (t.values.length < 2) return "one seed";
+    if (t.values.length < data.pairs) return "too few";
     if (Number.isNaN(t.p)) return "–";
     return t.p < data.alpha ? "non-inferior" : t.low > margin ? "worse" : "not shown";
   }
@@ -101,7 +101,7 @@
     const passing = controls.filter(t => t.p < data.alpha).map(t => t.name);
     if (passing.length) return data.said["control passes"].replace("{kept}", percent(chosen.density)).replace("{controls}", passing.join(" and "));
     const better = controls.map(t => [...t.loss].filter(([s]) => chosen.loss.has(s)).map(([s, x]) => chosen.loss.get(s) - x));
-    const worse = holm(better.filter(d => d.length > 1).map(d => nonInferiority(d, 0))).filter(p => p < data.alpha);
+    const worse = holm(better.filter(d => d.length >= data.pairs).map(d => nonInferiority(d, 0))).filter(p => p < data.alpha);
     return data.said[worse.length === data.controls.length ? "controls worse" : "controls open"];
   }
 
@@ -121,7 +121,7 @@
     const tickets = budget.tickets.map(t => {
       const loss = new Map(data.seeds.map((s, i) => [s, t.losses[protocol][i]]).filter(([s, x]) => x !== null && seeds.includes(s)));
       const values = [...loss.values()], [low, high] = interval(values);
-      const p = values.length > 1 && budget.passed ? nonInferiority(values, margin) : NaN;
+      const p = values.length >= data.pairs && budget.passed ? nonInferiority(values, margin) : NaN;
       return {...t, loss, values, low, high, p, mean: mean(values)};
     }).filter(t => t.values.length);
     for (const density of new Set(tickets.map(t => t.density))) {
