@@ -76,8 +76,7 @@ class Verdict:
             said += " By the plan's test no level is shown to lose less than the margin."
         if len(rows) == 1:
             return f"**{said}**"
-        moved, why = _moved(rows)
-        return f"**{moved}** {said}{why}"
+        return f"**{_moved(rows)}** {said} {_by_seed(rows)}".rstrip()
 
     def endpoint(self):
         """Question 2: the primary arm at 1.80 % against dense."""
@@ -141,24 +140,25 @@ def _moved(rows):
     span = f"from {first.epochs} to {last.epochs} epochs"
     seeds = "both seeds" if len(both) == 2 else f"all {len(both)} seeds"
     if len(both) < 2:
-        why = f" No seed has both {first.epochs} and {last.epochs} epochs"
-        for seed in both:
-            ends = [plan.density(row, row.by_seed[seed]) for row in (first, last)]
-            why = f" {span[0].upper()}{span[1:]} the one seed that has both goes from {' to '.join(ends)}"
         return (
             "A one-shot ticket, the largest weights of the pre-trained encoder, on average loses more than "
             f"{stats.MARGIN:.3f} m of rms once it keeps less than {_share(rows)}; whether longer training "
-            "moves that is open."
-        ), f"{why}: no trend is claimed."
-    if all(m > 0 for m in moves):
-        said = f"Pruning looks free where training is weak: the break-even density rises {span}, in {seeds}."
-    elif all(m < 0 for m in moves):
-        said = f"Longer training makes up for pruning: the break-even density falls {span}, in {seeds}."
-    else:
-        said = (
-            f"{span[0].upper()}{span[1:]} the break-even density moves in no direction shared by all seeds."
+            f"moves that is open, for fewer than two seeds have both {first.epochs} and {last.epochs} epochs."
         )
-    return said, ""
+    if all(m > 0 for m in moves):
+        return f"Pruning looks free where training is weak: the break-even density rises {span}, in {seeds}."
+    if all(m < 0 for m in moves):
+        return f"Longer training makes up for pruning: the break-even density falls {span}, in {seeds}."
+    return f"{span[0].upper()}{span[1:]} the break-even density moves in no direction shared by all seeds."
+
+
+def _by_seed(rows):
+    """The break-even density of each seed at every budget that has all of its levels."""
+    paths = {}
+    for r in rows.itertuples():
+        for seed, density in r.by_seed.items():
+            paths.setdefault(seed, []).append(f"{plan.density(r, density)} after {r.epochs}")
+    return f"Seed by seed: {'; '.join(', '.join(path) for path in paths.values())} epochs." if paths else ""
 
 
 def _share(rows):

@@ -223,9 +223,9 @@ def _against_budget(ax, rows):
         if plan.density_interval(r) != "–":
             ax.plot([r.epochs] * 2, [low, high], color=colour, lw=2)
         ax.plot(r.epochs, mean, _beyond(r, r.density, "D"), ms=9, mfc="white", mew=1.8, color=colour)
-        ax.annotate(
-            plan.density(r, r.density), (r.epochs, mean), (9, 4), textcoords="offset points", fontsize=9
-        )
+        words = {"xytext": (9, 4), "textcoords": "offset points", "fontsize": 9}
+        words["bbox"] = {"fc": "white", "ec": "none", "pad": 0.5, "alpha": 0.85}  # above the grey lines
+        ax.annotate(plan.density(r, r.density), (r.epochs, mean), **words)
     ax.set(xscale="log", yscale="log")
     ax.set_xticks(rows.epochs, [str(e) for e in rows.epochs])
     ax.set_ylim(min(20, ax.get_ylim()[0]) / 1.2, 110)  # no narrower, so that a small step looks small
