@@ -66,12 +66,12 @@ figures.show(paper, cost.layers(measured), "cost_layers", caption, files, alt=al
 # last column is what the ticket loses against dense when it is trained, at the paper's main budget.
 
 # %%
-caption = f"Gain and loss of one-shot magnitude tickets. Time: {cost.setting(measured).partition(', ')[2]}. Loss: mean difference in test rms from dense, {sentences.budget(paper)}, in brackets the number of pairs."
+caption = f"Gain and loss of one-shot magnitude tickets. Time: {cost.setting(measured).partition(', ')[2]}. Loss: mean difference in test rms from dense, {sentences.budget(paper)}."
 table = cost.beside_loss(measured, paper.verdict.main)
 figures.show_table(paper, table, "cost_loss_table", caption, [*files, *paper.main])
 
 # %% tags=["index"]
-caption = f"Speed-up over the folded network: {cost.setting(measured)}. "
+caption = f"Speed-up over the folded network: {cost.setting(measured).partition(', ')[2]}. "
 caption += "Dashes: what Amdahl's law predicts end to end."
 alt = "Speed-up against weights kept: of the encoder it grows as they get fewer, end to end much less."
 figures.show(paper, cost.speedup(measured), "cost_speedup", caption, files, alt=alt)

@@ -78,8 +78,8 @@ def beside_loss(measurement, analysis):
         row = {"one-shot magnitude": f"{100 * t['density']:#.3g} %", "encoder, × folded": f"{times.gain:.2f}"}
         row |= {"end to end, × folded": f"{times.end_to_end:.2f}"}
         row["network (MB)"] = f"{t['bytes']['network']['packed'] / 1e6:.0f}"
-        loss = f"{tables.signed(found.difference)} ({found.n})" if found else "–"
-        rows.append(row | {"loss of rms (m), pairs": loss})
+        loss = (tables.signed(found.difference), found.n) if found else ("–", 0)
+        rows.append(row | dict(zip(("loss of rms (m)", "pairs"), loss, strict=True)))
     return pd.DataFrame(rows)
 
 

@@ -67,8 +67,8 @@ def smallest(paper):
         said += f" {_primary(paper, row)}"
     worse = [r for r in rows if r.arm != plan.PRIMARY and analysis.outcome(r) == "worse"]
     if worse:
-        named = "; ".join(f"{ARMS[r.arm]} {_loss(r)}" for r in worse)
-        said += f" Beside it, with all of the interval above the margin, lose: {named}."
+        named = ", ".join(f"{ARMS[r.arm]} by {_loss(r)}" for r in worse)
+        said += f" Shown to lose more than the margin: {named}."
     return said
 
 
