@@ -31,7 +31,7 @@ caption = f"The verdict under other settings. The plan decides by {MARGIN:.3f} m
 live.show(paper, caption)
 
 even = f"The density at which the mean loss first exceeds {MARGIN:.3f} m on the way down, interpolated on log density; the interval holds the densities at which the 95 % t interval of the mean loss holds the margin."
-caption = f"Break-even density of the one-shot magnitude ticket at every budget. {even}"
+caption = f"Break-even density of the one-shot magnitude ticket at every budget. {even} The curve of a single seed is not smooth, so that the place of the mean need not lie between those of the seeds."
 figures.show_table(paper, tables.movement(verdict), "movement_table", caption, every)
 caption = "Does the loss shrink when ticket and dense network are both trained for longer? Paired by seed; 95 % t interval."
 figures.show_table(paper, tables.closing(verdict), "closing_table", caption, every)
