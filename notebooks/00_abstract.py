@@ -1,5 +1,5 @@
 # %% [markdown]
-# # How far can a pre-trained network be pruned before depth suffers?
+# # How far can a pre-trained encoder be pruned before depth suffers?
 
 # %% tags=["parameters"]
 profile = "quick"  # "quick": a small experiment, trained here; "paper": the recorded runs
@@ -20,8 +20,8 @@ figures.say(f"**Abstract.** {sentences.abstract(paper)}")
 # weights (a *ticket*), train what is left on NYU Depth V2, and compare it with the dense network of the same seed and the same
 # training, by a plan and a margin fixed beforehand. A
 # [study before us](https://hajekel.github.io/CV_LTH_pre-training_depth-estimation), here under test, asked the question at
-# 1.8 % and called its result inconclusive: neither of its networks was clearly better than predicting the mean depth map, so
-# that a worse ticket could not be told from a worse training ([chapter 5](05_postmortem.ipynb)).
+# 1.8 % and called its result inconclusive. We find why: neither of its networks is clearly better than predicting the mean
+# depth map, so that a worse ticket cannot be told from a worse training ([chapter 5](05_postmortem.ipynb)).
 
 # %%
 from lthdepth.analysis.stats import MARGIN
@@ -45,8 +45,8 @@ figures.show(paper, maps, "depth", caption, shown, alt=alt)
 
 # %% [markdown]
 # The recorded runs belong to a plan (`PLAN.md`) written before them and after a pilot. After the first ten of them the level of
-# 80 % was added, and later the order of the runs was changed, four times; the plan says each with what had been seen. Training
+# 80 % was added, and later the order of the runs was changed, three times; the plan says each with what had been seen. Training
 # settings were chosen on validation scenes.
 # Runs of one seed share the decoder's start, the order of the frames and the augmentation, so that tickets and dense networks
-# are compared in pairs. Every number and figure here is rendered from runs: each says which below it, and `./build.sh` makes
-# all of it again.
+# are compared in pairs. Our results are rendered from recorded runs, published numbers, timings and simulations from files:
+# each figure and table says which below it, and `./build.sh` makes all of it again.

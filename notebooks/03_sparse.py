@@ -85,7 +85,7 @@ figures.show(paper, plots.layers(main), "layers", caption, main, alt=alt)
 
 # %%
 caption = f"Training loss of all arms (reverse Huber, metres), {sentences.budget(paper)}: one line a run, a dash for each density."
-alt = "Training loss by epoch, a line a run; sparser tickets stay higher."
+alt = "Training loss by epoch, a line a run: the sparsest tickets end highest, those of half the weights at dense."
 figures.show(paper, plots.learning_curves(main), "curves", caption, main, alt=alt)
 
 # %% [markdown] tags=["remove-cell"]

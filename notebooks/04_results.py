@@ -1,7 +1,8 @@
 # %% [markdown]
 # # Results
 #
-# Everything on this page is rendered from recorded runs; a run that is not recorded is not shown.
+# Our results on this page are rendered from recorded runs, and what others published from files; a run that is not recorded
+# is not shown.
 
 # %% tags=["parameters"]
 profile = "quick"  # "quick": a small experiment, trained here; "paper": the recorded runs
@@ -18,7 +19,8 @@ paper = study.Paper(profile, data, weights, device)
 # ## Verdict
 #
 # What is tested, and what is concluded in each case, was fixed in the analysis plan, `PLAN.md`, before the runs; the level of
-# 80 % was added after ten of them, because no level until then matched dense, and before its own runs. Differences are
+# 80 % was added after ten of them, because no level until then matched dense, and before its own runs; later their order was
+# changed. Differences are
 # ticket minus the dense network of the same seed and budget, in metres of test rms: positive is worse. The curves behind it are
 # [on the front page](#fig-break_even).
 
@@ -87,7 +89,7 @@ if paper.rounds and short < verdict.main.epochs:
 
 # %%
 table, sources = tables.comparison(main, paper.published_floor), [*main, paper.published_floor]
-caption = f"Published results and ours, {sentences.budget(paper)}: mean ± sample standard deviation over seeds (n = their number); the best of our rows in bold."
+caption = f"Published results and ours, {sentences.budget(paper)}: mean ± sample standard deviation over seeds (n = their number); the best of our rows in bold. Rows may have different seeds; the losses in the text are paired."
 figures.show_table(paper, table, "comparison_table", caption, [*sources, "lthdepth/paper/published.csv"])
 
 # %% [markdown]
@@ -151,8 +153,8 @@ figures.show_table(paper, tables.protocols(verdict.main), "protocols_table", cap
 #
 # The intervals and tests were tried on made-up studies with a known truth (`benchmarks/simulate.py`). The t interval and
 # the test keep what they promise where differences are normal. Where a run now and then ends badly, they
-# promise too much. The plan took a standard deviation of 0.010 m for the differences; those of IMP at 1.80 % spread
-# [much more](#tab-verdict_table), so that three pairs of it can show less than the table says. And the rule of question 1 asks
+# promise too much (simulated for six seeds). The plan took a standard deviation of 0.010 m for the differences; those of IMP at 1.80 % spread
+# much more ([above](#tab-verdict_table)), so that three pairs of it can show less than is simulated here. And the rule of question 1 asks
 # for a direction, not for a size: were there no effect, two seeds would agree on one in half of all studies.
 
 # %%

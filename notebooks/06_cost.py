@@ -53,9 +53,7 @@ figures.show_table(paper, cost.table(measured), "cost_table", caption, files)
 caption = (
     f"Time of every convolution of the encoder, dense (grey) and as it is run: {cost.setting(measured)}."
 )
-alt = (
-    "A bar a convolution, from the first to the last: the time that is left is a small part of the dense one."
-)
+alt = "A bar a convolution, from the first to the last: much of the dense time is left, most of it in the early layers."
 figures.show(paper, cost.layers(measured), "cost_layers", caption, files, alt=alt)
 
 # %% [markdown]

@@ -73,10 +73,8 @@ class Verdict:
         said += f"{'; '.join(map(_at_budget, rows.itertuples()))}."
         curves = (r for a in self.budgets.values() for r in a.break_even.itertuples())
         if np.isnan([r.shown for r in curves if r.arm == CURVE]).all():
-            said += " By the plan's test no level is shown to lose less than the margin."
-        if len(rows) == 1:
-            return f"**{said}**"
-        return f"**{_moved(rows)}** {said} {_by_seed(rows)}".rstrip()
+            said += " No level has passed the plan's test, which needs three pairs."
+        return f"**{said}**" if len(rows) == 1 else f"**{_moved(rows)}** {said} {_by_seed(rows)}".rstrip()
 
     def endpoint(self):
         """Question 2: the primary arm at 1.80 % against dense."""
@@ -132,24 +130,52 @@ def _at_budget(row):
 
 
 def _moved(rows):
-    """Which way the break-even density goes as the budget grows, by the plan's table; or why that is open."""
+    """Which way the break-even density goes as the budget grows, by the plan's table; or that it is open."""
     first, last = rows.iloc[0], rows.iloc[-1]
-    both = sorted(first.by_seed.keys() & last.by_seed.keys())
-    known = max(first.smallest, last.smallest), min(first.largest, last.largest)
-    moves = [np.clip(last.by_seed[s], *known) - np.clip(first.by_seed[s], *known) for s in both]
-    span = f"from {first.epochs} to {last.epochs} epochs"
-    seeds = "both seeds" if len(both) == 2 else f"all {len(both)} seeds"
-    if len(both) < 2:
-        return (
-            "A one-shot ticket, the largest weights of the pre-trained encoder, on average loses more than "
-            f"{stats.MARGIN:.3f} m of rms once it keeps less than {_share(rows)}; whether longer training "
-            f"moves that is open, for fewer than two seeds have both {first.epochs} and {last.epochs} epochs."
-        )
-    if all(m > 0 for m in moves):
+    span, moves = f"from {first.epochs} to {last.epochs} epochs", _moves(rows.iloc[[0, -1]])
+    if len(moves) < 2:
+        return f"{_passes(rows)} {_open(_moves(rows), span)}"
+    seeds = "both seeds" if len(moves) == 2 else f"all {len(moves)} seeds"
+    if all(step > 0 for steps in moves for step in steps):
         return f"Pruning looks free where training is weak: the break-even density rises {span}, in {seeds}."
-    if all(m < 0 for m in moves):
+    if all(step < 0 for steps in moves for step in steps):
         return f"Longer training makes up for pruning: the break-even density falls {span}, in {seeds}."
     return f"{span[0].upper()}{span[1:]} the break-even density moves in no direction shared by all seeds."
+
+
+def _moves(rows):
+    """Of every seed with two budgets or more the steps from one to the next, as far as levels were tried."""
+    largest, smallest, paths = rows.largest.min(), rows.smallest.max(), {}
+    for by_seed in rows.by_seed:
+        for seed, density in by_seed.items():
+            paths.setdefault(seed, []).append(np.clip(density, smallest, largest))
+    return [np.diff(path) for path in paths.values() if len(path) > 1]
+
+
+def _passes(rows):
+    """Where the mean loss passes the margin at every budget."""
+    places = []
+    for r in rows.itertuples():
+        where = plan.density(r, r.density)
+        after = f"after {r.epochs}" if places else f"of them after {r.epochs} epochs of training"
+        places.append(f"{'at ' if where[0].isdigit() else ''}{where} {after}")
+    return (
+        "The mean loss of a one-shot ticket, the largest weights of the pre-trained encoder, passes "
+        f"{stats.MARGIN:.3f} m of rms {', '.join(places)}."
+    )
+
+
+def _open(moves, span):
+    """What the seeds with two budgets or more show where fewer than two have the first and the last."""
+    steps = [step for path in moves for step in path]
+    way = "falls" if all(s < 0 for s in steps) else "rises" if all(s > 0 for s in steps) else ""
+    if not moves or not way:
+        return f"Whether it moves {span} is open: fewer than two seeds have both."
+    seeds = {1: "the one seed", 2: "both seeds"}.get(len(moves), f"all {len(moves)} seeds")
+    return (
+        f"In {seeds} with two budgets or more that density {way} as training grows; whether it does {span} "
+        "is open, for fewer than two have both."
+    )
 
 
 def _by_seed(rows):
@@ -158,14 +184,8 @@ def _by_seed(rows):
     for r in rows.itertuples():
         for seed, density in r.by_seed.items():
             paths.setdefault(seed, []).append(f"{plan.density(r, density)} after {r.epochs}")
-    return f"Seed by seed: {'; '.join(', '.join(path) for path in paths.values())} epochs." if paths else ""
-
-
-def _share(rows):
-    """Break-even densities of some budgets together, the smallest to the largest, where all are known."""
-    low, high = (f"{100 * d:.0f}" for d in (rows.density.min(), rows.density.max()))
-    known = all(plan.density(r, r.density)[0].isdigit() for r in rows.itertuples())
-    return f"{low} to {high} % of them" if known and low != high else "its break-even density"
+    said = "; ".join(f"seed {seed} {', '.join(path)} epochs" for seed, path in paths.items())
+    return f"Alone, {said}." if said else ""
 
 
 def _movement(budgets):
@@ -236,7 +256,7 @@ def apart(row):
     """What a mean hides whose interval shows nothing though every pair loses more than the margin; or ""."""
     if not row.low < stats.MARGIN < min(row.seeds):
         return ""
-    least, times = min(row.seeds), f"{min(row.seeds) / stats.MARGIN:.0f} times the margin"
+    least, times = min(row.seeds), f"about {min(row.seeds) / stats.MARGIN:.0f} times the margin"
     said = f"Each pair alone loses at least {least:.3f} m, {times}"
     return f"{said}; they differ so much that the interval of their mean is wide. "
 

@@ -42,8 +42,8 @@ def finding(paper):
 def whole_network(paper):
     """What the shares of the prunable weights are of the whole network; "" without tickets of `ENDS`."""
     found = {r["density"]: r["densities"]["network"] for r in paper.main if r["arm"] == CURVE}
-    shares = [f"{100 * k:#.3g} % are {100 * found[k]:.0f} %" for k in ENDS if k in found]
-    return f"Of the whole network, whose decoder stays dense, {', '.join(shares)}." if shares else ""
+    shares = [f"{100 * k:#.3g} % of its weights are {100 * found[k]:.0f} %" for k in ENDS if k in found]
+    return f"Only the encoder is pruned: {', '.join(shares)} of the network's." if shares else ""
 
 
 def smallest(paper):
@@ -53,49 +53,45 @@ def smallest(paper):
     if not rows:
         return ""
     least, n = min(min(r.seeds) for r in rows), sum(r.n for r in rows)
-    said = (
-        f"**At {kept} of the weights each of the {n} networks trained for {analysis.epochs} epochs loses at "
-    )
-    said += f"least {least:.3f} m of rms**"
+    said = f"**At {kept} of the weights each of the {n} networks trained for {analysis.epochs} epochs loses "
+    said += f"at least {least:.3f} m of rms**"
     if least <= stats.MARGIN:
         said = f"At {kept} of the weights the best of {n} networks loses {least:.3f} m of rms"
     said += (
-        f" against the dense network of its seed ({analysis.dense:.3f} m on average, "
-        f"{100 * (1 - analysis.dense / analysis.floor):.0f} % below the mean depth map)."
+        f" against the dense network of its seed. The dense networks have {analysis.dense:.3f} m on average, "
+        f"{100 * (1 - analysis.dense / analysis.floor):.0f} % below the mean depth map."
     )
     if row := analysis.row(plan.PRIMARY, plan.LEVEL):
         said += f" {_primary(paper, row)}"
-    worse = [r for r in rows if r.arm != plan.PRIMARY and analysis.outcome(r) == "worse"]
-    if worse:
-        named = ", ".join(f"{ARMS[r.arm]} by {_loss(r)}" for r in worse)
-        said += f" Shown to lose more than the margin: {named}."
+    if worse := [r for r in rows if r.arm != plan.PRIMARY and analysis.outcome(r) == "worse"]:
+        each = (f"{ARMS[r.arm]} {r.difference:.3f} m ({_interval(r.low, r.high)})" for r in worse)
+        said += f" Shown to lose more than the margin, mean loss and 95 % interval over {_pairs(worse)}: "
+        said += f"{', '.join(each)}."
     return said
 
 
 def _primary(paper, row):
-    """What the ticket that decides question 2 loses, pooled and per image, what it costs, what follows."""
+    """What the ticket that decides question 2 costs and loses, what follows, and its loss per image."""
     own = next(r for r in paper.main if (r["arm"], r["density"]) == (row.arm, row.density))
-    times = plan.images(own.config, own["fit_frames"]) / plan.images(
-        own.config.replace(arm="dense", density=1, stride=1, round_epochs=0), own["fit_frames"]
-    )
-    said = (
-        f"Iterative magnitude pruning (IMP), by which the plan decides, costs {times:.0f} times the training"
-    )
-    said += f" images and loses {_loss(row)}"
-    image = stats.pair(plan.scores(paper.main, "full", "per_image"), row.arm, row.density)
-    if row.n == len(image) > 1:
-        said += f", averaged per image instead of pooled {image.mean():.3f} m "
-        said += f"({tables.interval(*stats.interval(image))} m)"
+    whole = own.config.replace(arm="dense", density=1, stride=1, round_epochs=0)
+    times = plan.images(own.config, own["fit_frames"]) / plan.images(whole, own["fit_frames"])
+    said = "The plan decides by iterative magnitude pruning (IMP), at "
+    said += f"{times:.0f} times the training images. It loses {row.difference:.3f} m ({_pairs([row])})"
+    if row.n > 1:
+        each = ", ".join(f"{d:.3f}" for d in row.seeds)
+        said = f"{said[:-1]}: {each}), 95 % interval {_interval(row.low, row.high)}"
     if row.n >= plan.SEEDS:
         outcome = conclude(paper.verdict.main, row)
         said += f": {outcome[0].lower()}{outcome[1:-1]}"
+    image = stats.pair(plan.scores(paper.main, "full", "per_image"), row.arm, row.density)
+    if row.n == len(image) > 1:
+        said += f". Averaged per image, which decides nothing, it loses {image.mean():.3f} m, 95 % interval "
+        said += _interval(*stats.interval(image))
     return f"{said}."
 
 
-def _loss(row):
-    """Mean loss of a row of `Analysis.tickets` with the number of pairs and its interval over seeds."""
-    said = f"{row.difference:.3f} m ({_pairs([row])}"
-    return f"{said}; 95 % interval {tables.interval(row.low, row.high)} m)" if row.n > 1 else f"{said})"
+def _interval(low, high):
+    return f"{tables.interval(low, high)} m"
 
 
 def size(paper):
@@ -195,17 +191,22 @@ def outliers(paper):
 
 
 def closing(paper):
-    """What longer training makes of the loss of half the weights and of the sparsest one-shot ticket; ""
-    where one budget has them.
+    """What longer training makes of the loss of half the weights and of the sparsest one-shot ticket, in the
+    seeds that have both at every budget; "" for none.
     """
-    rows = [r for r in paper.verdict.closing.itertuples() if r.density in ENDS]
-    if not rows:
+    budgets, losses = paper.verdict.budgets, {}
+    for density in ENDS:
+        for epochs, analysis in budgets.items():
+            row = analysis.row(CURVE, density)
+            losses[density, epochs] = row.seeds if row else pd.Series(dtype=float)
+    losses = pd.DataFrame(losses).dropna()
+    if losses.empty or len(budgets) < 2:
         return ""
-    first, *_, last = paper.verdict.budgets
-    losses = [f"{100 * r.density:#.3g} % loses {r.last:.3f} m instead of {r.first:.3f} m" for r in rows]
+    each = [", ".join(f"{loss:.3f}" for loss in losses.mean()[density]) for density in ENDS]
+    said = (f"of {100 * k:#.3g} % loses {text} m" for k, text in zip(ENDS, each, strict=True))
     return (
-        f"Trained for {last} epochs instead of {first}, beside dense networks trained as long, the one-shot "
-        f"ticket of {', that of '.join(losses)} ({_pairs(rows)} each)."
+        f"After {', '.join(map(str, budgets))} epochs ({_seeds(losses.index)}) the one-shot ticket "
+        f"{', that '.join(said)}."
     )
 
 
@@ -227,14 +228,13 @@ def rounds(paper):
         f"the weights ({_seeds(losses.index)}; one-shot: {', '.join(theirs)}), at the cost of the rounds "
         "before."
     )
-    analysis = paper.verdict.budgets[epochs]
-    better = [f"{100 * k:#.3g} %" for k in sorted(losses, reverse=True) if (losses[k] < 0).all()]
+    better = [f"{100 * k:.3g} %" for k in sorted(losses, reverse=True) if (losses[k] < 0).all()]
     if better:
         text += f" At {' and '.join(better)} they do better than the dense network, with every seed."
-    failed = losses.mean() > analysis.floor - analysis.dense
-    lost = [f"{100 * k:#.3g} %" for k in sorted(losses, reverse=True) if failed[k]]
-    if lost:
-        text += f" At {' and '.join(lost)} they are on average worse than the mean depth map."
+    floor = paper.verdict.budgets[epochs].floor
+    scores = [(r, r["test"]["full"]["pooled"]["rms"]) for r in found if r["config"]["epochs"] == epochs]
+    if lost := [f"{label(r)}, seed {r['seed']}, {rms:.3f} m" for r, rms in scores if rms > floor]:
+        text += f" Of the {len(scores)}, worse than the mean depth map: {'; '.join(lost)}."
     return f"{text} {equal_cost(paper)}".strip()
 
 
@@ -305,7 +305,7 @@ def training_images(verdict, floor):
         text += (
             "\nSo fewer images than theirs, in a sound training, take a network well below the floor, and "
             f"there the loss shows in a single pair: the smallest, {least:.3f} m, is "
-            f"{least / stats.MARGIN:.0f} times the margin of {stats.MARGIN:.3f} m."
+            f"about {least / stats.MARGIN:.0f} times the margin of {stats.MARGIN:.3f} m."
         )
     if floor:
         dense, sparse = (scores["rms"] for scores in tables.published_scores().values())
