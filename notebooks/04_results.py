@@ -171,6 +171,7 @@ if paper.profile == "paper":
 # torchvision's own. The frames of the test scene bookstore_0001 probably show the same shop as two training scenes.
 
 # %%
+figures.say(sentences.reruns(paper))
 figures.say(sentences.left(paper))
 
 # %% [markdown]

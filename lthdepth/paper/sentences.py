@@ -10,7 +10,7 @@ from ..analysis import budget as plan
 from ..analysis import stats
 from ..analysis.postmortem import relative
 from ..analysis.verdict import CURVE, conclude
-from ..config import ARMS, level
+from ..config import ARMS, ROUNDS, level
 from ..runs import studies
 from ..runs.record import label
 from . import plots, tables
@@ -34,9 +34,10 @@ def abstract(paper):
 
 
 def finding(paper):
-    """The paragraphs of the finding: question 1, the sparsest ticket, what IMP's earlier rounds show."""
+    """The paragraphs of the finding: question 1, the sparsest ticket, equal cost, IMP's earlier rounds."""
     curve = " ".join(filter(None, (paper.verdict.break_even(), closing(paper), whole_network(paper))))
-    return [paragraph for paragraph in (curve, smallest(paper), rounds(paper)) if paragraph]
+    cost = f"{rewinding(paper)} {equal_cost(paper)}".strip()
+    return [paragraph for paragraph in (curve, smallest(paper), cost, rounds(paper)) if paragraph]
 
 
 def whole_network(paper):
@@ -50,6 +51,7 @@ def smallest(paper):
     """What the tickets of 1.80 % lose: all of them, the one that decides, and those shown to be worse."""
     analysis, kept = paper.verdict.main, f"{100 * plan.LEVEL:.2f} %"
     rows = list(analysis.at(plan.LEVEL).itertuples()) if analysis.passed else []
+    rows = [r for r in rows if r.arm != "lrr"]  # which trains longer than its last round: `rewinding`
     if not rows:
         return ""
     least, n = min(min(r.seeds) for r in rows), sum(r.n for r in rows)
@@ -73,10 +75,10 @@ def smallest(paper):
 def _primary(paper, row):
     """What the ticket that decides question 2 costs and loses, what follows, and its loss per image."""
     own = next(r for r in paper.main if (r["arm"], r["density"]) == (row.arm, row.density))
-    whole = own.config.replace(arm="dense", density=1, stride=1, round_epochs=0)
-    times = plan.images(own.config, own["fit_frames"]) / plan.images(whole, own["fit_frames"])
-    said = "The plan decides by iterative magnitude pruning (IMP), at "
-    said += f"{times:.0f} times the training images. It loses {row.difference:.3f} m ({_pairs([row])})"
+    said = (
+        f"The plan decides by iterative magnitude pruning (IMP), which costs {_epochs(own)} epochs in all. "
+    )
+    said += f"It loses {row.difference:.3f} m ({_pairs([row])})"
     if row.n > 1:
         each = ", ".join(f"{d:.3f}" for d in row.seeds)
         said = f"{said[:-1]}: {each}), 95 % interval {_interval(row.low, row.high)}"
@@ -232,30 +234,80 @@ def rounds(paper):
     if better:
         text += f" At {' and '.join(better)} they do better than the dense network, with every seed."
     floor = paper.verdict.budgets[epochs].floor
-    scores = [(r, r["test"]["full"]["pooled"]["rms"]) for r in found if r["config"]["epochs"] == epochs]
+    scores = [(r, _rms(r)) for r in found if r["config"]["epochs"] == epochs]
     if lost := [f"{label(r)}, seed {r['seed']}, {rms:.3f} m" for r, rms in scores if rms > floor]:
         text += f" Of the {len(scores)}, worse than the mean depth map: {'; '.join(lost)}."
-    return f"{text} {equal_cost(paper)}".strip()
+    return text
 
 
 def equal_cost(paper):
-    """One-shot tickets beside those of IMP's rounds that cost as many training images in all; "" for none."""
-    dense = {(r["seed"], r["config"]["epochs"]): r for r in paper.shown if r and r["arm"] == "dense"}
-    found = {}
-    for r, o in ((r, o) for r in paper.rounds for o in paper.shown if o and o["arm"] == CURVE):
-        cost, alone = (plan.images(run.config, o["fit_frames"]) for run in (r, o))
-        if r["arm"] == "imp" and (r["density"], r["seed"], cost) == (o["density"], o["seed"], alone):
-            beside = dense[o["seed"], o["config"]["epochs"]]
-            rms = [run["test"]["full"]["pooled"]["rms"] for run in (r, o, beside)]
-            found.setdefault((o["config"]["epochs"], o["density"]), {})[o["seed"]] = rms
+    """Test rms of one-shot tickets beside that of dense networks and of tickets found on the task that cost
+    as many epochs in all, earlier rounds included; "" for none.
+    """
+    done, found = [r for r in [*paper.earlier, *paper.shown] if r and r["arm"] != "floor"], {}
+    runs = {(r["arm"], r["density"], r["seed"], _epochs(r)): r for r in done}
+    for _, density, seed, epochs in (key for key in runs if key[0] in ROUNDS):
+        same = [(arm, k) for arm, k in (("dense", 1.0), (CURVE, density), *((a, density) for a in ROUNDS))]
+        if (CURVE, density, seed, epochs) in runs:
+            for arm, k in same:
+                if r := runs.get((arm, k, seed, epochs)):
+                    found.setdefault((epochs, density), {}).setdefault(arm, {})[seed] = _rms(r)
     said = []
-    for (epochs, density), by_seed in found.items():
-        ours, theirs, whole = (", ".join(f"{rms:.3f}" for rms in column) for column in zip(*by_seed.values()))
-        said.append(
-            f"At equal cost, {epochs} epochs in all, IMP's rms at {100 * density:.1f} % is {ours} m, "
-            f"one-shot's {theirs} m and the dense network's {whole} m ({_seeds(by_seed)})."
+    for (epochs, density), arms in sorted(found.items()):
+        each = (
+            f"{ARMS[arm]} {', '.join(f'{rms:.3f}' for rms in by_seed.values())} m ({_seeds(by_seed)})"
+            for arm, by_seed in arms.items()
         )
+        said.append(f"At equal cost, {epochs} epochs in all, {100 * density:#.3g} %: {'; '.join(each)}.")
     return " ".join(said)
+
+
+def rewinding(paper):
+    """How tickets of IMP with rate rewinding do from round to round, first seed; "" for none."""
+    found = [r for r in [*paper.earlier, *paper.shown] if r and r["arm"] == "lrr"]
+    if not found:
+        return ""
+    first = [r for r in found if r["seed"] == min(r["seed"] for r in found)]
+    each = (
+        f"{_rms(r):.3f} m at {100 * r['density']:#.3g} % after {_epochs(r)} epochs in all"
+        for r in sorted(first, key=lambda r: -r["density"])
+    )
+    return (
+        "IMP with rate rewinding, whose weights go on training from round to round, has an rms of "
+        f"{', '.join(each)} (seed {first[0]['seed']})."
+    )
+
+
+def _rms(record):
+    return record["test"]["full"]["pooled"]["rms"]
+
+
+def _epochs(record):
+    """Epochs that a run costs, those of the runs that its ticket follows from included."""
+    one = record.config.replace(arm="dense", density=1, stride=1, round_epochs=0, epochs=1)
+    frames = record["fit_frames"]
+    return plan.images(record.config, frames) // plan.images(one, frames)
+
+
+def reruns(paper):
+    """Recorded runs that were made once more and ended otherwise; "" for none."""
+    first = paper.store.records()
+    pairs = [(r, _rms(r), _rms(first[r.key])) for r in paper.store.reruns() if r.key in first]
+    each = [
+        f"{label(r)}, seed {r['seed']}, {r['config']['epochs']} epochs: {again:.3f} m instead of {was:.3f} m"
+        for r, again, was in pairs
+        if again != was
+    ]
+    said = (
+        f"Made once more, on another machine, for the weights that a later run starts from: {'; '.join(each)}"
+    )
+    return (
+        f"{said}. The first result stands. Settings and seed are the same: the rounding of another processor "
+        "moves a run by so much. A seed names the same run on one machine only; the spread over seeds contains "
+        "this."
+        if each
+        else ""
+    )
 
 
 def left(paper):

@@ -143,9 +143,14 @@ class Paper:
         """The `verdict.Verdict` of the paper's study."""
         return self.analyse(self.study.name, [*self.shown, *self.rounds])
 
-    @cached_property
+    @property
     def rounds(self):
-        """Recorded earlier rounds of the study's tickets: no runs of its grid, but of one of its budgets."""
+        """Those of `earlier` that start from the pre-trained weights, and so are of a budget of the study."""
+        return [r for r in self.earlier if r["arm"] != "lrr"]
+
+    @cached_property
+    def earlier(self):
+        """Recorded earlier rounds of the study's tickets, no runs of its grid."""
         planned = self.study.configs
         budgets = {c.epochs for c in planned if c.arm == "dense"}
         behind = dict.fromkeys(c for p in planned for c in arms.lineage(p) if c.epochs in budgets)

@@ -1,8 +1,9 @@
 """The store of runs: their records, arrays and failures, where they were made and where they are published.
 
 A record is `runs/<key>/record.json` where it was made and one line of `results/runs.jsonl` once it is
-published; one of a run that diverged `failed.json`, and a line of `results/failed.jsonl`. Per-image error
-sums and a few predicted depth maps lie beside it (`arrays.npz`; `results/arrays/<key>.npz`).
+published; one of a run that diverged `failed.json`, and a line of `results/failed.jsonl`. A run that is
+published and made once more, for its weights, is a line of `results/reruns.jsonl`. Per-image error sums and
+a few predicted depth maps lie beside it (`arrays.npz`; `results/arrays/<key>.npz`).
 """
 
 import json
@@ -35,6 +36,12 @@ class Store:
         failed, finished = self._read("failed.jsonl", "failed.json"), self.records()
         return {k: r for k, r in failed.items() if k not in finished}
 
+    def reruns(self):
+        """Recorded runs that were made once more and ended otherwise, as on another machine: no results."""
+        path = self.recorded / "reruns.jsonl"
+        lines = path.read_bytes().splitlines() if path.exists() else ()
+        return [parse(line, f"{path}, line {number}") for number, line in enumerate(lines, 1)]
+
     def _read(self, lines, file):
         records, lines = {}, self.recorded / lines
         for number, line in enumerate(lines.read_bytes().splitlines() if lines.exists() else (), 1):
@@ -61,14 +68,17 @@ class Store:
         return {}
 
     def publish(self, names, study):
-        """Copy runs made here into `recorded`, as part of a study, in place of what is there.
+        """Copy runs made here into `recorded`, as part of a study. The first result of a run stands.
 
         Error sums are stored as float32, depth maps as float16 and of seed 0 only.
         """
         published = Store(self.recorded / "nothing", self.recorded)
         with locked(self.recorded), locked(self.recorded / "arrays"):
-            made, failed = self.records(), self.failed()
-            lines = published.records() | {n: Record(made[n], study=study) for n in names if n in made}
+            made, failed, there = self.records(), self.failed(), published.records()
+            again = [made[n] for n in names if n in there and made[n]["test"] != there[n]["test"]]
+            again = {json.dumps(r): r for r in [*self.reruns(), *again]}.values()
+            names = [n for n in names if n not in there]
+            lines = there | {n: Record(made[n], study=study) for n in names if n in made}
             lost = published.failed() | {n: Record(failed[n], study=study) for n in names if n in failed}
             for name in names:
                 arrays = self.arrays(name)
@@ -80,9 +90,10 @@ class Store:
                 if name in made:
                     write_atomic(self.recorded / "arrays" / f"{name}.npz", arrays)
             lost = {k: r for k, r in lost.items() if k not in lines}
-            for file, records in (("runs.jsonl", lines), ("failed.jsonl", lost)):
+            files = {"runs.jsonl": lines.values(), "failed.jsonl": lost.values(), "reruns.jsonl": again}
+            for file, records in files.items():
                 if records or (self.recorded / file).exists():
-                    text = "".join(json.dumps(r) + "\n" for r in sorted(records.values(), key=order))
+                    text = "".join(json.dumps(r) + "\n" for r in sorted(records, key=order))
                     write_atomic(self.recorded / file, text)
 
 

@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import shutil
 import subprocess
 
 import numpy as np
@@ -10,11 +11,11 @@ import torch
 from conftest import TINY
 from making import BROKEN, make, same, saved
 
-from lthdepth import mask, metrics, tickets
+from lthdepth import files, mask, metrics, tickets
 from lthdepth.config import Config, level
 from lthdepth.data import weights
 from lthdepth.runs import run as runs
-from lthdepth.runs.record import revision
+from lthdepth.runs.record import revision, sealed
 from lthdepth.training import arms
 from lthdepth.training.fit import Diverged
 
@@ -106,6 +107,23 @@ def test_published_runs_are_read_back_without_the_local_ones_and_published_again
     store.publish(keys, "paper")
     assert len(files) == 4 and files == {path: path.read_bytes() for path in files}
     assert {r["study"] for r in store.records().values()} == {"paper"}  # of local ones too
+
+
+def test_a_published_run_that_is_made_once_more_does_not_replace_its_first_result(made, tmp_path):
+    local, _, record = made
+    store = runs.Store(tmp_path / "runs", tmp_path / "results")
+    shutil.copytree(local.local, store.local)
+    store.publish([record["key"]], "paper")
+    first, arrays = store.get(record["key"]), (store.recorded / "arrays").glob("*")
+    before = {path: path.read_bytes() for path in arrays}
+    other = json.loads(json.dumps(record))
+    other["test"]["full"]["pooled"]["rms"] += 0.01
+    files.write_atomic(store.local / record["key"] / "record.json", json.dumps(sealed(other)))
+    for _ in range(2):  # and is filed once
+        store.publish([record["key"]], "paper")
+        reader = runs.Store(tmp_path / "nowhere", store.recorded)
+        assert reader.get(record["key"]) == first and {p: p.read_bytes() for p in before} == before
+        assert [r["test"] for r in reader.reruns()] == [other["test"]]
 
 
 def test_initial_weights_reach_the_encoder(frames, store, narrow_state):
