@@ -32,7 +32,7 @@ figures.show(paper, plots.budgets(paper.verdict), "break_even", caption, paper.s
 
 # %%
 table, floor = tables.front(paper, paper.published_floor), paper.published_floor
-caption = "The published rows as printed, and ours: mean ± sample standard deviation over seeds (n = their number); the best of our rows in bold. Losses in the text are paired by seed, and differ from differences of these means."
+caption = "The published rows as printed, and ours: mean ± sample standard deviation over seeds (n = their number); the best of our rows in bold. Losses in the text are paired by seed, and differ from differences of these means. Both kinds of IMP have earlier rounds, which the others do without."
 sources = [*paper.main, floor, "lthdepth/paper/published.csv"]
 figures.show_table(paper, table, "front_table", caption, sources)
 

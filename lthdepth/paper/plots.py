@@ -118,10 +118,11 @@ def layers(records):
 
 
 def best_and_smallest(records):
-    """Floor, dense, the densest ticket and up to three of the sparsest, one run each."""
+    """Floor, dense, the densest ticket and up to four of the sparsest, one run each."""
     first = {(r["arm"], r["density"]): r for r in reversed(records)}
     low, high = (f((d for a, d in first if d < 1), default=1) for f in (min, max))
-    names = [("floor", 1.0), ("dense", 1.0), ("omp", high), ("imp", low), ("gradual", low), ("omp", low)]
+    names = [("floor", 1.0), ("dense", 1.0), ("omp", high)]
+    names += [(arm, low) for arm in ("lrr", "gradual", "omp", "imp")]
     return [first[n] for n in dict.fromkeys(names) if n in first]
 
 

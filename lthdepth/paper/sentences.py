@@ -75,10 +75,8 @@ def smallest(paper):
 def _primary(paper, row):
     """What the ticket that decides question 2 costs and loses, what follows, and its loss per image."""
     own = next(r for r in paper.main if (r["arm"], r["density"]) == (row.arm, row.density))
-    said = (
-        f"The plan decides by iterative magnitude pruning (IMP), which costs {_epochs(own)} epochs in all. "
-    )
-    said += f"It loses {row.difference:.3f} m ({_pairs([row])})"
+    said = "The plan decides by iterative magnitude pruning (IMP), which costs "
+    said += f"{epochs_in_all(own)} epochs in all. It loses {row.difference:.3f} m ({_pairs([row])})"
     if row.n > 1:
         each = ", ".join(f"{d:.3f}" for d in row.seeds)
         said = f"{said[:-1]}: {each}), 95 % interval {_interval(row.low, row.high)}"
@@ -245,7 +243,7 @@ def equal_cost(paper):
     as many epochs in all, earlier rounds included; "" for none.
     """
     done, found = [r for r in [*paper.earlier, *paper.shown] if r and r["arm"] != "floor"], {}
-    runs = {(r["arm"], r["density"], r["seed"], _epochs(r)): r for r in done}
+    runs = {(r["arm"], r["density"], r["seed"], epochs_in_all(r)): r for r in done}
     for _, density, seed, epochs in (key for key in runs if key[0] in ROUNDS):
         same = [(arm, k) for arm, k in (("dense", 1.0), (CURVE, density), *((a, density) for a in ROUNDS))]
         if (CURVE, density, seed, epochs) in runs:
@@ -267,14 +265,12 @@ def rewinding(paper):
     found = [r for r in [*paper.earlier, *paper.shown] if r and r["arm"] == "lrr"]
     if not found:
         return ""
-    first = [r for r in found if r["seed"] == min(r["seed"] for r in found)]
-    each = (
-        f"{_rms(r):.3f} m at {100 * r['density']:#.3g} % after {_epochs(r)} epochs in all"
-        for r in sorted(first, key=lambda r: -r["density"])
-    )
+    seed = min(r["seed"] for r in found)
+    first = sorted((r for r in found if r["seed"] == seed), key=lambda r: -r["density"])
+    each = (f"{_rms(r):.3f} m at {100 * r['density']:#.3g} % after {epochs_in_all(r)}" for r in first)
     return (
         "IMP with rate rewinding, whose weights go on training from round to round, has an rms of "
-        f"{', '.join(each)} (seed {first[0]['seed']})."
+        f"{', '.join(each)} epochs of all rounds together (seed {seed})."
     )
 
 
@@ -282,7 +278,7 @@ def _rms(record):
     return record["test"]["full"]["pooled"]["rms"]
 
 
-def _epochs(record):
+def epochs_in_all(record):
     """Epochs that a run costs, those of the runs that its ticket follows from included."""
     one = record.config.replace(arm="dense", density=1, stride=1, round_epochs=0, epochs=1)
     frames = record["fit_frames"]
@@ -301,13 +297,13 @@ def reruns(paper):
     said = (
         f"Made once more, on another machine, for the weights that a later run starts from: {'; '.join(each)}"
     )
-    return (
-        f"{said}. The first result stands. Settings and seed are the same: the rounding of another processor "
-        "moves a run by so much. A seed names the same run on one machine only; the spread over seeds contains "
-        "this."
-        if each
-        else ""
+    said += (
+        ". The first result stands. Settings and seed are the same: the rounding of another processor moves "
     )
+    said += (
+        "a run by so much. A seed names the same run on one machine only; the spread over seeds holds this."
+    )
+    return said if each else ""
 
 
 def left(paper):

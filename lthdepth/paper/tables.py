@@ -118,8 +118,8 @@ def comparison(records, floor=None):
 
 
 def front(paper, floor):
-    """The front page's table, at most eight rows: what was published, the floor, dense and two tickets."""
-    tickets = ("omp", level(3)), (plan.PRIMARY, plan.LEVEL)
+    """The front page's table: what was published, the floor, dense, half the weights, tickets of 1.80 %."""
+    tickets = ("omp", level(3)), *((arm, plan.LEVEL) for arm in ("omp", "gradual", "imp", "lrr"))
     shown = [r for r in paper.main if r["arm"] in WHOLE or (r["arm"], r["density"]) in tickets]
     return comparison(shown, floor)[["group", "model", "rel", "rms (m)", "δ1", "n"]]
 
