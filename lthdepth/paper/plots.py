@@ -163,7 +163,7 @@ def depth_maps(summary, predictions, rows=4):
         for ax, maps in zip(row[2:], predictions.values(), strict=True):
             ax.imshow(maps[min(i, len(maps) - 1)].astype(np.float32), extent=extent, **scale)
     for ax, title in zip(axes[0], ["photo", "truth", *predictions], strict=True):
-        ax.set_title(title.replace(" magnitude ", "\nmagnitude "), fontsize=8)
+        ax.set_title(title.replace(" magnitude ", "\nmagnitude ").replace(", rate", ",\nrate"), fontsize=8)
     for ax in axes.flat:
         ax.set_axis_off()
     # A prediction may exceed the truth.

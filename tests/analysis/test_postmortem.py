@@ -91,6 +91,6 @@ def test_their_images_are_set_beside_every_recorded_budget():
     assert all(f"- {images} images" in text for images in ("1,584", "4,752", "14,256"))
     assert all(f"loses {loss:.3f} m (2 pairs)" in text for loss in losses.values())
     assert text.count("dense rms 0.800 m, 33 % below the mean depth map's 1.200 m") == 3
-    assert "0.210 m, is 14 times" in text
+    assert "0.210 m, is about 14 times" in text
     text = sentences.training_images(verdict.analyse("paper", made), None)
     assert "14,256" in text and "single pair" not in text  # it proves nothing about theirs
