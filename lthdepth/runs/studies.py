@@ -113,12 +113,15 @@ def paper(base):
     yield in_rounds("lrr", level(18))
     yield from arms(base, [level(k) for k in (3, 6, 9, 12, 15)], ["gradual"], [0])
     yield from arms(base, rest, ["omp"], [0])
+    long = long.replace(seed=1)  # decides whether the break-even density moves
+    yield long
+    for k in (3, 6, 1, 12, 18):
+        yield long.replace(arm="omp", density=level(k))
     yield from arms(base, curve, ["omp"], [2])
     for density in (level(18), level(12)):
         yield base.replace(arm="lamp", density=density)
         yield base.replace(arm="fisher", density=density, round_epochs=BUDGETS[0])
         yield base.replace(arm="distilled", density=density)
-    yield from arms(long, curve, ["omp"], [1])
     for seed in (3, 4, 5):
         yield from endpoint(seed)
 
