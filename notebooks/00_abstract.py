@@ -45,7 +45,7 @@ figures.show(paper, maps, "depth", caption, shown, alt=alt)
 
 # %% [markdown]
 # The recorded runs belong to a plan (`PLAN.md`) written before them and after a pilot. After the first ten of them the level of
-# 80 % was added, and later the order of the runs was changed, three times; the plan says each with what had been seen. Training
+# 80 % was added, and later the order of the runs was changed, four times; the plan says each with what had been seen. Training
 # settings were chosen on validation scenes.
 # Runs of one seed share the decoder's start, the order of the frames and the augmentation, so that tickets and dense networks
 # are compared in pairs. Our results are rendered from recorded runs, published numbers, timings and simulations from files:

@@ -61,8 +61,10 @@ figures.show(paper, plots.differences(verdict.main), "differences", caption, mai
 # compared directly.
 
 # %%
-figures.say(sentences.rounds(paper))
 figures.say(sentences.ways(paper))
+figures.say(sentences.rounds(paper))
+figures.say(sentences.rewinding(paper))
+figures.say(sentences.equal_cost(paper))
 caption = "How much worse the controls are than IMP at 1.80 %. p: one-sided paired t test, Holm-corrected over both."
 figures.show_table(paper, tables.controls(verdict.main), "controls_table", caption, main)
 caption = f"Break-even density of every arm, {sentences.budget(paper)}. {even}"
@@ -144,6 +146,7 @@ _ = interact(lambda density: live.photo(paper, density), density=slider)
 # other 99 %.
 
 # %%
+figures.say(sentences.per_image(paper))
 figures.say(sentences.outliers(paper))
 caption = f"Mean difference in test rms (m) from dense under every protocol, {sentences.budget(paper)}."
 figures.show_table(paper, tables.protocols(verdict.main), "protocols_table", caption, main)

@@ -68,13 +68,14 @@ class Verdict:
         rows = self.movement
         if rows.empty:
             return "**Open.** No budget has a dense network, a mean depth map and two levels recorded yet."
-        what = "The break-even density, down to which the mean loss of a one-shot ticket stays within"
-        said = f"{what} {stats.MARGIN:.3f} m of rms, as a share of the encoder's prunable weights, lies "
-        said += f"{'; '.join(map(_at_budget, rows.itertuples()))}."
+        said = "On average a one-shot ticket, the largest weights of the pre-trained encoder, loses at most "
+        said += f"{stats.MARGIN:.3f} m of rms down to a share of them, the break-even density, of "
+        said += f"{'; '.join(map(_place, rows.itertuples()))}."
         curves = (r for a in self.budgets.values() for r in a.break_even.itertuples())
-        if np.isnan([r.shown for r in curves if r.arm == CURVE]).all():
-            said += " No level has passed the plan's test, which needs three pairs."
-        return f"**{said}**" if len(rows) == 1 else f"**{_moved(rows)}** {said} {_by_seed(rows)}".rstrip()
+        untested = np.isnan([r.shown for r in curves if r.arm == CURVE]).all()
+        test = " No level has passed the plan's test, which needs three pairs." if untested else ""
+        moved, known = _moved(rows)
+        return f"**{moved}** {said}{test}" if known else f"**{said}**{test} {moved}".rstrip()
 
     def endpoint(self):
         """Question 2: the primary arm at 1.80 % against dense."""
@@ -118,74 +119,33 @@ def analyse(study, records, arrays=None, scene=None, main=None):
     return Verdict(study, failed, budgets, chosen, _movement(budgets), _closing(budgets))
 
 
-def _at_budget(row):
+def _place(row):
     """Where the break-even density of a row of `movement` lies, with its interval where it has one."""
-    where, n = plan.density(row, row.density), f"{row.seeds} seeds" if row.seeds > 1 else "one seed"
+    n = f"{row.seeds} seeds" if row.seeds > 1 else "one seed"
     if row.fewest < row.seeds:
         n += f", at some densities {row.fewest}"
     if (interval := plan.density_interval(row)) != "–":
         n += f"; 95 % interval {interval}"
-    at = "at " if where[0].isdigit() else ""
-    return f"{at}{where} after {row.epochs} epochs ({n}{row.missing})"
+    return f"{plan.density(row, row.density)} after {row.epochs} epochs ({n}{row.missing})"
 
 
 def _moved(rows):
-    """Which way the break-even density goes as the budget grows, by the plan's table; or that it is open."""
+    """Which way the break-even density goes as the budget grows, by the plan's table: `(sentence, known)`."""
     first, last = rows.iloc[0], rows.iloc[-1]
-    span, moves = f"from {first.epochs} to {last.epochs} epochs", _moves(rows.iloc[[0, -1]])
-    if len(moves) < 2:
-        return f"{_passes(rows)} {_open(_moves(rows), span)}"
-    seeds = "both seeds" if len(moves) == 2 else f"all {len(moves)} seeds"
-    if all(step > 0 for steps in moves for step in steps):
-        return f"Pruning looks free where training is weak: the break-even density rises {span}, in {seeds}."
-    if all(step < 0 for steps in moves for step in steps):
-        return f"Longer training makes up for pruning: the break-even density falls {span}, in {seeds}."
-    return f"{span[0].upper()}{span[1:]} the break-even density moves in no direction shared by all seeds."
-
-
-def _moves(rows):
-    """Of every seed with two budgets or more the steps from one to the next, as far as levels were tried."""
-    largest, smallest, paths = rows.largest.min(), rows.smallest.max(), {}
-    for by_seed in rows.by_seed:
-        for seed, density in by_seed.items():
-            paths.setdefault(seed, []).append(np.clip(density, smallest, largest))
-    return [np.diff(path) for path in paths.values() if len(path) > 1]
-
-
-def _passes(rows):
-    """Where the mean loss passes the margin at every budget."""
-    places = []
-    for r in rows.itertuples():
-        where = plan.density(r, r.density)
-        after = f"after {r.epochs}" if places else f"of them after {r.epochs} epochs of training"
-        places.append(f"{'at ' if where[0].isdigit() else ''}{where} {after}")
-    return (
-        "The mean loss of a one-shot ticket, the largest weights of the pre-trained encoder, passes "
-        f"{stats.MARGIN:.3f} m of rms {', '.join(places)}."
-    )
-
-
-def _open(moves, span):
-    """What the seeds with two budgets or more show where fewer than two have the first and the last."""
-    steps = [step for path in moves for step in path]
-    way = "falls" if all(s < 0 for s in steps) else "rises" if all(s > 0 for s in steps) else ""
-    if not moves or not way:
-        return f"Whether it moves {span} is open: fewer than two seeds have both."
-    seeds = {1: "the one seed", 2: "both seeds"}.get(len(moves), f"all {len(moves)} seeds")
-    return (
-        f"In {seeds} with two budgets or more that density {way} as training grows; whether it does {span} "
-        "is open, for fewer than two have both."
-    )
-
-
-def _by_seed(rows):
-    """The break-even density of each seed at every budget that has all of its levels."""
-    paths = {}
-    for r in rows.itertuples():
-        for seed, density in r.by_seed.items():
-            paths.setdefault(seed, []).append(f"{plan.density(r, density)} after {r.epochs}")
-    said = "; ".join(f"seed {seed} {', '.join(path)} epochs" for seed, path in paths.items())
-    return f"Alone, {said}." if said else ""
+    span, tried = f"from {first.epochs} to {last.epochs} epochs", (rows.smallest.max(), rows.largest.min())
+    both = [s for s in first.by_seed if s in last.by_seed] if len(rows) > 1 else []
+    if len(both) < 2:
+        said = f"Whether it moves {span} is open: fewer than two seeds have both."
+        return said if len(rows) > 1 else "", False
+    steps = [np.diff(np.clip([first.by_seed[s], last.by_seed[s]], *tried)) for s in both]
+    seeds = "both seeds" if len(both) == 2 else f"all {len(both)} seeds"
+    if all(step > 0 for step in steps):
+        said = f"Pruning looks free where training is weak: the break-even density rises {span}, in {seeds}."
+    elif all(step < 0 for step in steps):
+        said = f"Longer training makes up for pruning: the break-even density falls {span}, in {seeds}."
+    else:
+        said = f"{span[0].upper()}{span[1:]} the break-even density moves in no direction shared by {seeds}."
+    return said, True
 
 
 def _movement(budgets):
@@ -205,10 +165,21 @@ def _movement(budgets):
         row |= {"fewest": min(beside), "seeds": max(beside)}
         if min(t.n for t in levels) < 2:  # a level of one seed shows nothing
             row |= {"low": 0.0, "high": 1.0}
-        seeds = pd.DataFrame({t.density: t.seeds for t in levels}).dropna()  # those of every level
-        row["by_seed"] = {s: stats.crossing(densities, losses) for s, losses in seeds.iterrows()}
+        row["by_seed"] = _by_seed(levels)
         rows.append(row)
     return pd.DataFrame(rows)
+
+
+def _by_seed(levels):
+    """The break-even density of every seed that has the two levels it lies between: `{seed: density}`."""
+    found = {}
+    for seed, losses in pd.DataFrame({t.density: t.seeds for t in levels}).iterrows():
+        above = np.flatnonzero(losses > stats.MARGIN)
+        around = losses.iloc[max(above[0] - 1, 0) : above[0] + 1] if len(above) else losses
+        if around.notna().all():
+            known = losses.dropna()
+            found[seed] = stats.crossing(known.index, known)
+    return found
 
 
 def _missing(analysis, last):

@@ -34,10 +34,9 @@ def abstract(paper):
 
 
 def finding(paper):
-    """The paragraphs of the finding: question 1, the sparsest ticket, equal cost, IMP's earlier rounds."""
-    curve = " ".join(filter(None, (paper.verdict.break_even(), closing(paper), whole_network(paper))))
-    cost = f"{rewinding(paper)} {equal_cost(paper)}".strip()
-    return [paragraph for paragraph in (curve, smallest(paper), cost, rounds(paper)) if paragraph]
+    """The paragraphs of the finding: question 1, the sparsest tickets, what they lose at equal cost."""
+    curve = f"{paper.verdict.break_even()} {whole_network(paper)}".rstrip()
+    return [said for said in (curve, smallest(paper), equal_cost(paper, plan.LEVEL)) if said]
 
 
 def whole_network(paper):
@@ -59,10 +58,8 @@ def smallest(paper):
     said += f"at least {least:.3f} m of rms**"
     if least <= stats.MARGIN:
         said = f"At {kept} of the weights the best of {n} networks loses {least:.3f} m of rms"
-    said += (
-        f" against the dense network of its seed. The dense networks have {analysis.dense:.3f} m on average, "
-        f"{100 * (1 - analysis.dense / analysis.floor):.0f} % below the mean depth map."
-    )
+    said += f" against the dense network of its seed ({analysis.dense:.3f} m on average, "
+    said += f"{100 * (1 - analysis.dense / analysis.floor):.0f} % below the mean depth map)."
     if row := analysis.row(plan.PRIMARY, plan.LEVEL):
         said += f" {_primary(paper, row)}"
     if worse := [r for r in rows if r.arm != plan.PRIMARY and analysis.outcome(r) == "worse"]:
@@ -73,7 +70,7 @@ def smallest(paper):
 
 
 def _primary(paper, row):
-    """What the ticket that decides question 2 costs and loses, what follows, and its loss per image."""
+    """What the ticket that decides question 2 costs and loses, and what follows."""
     own = next(r for r in paper.main if (r["arm"], r["density"]) == (row.arm, row.density))
     said = "The plan decides by iterative magnitude pruning (IMP), which costs "
     said += f"{epochs_in_all(own)} epochs in all. It loses {row.difference:.3f} m ({_pairs([row])})"
@@ -83,11 +80,16 @@ def _primary(paper, row):
     if row.n >= plan.SEEDS:
         outcome = conclude(paper.verdict.main, row)
         said += f": {outcome[0].lower()}{outcome[1:-1]}"
-    image = stats.pair(plan.scores(paper.main, "full", "per_image"), row.arm, row.density)
-    if row.n == len(image) > 1:
-        said += f". Averaged per image, which decides nothing, it loses {image.mean():.3f} m, 95 % interval "
-        said += _interval(*stats.interval(image))
     return f"{said}."
+
+
+def per_image(paper):
+    """What the ticket that decides question 2 loses per image; "" for fewer than two pairs."""
+    losses = stats.pair(plan.scores(paper.main, "full", "per_image"), plan.PRIMARY, plan.LEVEL)
+    if len(losses) < 2:
+        return ""
+    said = f"Averaged per image IMP at {100 * plan.LEVEL:.2f} % loses {losses.mean():.3f} m, 95 % interval "
+    return f"{said}{_interval(*stats.interval(losses))} over {len(losses)} pairs."
 
 
 def _interval(low, high):
@@ -190,26 +192,6 @@ def outliers(paper):
     return f"{said}{'; '.join(named)}." if odd else ""
 
 
-def closing(paper):
-    """What longer training makes of the loss of half the weights and of the sparsest one-shot ticket, in the
-    seeds that have both at every budget; "" for none.
-    """
-    budgets, losses = paper.verdict.budgets, {}
-    for density in ENDS:
-        for epochs, analysis in budgets.items():
-            row = analysis.row(CURVE, density)
-            losses[density, epochs] = row.seeds if row else pd.Series(dtype=float)
-    losses = pd.DataFrame(losses).dropna()
-    if losses.empty or len(budgets) < 2:
-        return ""
-    each = [", ".join(f"{loss:.3f}" for loss in losses.mean()[density]) for density in ENDS]
-    said = (f"of {100 * k:#.3g} % loses {text} m" for k, text in zip(ENDS, each, strict=True))
-    return (
-        f"After {', '.join(map(str, budgets))} epochs ({_seeds(losses.index)}) the one-shot ticket "
-        f"{', that '.join(said)}."
-    )
-
-
 def rounds(paper):
     """How tickets of IMP's earlier rounds do, beside one-shot magnitude of the same seeds; "" for none."""
     found = [r for r in paper.rounds if r["arm"] == "imp"]
@@ -238,25 +220,27 @@ def rounds(paper):
     return text
 
 
-def equal_cost(paper):
-    """Test rms of one-shot tickets beside that of dense networks and of tickets found on the task that cost
-    as many epochs in all, earlier rounds included; "" for none.
+def equal_cost(paper, density=None):
+    """Test rms of dense networks, one-shot tickets and those of IMP that cost as many epochs in all, earlier
+    rounds included, of one density or of every one; "" for none.
     """
     done, found = [r for r in [*paper.earlier, *paper.shown] if r and r["arm"] != "floor"], {}
     runs = {(r["arm"], r["density"], r["seed"], epochs_in_all(r)): r for r in done}
-    for _, density, seed, epochs in (key for key in runs if key[0] in ROUNDS):
-        same = [(arm, k) for arm, k in (("dense", 1.0), (CURVE, density), *((a, density) for a in ROUNDS))]
-        if (CURVE, density, seed, epochs) in runs:
-            for arm, k in same:
-                if r := runs.get((arm, k, seed, epochs)):
-                    found.setdefault((epochs, density), {}).setdefault(arm, {})[seed] = _rms(r)
+    for _, kept, seed, epochs in (key for key in runs if key[0] in ROUNDS and density in (None, key[1])):
+        if (CURVE, kept, seed, epochs) in runs:
+            for arm in ("dense", CURVE, *ROUNDS):
+                if r := runs.get((arm, 1.0 if arm == "dense" else kept, seed, epochs)):
+                    found.setdefault((epochs, kept), {}).setdefault(arm, {})[seed] = _rms(r)
     said = []
-    for (epochs, density), arms in sorted(found.items()):
+    for (epochs, kept), arms in sorted(found.items()):
+        once = _seeds(arms["dense"]) if len({tuple(by_seed) for by_seed in arms.values()}) == 1 else ""
         each = (
-            f"{ARMS[arm]} {', '.join(f'{rms:.3f}' for rms in by_seed.values())} m ({_seeds(by_seed)})"
+            f"{ARMS[arm]} {', '.join(f'{rms:.3f}' for rms in by_seed.values())} m"
+            + ("" if once else f" ({_seeds(by_seed)})")
             for arm, by_seed in arms.items()
         )
-        said.append(f"At equal cost, {epochs} epochs in all, {100 * density:#.3g} %: {'; '.join(each)}.")
+        about = "; ".join(filter(None, (f"{100 * kept:#.3g} % of the weights", once)))
+        said.append(f"The rms at equal cost, {epochs} epochs in all ({about}): {'; '.join(each)}.")
     return " ".join(said)
 
 
@@ -294,15 +278,9 @@ def reruns(paper):
         for r, again, was in pairs
         if again != was
     ]
-    said = (
-        f"Made once more, on another machine, for the weights that a later run starts from: {'; '.join(each)}"
-    )
-    said += (
-        ". The first result stands. Settings and seed are the same: the rounding of another processor moves "
-    )
-    said += (
-        "a run by so much. A seed names the same run on one machine only; the spread over seeds holds this."
-    )
+    said = "Made once more, on another machine, for the weights that a later run starts from: "
+    said += f"{'; '.join(each)}. The first result stands. Settings and seed are the same: a seed names the "
+    said += "same run on one machine only. The spread over seeds holds this."
     return said if each else ""
 
 

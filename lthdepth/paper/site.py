@@ -118,7 +118,8 @@ def _files(text, folder, out):
             if (folder / f"{name}.{kind}").exists():
                 shutil.copy(folder / f"{name}.{kind}", out)
                 links += f'<a download href="files/{name}.{kind}">{words}</a> '
-        figure = re.sub('src="data:image/png;base64,[^"]+"', f'src="files/{name}.png"', match[0])
+        large = rf'<a href="files/{name}.png"><img src="files/{name}.png"\1></a>'  # to zoom in, on a phone
+        figure = re.sub(r'<img src="data:image/png;base64,[^"]+"([^>]*)>', large, match[0])
         return figure.replace('<p class="files">', f'<p class="files">{links}')
 
     return re.sub(r'<figure id="(?:fig|tab)-([\w-]+)".*?</figure>', place, text, flags=re.DOTALL)

@@ -203,7 +203,7 @@ def movement(verdict):
     for r in verdict.movement.itertuples():
         seeds = f"{r.fewest}–{r.seeds}" if r.fewest < r.seeds else r.seeds
         row = {"epochs": r.epochs, "seeds": seeds, "break-even density": plan.density(r, r.density)}
-        seeds = ", ".join(plan.density(r, d) for d in r.by_seed.values())
+        seeds = "; ".join(f"seed {s}: {plan.density(r, d)}" for s, d in r.by_seed.items())
         rows.append(row | {"95 % interval": plan.density_interval(r), "each seed": seeds})
     return pd.DataFrame(rows)
 

@@ -54,7 +54,7 @@ def test_links_and_anchors_lead_somewhere_and_pictures_have_words_of_their_own(p
     ids, links, pictures = {}, [], []
     for page in pages:
         browser.open(page)
-        images = "[...document.querySelectorAll('main figure > img')]"
+        images = "[...document.querySelectorAll('main figure > a > img')]"
         pictures += browser.run(f"{images}.map(i => [i.alt, i.closest('figure').innerText])")
         ids[page] = set(browser.run("[...document.querySelectorAll('[id]')].map(e => e.id)"))
         links += map(urlsplit, browser.run("[...document.links].map(a => a.href)"))
