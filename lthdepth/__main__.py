@@ -221,6 +221,7 @@ def pairs(args):
 def cost(args):
     """Measure what a ticket buys here: milliseconds of the dense and the sparse network, and bytes."""
     from .data import weights
+    from .files import write_atomic
     from .inference import measure
     from .paper import cost as costs
     from .training.fit import pick_device
@@ -232,7 +233,7 @@ def cost(args):
     measured = measure.study(initial, initial.backbone or "resnet50", densities, args.size, device)
     print(f"{costs.table(measured).to_string(index=False)}\n{costs.reading(measured)}")
     if args.out:
-        measure.add(measured, args.out)
+        write_atomic(args.out, json.dumps(measured, ensure_ascii=False) + "\n")
 
 
 def at_least(least, kind):
@@ -307,7 +308,7 @@ TASKS = {
         ("--weights", "encoder weights to draw tickets from (default: random resnet50)", SOURCE),
         ("--size", "(default: 228 304)", SIZE),
         DEVICE,
-        ("--out", "also write the measurements to this .json, beside those of other machines", FILE),
+        ("--out", "also write the measurement to this .json", FILE),
     ],
 }
 

@@ -22,7 +22,7 @@ figures.say(cost.reading(measured))
 
 # %% tags=["index"]
 caption = f"One picture at a time: {cost.setting(measured)}. "
-caption += "Medians; speed-ups over the folded network."
+caption += f"The least of {measured['repeats']} timings; speed-ups over the folded network."
 figures.show_table(paper, cost.table(measured), "cost_table", caption, files)
 
 # %% [markdown]

@@ -184,7 +184,7 @@ predict --run abcdef absent.jpg | absent.jpg
 build --data absent.h5 | absent.h5
 build --weights absent.pth | absent.pth
 show b.png | sidecar
-cost --device cpu --out cost.json | no file of measurements
+cost --device cpu --out cost.json | is no measurement
 ticket draw notes.npz | notes.npz
 """
 ROWS = [row.split(" | ") for row in ROWS.strip().splitlines()]

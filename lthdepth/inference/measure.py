@@ -6,7 +6,6 @@ import json
 import lzma
 import platform
 import re
-import statistics
 from pathlib import Path
 
 import numpy as np
@@ -14,7 +13,6 @@ import torch
 
 from .. import mask, tickets
 from ..errors import UserError
-from ..files import write_atomic
 from ..model import FCRN, initialise
 from ..runs import record
 from ..runs.run import ROOT
@@ -52,7 +50,7 @@ def measure(model, ticket, size, repeats):
 
     Dense and folded network each run in the quicker of two memory orders, so that the baselines are fair;
     the sparse one is the folded one with an encoder as `quicken` makes it, unless that is dense. In each of
-    `repeats` rounds all are timed once in turn; the median counts.
+    `repeats` rounds all are timed once in turn; the least counts, for other work only ever adds to a time.
 
     Returns:
         dict for JSON: `density`, `fingerprint`; `rows`: of each form its name, milliseconds of encoder and
@@ -82,8 +80,7 @@ def measure(model, ticket, size, repeats):
         difference = float((network(x) - truth).abs().max() / truth.abs().max())
         if not difference <= TOLERANCE:
             raise RuntimeError(f"{name}: depth differs from the dense network's by {difference:.1e} of it")
-        medians = {part: statistics.median(times[name, part]) for part in ("encoder", "network")}
-        rows.append({"name": name} | medians)
+        rows.append({"name": name} | {part: min(times[name, part]) for part in ("encoder", "network")})
     about = {"density": ticket.density, "fingerprint": ticket.fingerprint}
     return about | {"rows": rows, "bytes": sizes(model, ticket), "layers": layers}
 
@@ -117,21 +114,11 @@ def environment(device):
 
 
 def load(path=RECORD):
-    """Recorded measurements, a list; empty where there are none. Raises UserError for a file of others."""
+    """A recorded measurement, or None. Raises UserError for a file of something else."""
     try:
-        return json.loads(Path(path).read_text(encoding="utf-8"))["measurements"]
+        measurement = json.loads(Path(path).read_text(encoding="utf-8"))
+        return measurement if measurement["tickets"] else None
     except FileNotFoundError:
-        return []
+        return None
     except (ValueError, KeyError, TypeError, OSError, RecursionError):
-        raise UserError(f"{path} is no file of measurements; remove it or name another.") from None
-
-
-def add(measurement, path):
-    """Write a measurement into a file of them, in place of one of the same network, size and device."""
-
-    def of(m):
-        return m["environment"]["device"], m["size"], m["network"]
-
-    every = [*(m for m in load(path) if of(m) != of(measurement)), measurement]
-    lines = ",\n".join(json.dumps(m, ensure_ascii=False) for m in every)
-    write_atomic(path, f'{{"measurements": [\n{lines}\n]}}\n')
+        raise UserError(f"{path} is no measurement; remove it or name another.") from None
