@@ -165,12 +165,12 @@ def _movement(budgets):
         row |= {"fewest": min(beside), "seeds": max(beside)}
         if min(t.n for t in levels) < 2:  # a level of one seed shows nothing
             row |= {"low": 0.0, "high": 1.0}
-        row["by_seed"] = _by_seed(levels)
+        row["by_seed"] = by_seed(levels)
         rows.append(row)
     return pd.DataFrame(rows)
 
 
-def _by_seed(levels):
+def by_seed(levels):
     """The break-even density of every seed that has the two levels it lies between: `{seed: density}`."""
     found = {}
     for seed, losses in pd.DataFrame({t.density: t.seeds for t in levels}).iterrows():

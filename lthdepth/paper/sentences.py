@@ -9,7 +9,7 @@ import pandas as pd
 from ..analysis import budget as plan
 from ..analysis import stats
 from ..analysis.postmortem import relative
-from ..analysis.verdict import CURVE, conclude
+from ..analysis.verdict import CURVE, by_seed, conclude
 from ..config import ARMS, ROUNDS, level
 from ..runs import studies
 from ..runs.record import label
@@ -35,8 +35,26 @@ def abstract(paper):
 
 def finding(paper):
     """The paragraphs of the finding: question 1, the sparsest tickets, what they lose at equal cost."""
-    curve = f"{paper.verdict.break_even()} {whole_network(paper)}".rstrip()
+    curve = " ".join(filter(None, (paper.verdict.break_even(), gradual(paper), whole_network(paper))))
     return [said for said in (curve, smallest(paper), equal_cost(paper, plan.LEVEL)) if said]
+
+
+def gradual(paper):
+    """Where gradual magnitude pruning breaks even at the main budget, beside one-shot magnitude of the same
+    seeds; "" for no seed with both.
+    """
+    main, tickets = paper.verdict.main, paper.verdict.main.tickets
+    one = next((r for r in paper.verdict.movement.itertuples() if r.epochs == main.epochs), None)
+    levels = sorted((t for t in tickets.itertuples() if t.arm == "gradual"), key=lambda t: -t.density)
+    if not (one and levels):
+        return ""
+    tried, own = SimpleNamespace(largest=levels[0].density, smallest=levels[-1].density), by_seed(levels)
+    pairs = {
+        s: (plan.density(tried, own[s]), plan.density(one, one.by_seed[s])) for s in own if s in one.by_seed
+    }
+    each = (f"at {ours} where one-shot does at {other} (seed {s})" for s, (ours, other) in pairs.items())
+    said = f"A ticket found gradually within the run breaks even, after {main.epochs} epochs,"
+    return f"{said} {', '.join(each)}." if pairs else ""
 
 
 def whole_network(paper):

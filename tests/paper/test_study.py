@@ -91,6 +91,17 @@ def test_rounds_are_recorded_runs_outside_the_grid_and_stand_beside_those_of_the
     assert not {r["key"] for r in paper.rounds} & {r["key"] for r in paper.main}
 
 
+def test_gradual_tickets_break_even_where_their_losses_say(paper):
+    rms = {(r["arm"], r["density"]): r["test"]["full"]["pooled"]["rms"] for r in paper.main if r["seed"] == 0}
+    for arm in ("gradual", "omp"):
+        losses = {d: value - rms["dense", 1.0] for (a, d), value in rms.items() if a == arm}
+        if len(losses) > 5:
+            assert (
+                f"at {100 * stats.crossing(list(losses), list(losses.values())):.3g} %"
+                in sentences.gradual(paper)
+            )
+
+
 def test_pages_of_other_data_say_which_parts_are_not_of_them(paper, tmp_path):
     for mark, says in (("mine", "recipe and postmortem-small"), ("", "")):
         given = mark or paper.basis("recipe")[0], mark or paper.basis("recipe")[1]
