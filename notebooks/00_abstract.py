@@ -26,7 +26,7 @@ figures.say(f"**Abstract.** {sentences.abstract(paper)}")
 # %%
 from lthdepth.analysis.stats import MARGIN
 
-caption = f"Test rms of the one-shot magnitude ticket minus that of the dense network of the same seed and budget, in metres, against the weights kept: dots are seeds, lines their mean, the dashed line is the margin of {MARGIN:.3f} m; diamonds mark where the mean first exceeds it. The axis is linear up to the margin and logarithmic beyond. Beside it, for two budgets or more: that break-even density against the training budget, with its 95 % interval where there is one; grey: single seeds; triangles: beyond the levels tried. Input {sentences.size(paper)}."
+caption = f"Test rms of the one-shot magnitude ticket minus that of the dense network of the same seed and budget, in metres, against the weights kept: dots are seeds, lines their mean, the dashed line is the margin of {MARGIN:.3f} m; diamonds mark where the mean first exceeds it. The axis is linear up to the margin and logarithmic beyond. Beside it, for two budgets or more: that break-even density against the training budget, with its 95 % interval where there is one; no further than the levels tried; grey: single seeds; triangles: beyond the levels tried. Input {sentences.size(paper)}."
 alt = "Curves of lost accuracy against weights kept: flat near dense, then rising above the dashed margin."
 figures.show(paper, plots.budgets(paper.verdict), "break_even", caption, paper.shown, alt=alt)
 
@@ -45,7 +45,7 @@ figures.show(paper, maps, "depth", caption, shown, alt=alt)
 
 # %% [markdown]
 # The recorded runs belong to a plan (`PLAN.md`) written before them and after a pilot. After the first ten of them the level of
-# 80 % was added, and later the order of the runs was changed, four times; the plan says each with what had been seen. Training
+# 80 % was added, and later the order of the runs was changed, four times, and it was settled how a single seed is read; the plan says each with what had been seen. Training
 # settings were chosen on validation scenes.
 # Runs of one seed share the decoder's start, the order of the frames and the augmentation, so that tickets and dense networks
 # are compared in pairs. Our results are rendered from recorded runs, published numbers, timings and simulations from files:

@@ -20,7 +20,7 @@ paper = study.Paper(profile, data, weights, device)
 #
 # What is tested, and what is concluded in each case, was fixed in the analysis plan, `PLAN.md`, before the runs; the level of
 # 80 % was added after ten of them, because no level until then matched dense, and before its own runs; later their order was
-# changed. Differences are
+# changed, and it was settled how a single seed is read. Differences are
 # ticket minus the dense network of the same seed and budget, in metres of test rms: positive is worse. The curves behind it are
 # [on the front page](#fig-break_even).
 
@@ -32,7 +32,7 @@ figures.say(sentences.verdict(paper))
 caption = f"The verdict under other settings. The plan decides by {MARGIN:.3f} m of rms over the full frame, pooled, with all seeds; the others show what hangs on that. Loss: mean difference from dense, its 95 % t interval over seeds, and p of non-inferiority, adjusted by Holm over the arms of a density except for the primary endpoint. Worse: by more than the margin."
 live.show(paper, caption)
 
-even = f"The density at which the mean loss first exceeds {MARGIN:.3f} m on the way down, interpolated on log density; the interval holds the densities at which the 95 % t interval of the mean loss holds the margin."
+even = f"The density at which the mean loss first exceeds {MARGIN:.3f} m on the way down, interpolated on log density; the interval reaches from where the upper bound of the 95 % t interval of the mean loss first exceeds the margin down to where its lower bound first does."
 caption = f"Break-even density of the one-shot magnitude ticket at every budget. {even} The curve of a single seed is not smooth, so that the place of the mean need not lie between those of the seeds."
 figures.show_table(paper, tables.movement(verdict), "movement_table", caption, every)
 caption = "Does the loss shrink when ticket and dense network are both trained for longer? Paired by seed; 95 % t interval."
@@ -50,7 +50,7 @@ caption = f"Every ticket against dense, {sentences.budget(paper)}. Mean ± sampl
 figures.show_table(paper, tables.tickets(verdict.main), "verdict_table", caption, main)
 
 # %%
-caption = f"Difference of every ticket from the dense network of its seed, {sentences.budget(paper)}. Dots: single seeds; bars: 95 % t interval of the mean over seeds, where there are two or more; pale bars: 95 % interval over test scenes; dashed: the margin. The axis is linear around zero and logarithmic outside the grey band."
+caption = f"Difference of every ticket from the dense network of its seed, {sentences.budget(paper)}. Dots: single seeds; ticks: their mean; bars: 95 % t interval of the mean over seeds, where there are two or more; pale bars: 95 % interval over test scenes; dashed: the margin. The axis is linear around zero and logarithmic outside the grey band."
 alt = "A row a ticket: dots for seeds and bars for intervals, to the right of the dashed margin where it is worse."
 figures.show(paper, plots.differences(verdict.main), "differences", caption, main, alt=alt)
 

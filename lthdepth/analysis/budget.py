@@ -4,6 +4,7 @@ training budget.
 
 import math
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -16,6 +17,9 @@ from ..training import arms
 from . import stats
 
 GATE = 0.2  # a dense network must beat the mean depth map's rms by at least this fraction
+LEVELS = [
+    level(k) for k in (1, 3, 6, 12, 18)
+]  # of break-even densities: the same for all, so that no grid moves it
 PRIMARY, LEVEL, SEEDS = "imp", level(18), 3  # arm and density that decide question 2; fewest pairs of a test
 CONTROLS = ("random", "shuffled")
 SHOP = "bookstore_0001"  # test scene whose shop is probably in two training scenes
@@ -160,6 +164,24 @@ def difference(row):
     return f"{text} (one pair)."
 
 
+class Place(NamedTuple):
+    """A break-even density as far as levels from `largest` to `smallest` tell; 0: below the smallest."""
+
+    density: float
+    largest: float
+    smallest: float
+
+    def __str__(self):
+        return density(self, self.density)
+
+    @property
+    def bounds(self):
+        """The least and the greatest density that it may be."""
+        if not self.density:
+            return 0.0, self.smallest
+        return (self.largest, 1.0) if self.largest < self.density < 1 else (self.density, self.density)
+
+
 def density(row, value):
     """A break-even density in words; between dense and the densest level of `row`, or below its sparsest, it
     is not known.
@@ -234,6 +256,8 @@ def _break_even(pairs):
     rows = []
     for arm in dict.fromkeys(arm for arm, _ in pairs if arm not in WHOLE):
         levels = sorted((density for a, density in pairs if a == arm), reverse=True)
+        shared = [density for density in levels if np.isclose(density, LEVELS).any()]
+        levels = shared if len(shared) > 1 else levels
         if len(levels) < 2:
             continue
         value, low, high = stats.break_even(levels, [pairs[arm, k] for k in levels])

@@ -18,7 +18,7 @@ from itertools import dropwhile, takewhile
 import numpy as np
 import pandas as pd
 
-from ..config import ARMS, level
+from ..config import ARMS
 from . import budget as plan
 from . import stats
 
@@ -34,7 +34,6 @@ SAID = {  # what follows, by the outcome of the test
     "controls open": "The ticket suffices; that it is better than every control is not shown.",
     "control passes": "{kept} of the weights suffice, but no ticket is needed: so does {controls}.",
 }
-LEVELS = [level(k) for k in (1, 3, 6, 12, 18)]  # where: of every budget the same, so that no grid moves it
 
 
 @dataclass(frozen=True, eq=False)
@@ -44,8 +43,8 @@ class Verdict:
     Attributes:
         study: its name; failed: number of runs that diverged.
         budgets: `{epochs: budget.Analysis}`, shortest first; main: that of the main budget.
-        movement: a row a budget of `CURVE` over `LEVELS`: break-even density, interval, the fewest and most
-            seeds of the levels beside it, the density of each seed that has all levels, what is missing.
+        movement: a row a budget of `CURVE` over `budget.LEVELS`: break-even density, interval, the fewest
+            and most seeds of the levels beside it, the `budget.Place` of each seed, what is missing.
         closing: a row a level of `CURVE`: the loss at the longest budget minus that at the shortest.
     """
 
@@ -58,24 +57,38 @@ class Verdict:
 
     def sentence(self):
         """Both answers, in plain words and no more (Markdown)."""
-        lost = ""
-        if self.failed:
-            lost = f" {self.failed} runs diverged, or follow from one; a ticket then counts as the floor."
-        return f"{self.break_even()}\n\n{self.endpoint()}{lost}"
+        return f"{self.break_even()}\n\n{self.endpoint()}{self.lost()}"
+
+    def lost(self):
+        """How many runs have no result, and how they count; "" for none."""
+        if not self.failed:
+            return ""
+        runs = "One run" if self.failed == 1 else f"{self.failed} runs"
+        return f" {runs} diverged or followed from one that did; a ticket then counts as the floor."
 
     def break_even(self):
         """Question 1: the break-even density, and whether it moves with the budget."""
         rows = self.movement
+        if rows.empty and self.main.gate and not self.main.passed:
+            return f"**Open.** {self.main.gate[1]}"
         if rows.empty:
             return "**Open.** No budget has a dense network, a mean depth map and two levels recorded yet."
-        said = "On average a one-shot ticket, the largest weights of the pre-trained encoder, loses at most "
-        said += f"{stats.MARGIN:.3f} m of rms down to a share of them, the break-even density, of "
+        said = "On average an encoder pruned once by magnitude (one-shot) loses no more than "
+        said += f"{stats.MARGIN:.3f} m of rms as long as it keeps, of its prunable weights, "
         said += f"{'; '.join(map(_place, rows.itertuples()))}."
-        curves = (r for a in self.budgets.values() for r in a.break_even.itertuples())
-        untested = np.isnan([r.shown for r in curves if r.arm == CURVE]).all()
-        test = " No level has passed the plan's test, which needs three pairs." if untested else ""
-        moved, known = _moved(rows)
-        return f"**{moved}** {said}{test}" if known else f"**{said}**{test} {moved}".rstrip()
+        rest = f" This share is the break-even density. {self._tested()}"
+        if weak := [str(n) for n, a in self.budgets.items() if a.gate and not a.passed]:
+            rest += f" Left out, for the gate is not passed there: {', '.join(weak)} epochs."
+        direction, known = moved(rows)
+        return f"**{direction}** {said}{rest}" if known else f"**{said}**{rest} {direction}".rstrip()
+
+    def _tested(self):
+        """How many levels of the curve have the pairs of a test, and how many are shown to be within."""
+        curves = [a.row(CURVE, k) for a in self.budgets.values() for k in plan.LEVELS if a.passed]
+        tested = [r for r in curves if r and r.n >= plan.SEEDS]
+        passing = sum(r.holm < stats.ALPHA for r in tested)
+        said = f"Of {len(curves)} levels {len(tested)} have the three pairs that the plan's test takes; "
+        return f"{said}{passing or 'none'} passed it."
 
     def endpoint(self):
         """Question 2: the primary arm at 1.80 % against dense."""
@@ -129,31 +142,43 @@ def _place(row):
     return f"{plan.density(row, row.density)} after {row.epochs} epochs ({n}{row.missing})"
 
 
-def _moved(rows):
-    """Which way the break-even density goes as the budget grows, by the plan's table: `(sentence, known)`."""
+def moved(rows):
+    """Which way the break-even density of rows of `movement` goes as the budget grows, by the plan's table:
+    `(sentence, whether it is known)`.
+    """
+    if len(rows) < 2:
+        return "", False
     first, last = rows.iloc[0], rows.iloc[-1]
-    span, tried = f"from {first.epochs} to {last.epochs} epochs", (rows.smallest.max(), rows.largest.min())
-    both = [s for s in first.by_seed if s in last.by_seed] if len(rows) > 1 else []
-    if len(both) < 2:
-        said = f"Whether it moves {span} is open: fewer than two seeds have both."
-        return said if len(rows) > 1 else "", False
-    steps = [np.diff(np.clip([first.by_seed[s], last.by_seed[s]], *tried)) for s in both]
-    seeds = "both seeds" if len(both) == 2 else f"all {len(both)} seeds"
-    if all(step > 0 for step in steps):
+    span, steps = f"from {first.epochs} to {last.epochs} epochs", []
+    for seed, before in first.by_seed.items():
+        if after := last.by_seed.get(seed):
+            step = int(after.bounds[0] > before.bounds[1]) - int(after.bounds[1] < before.bounds[0])
+            whole = all(p.density or p.smallest == r.smallest for p, r in ((before, first), (after, last)))
+            steps += [step] if step or whole else []
+    if len(steps) < 2:
+        return f"Whether it moves {span} is open: fewer than two seeds show it.", False
+    seeds = "both seeds" if len(steps) == 2 else f"all {len(steps)} seeds"
+    if set(steps) == {1}:
         said = f"Pruning looks free where training is weak: the break-even density rises {span}, in {seeds}."
-    elif all(step < 0 for step in steps):
+    elif set(steps) == {-1}:
         said = f"Longer training makes up for pruning: the break-even density falls {span}, in {seeds}."
     else:
-        said = f"{span[0].upper()}{span[1:]} the break-even density moves in no direction shared by {seeds}."
+        said = f"{span[0].upper()}{span[1:]} the break-even density moves in no way that {seeds} show."
     return said, True
+
+
+def curve(analysis, arm):
+    """The rows of an arm at `budget.LEVELS`, from the densest recorded to the first that is not: nothing is
+    read across a gap.
+    """
+    rows = dropwhile(lambda t: t is None, (analysis.row(arm, k) for k in plan.LEVELS))
+    return list(takewhile(lambda t: t is not None, rows))
 
 
 def _movement(budgets):
     rows = []
     for epochs, analysis in budgets.items():
-        # From the densest level recorded, no further than one that is not: nothing is read across a gap.
-        curve = dropwhile(lambda t: t is None, (analysis.row(CURVE, k) for k in LEVELS))
-        levels = list(takewhile(lambda t: t is not None, curve))
+        levels = curve(analysis, CURVE)
         if not analysis.passed or not levels or (len(levels) == 1 and levels[0].difference > stats.MARGIN):
             continue
         densities = [t.density for t in levels]
@@ -171,20 +196,20 @@ def _movement(budgets):
 
 
 def by_seed(levels):
-    """The break-even density of every seed that has the two levels it lies between: `{seed: density}`."""
+    """The `budget.Place` where every seed breaks even, by its losses at levels (of `curve`) down to the first
+    that it lacks.
+    """
     found = {}
     for seed, losses in pd.DataFrame({t.density: t.seeds for t in levels}).iterrows():
-        above = np.flatnonzero(losses > stats.MARGIN)
-        around = losses.iloc[max(above[0] - 1, 0) : above[0] + 1] if len(above) else losses
-        if around.notna().all():
-            known = losses.dropna()
-            found[seed] = stats.crossing(known.index, known)
+        known = losses[losses.notna().cummin()]
+        if len(known):
+            found[seed] = plan.Place(stats.crossing(known.index, known), known.index[0], known.index[-1])
     return found
 
 
 def _missing(analysis, last):
-    """Which `LEVELS` are not recorded, and what the next beyond the last that was read loses."""
-    rows = {f"{100 * k:#.3g} %": analysis.row(CURVE, k) for k in LEVELS}
+    """Which `budget.LEVELS` are not recorded, and what the next beyond the last that was read loses."""
+    rows = {f"{100 * k:#.3g} %": analysis.row(CURVE, k) for k in plan.LEVELS}
     absent = [name for name, row in rows.items() if row is None]
     beyond = [
         f"; {k} loses {row.difference:.3f} m" for k, row in rows.items() if row and row.density < last.density
@@ -193,17 +218,16 @@ def _missing(analysis, last):
 
 
 def _closing(budgets):
-    if len(budgets) < 2:
-        return pd.DataFrame()
-    first, *_, last = budgets.values()
+    passed = [a for a in budgets.values() if a.passed]
     rows = []
-    for k in LEVELS:
-        one, two = (a.row(CURVE, k) for a in (first, last))
+    for k in plan.LEVELS if len(passed) > 1 else ():
+        one, two = (a.row(CURVE, k) for a in (passed[0], passed[-1]))
         losses = pd.DataFrame({"first": one.seeds, "last": two.seeds}).dropna() if one and two else ()
         if len(losses):
             change = losses["last"] - losses["first"]
             row = {"arm": CURVE, "density": k, "n": len(losses), "change": change.mean()}
-            rows.append(row | dict(zip(("low", "high"), stats.interval(change))) | losses.mean().to_dict())
+            row |= {"start": passed[0].epochs, "end": passed[-1].epochs} | losses.mean().to_dict()
+            rows.append(row | dict(zip(("low", "high"), stats.interval(change))))
     return pd.DataFrame(rows)
 
 

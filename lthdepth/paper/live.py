@@ -22,7 +22,7 @@ from PIL import Image
 from .. import mask, tickets
 from ..analysis import budget as plan
 from ..analysis import stats
-from ..analysis.verdict import CURVE, LEVELS, SAID, error_sums, primary
+from ..analysis.verdict import CURVE, SAID, error_sums, primary
 from ..config import ARMS
 from ..data import photos
 from ..errors import UserError
@@ -69,6 +69,7 @@ def data(verdict, records, arrays, scenes):
         "margin": stats.MARGIN,
         "alpha": stats.ALPHA,
         "pairs": plan.SEEDS,
+        "levels": plan.LEVELS,
         "controls": plan.CONTROLS,
         "said": SAID,
     }
@@ -83,9 +84,9 @@ def fragment(embedded, verdict):
 
 
 def unread(analysis):
-    """`CURVE`, where its levels leave one of `LEVELS` out, so that no break-even density is read; else ""."""
+    """`CURVE`, where it has a gap in `budget.LEVELS`, so that no break-even density is read; else ""."""
     found = analysis.tickets[analysis.tickets.arm == CURVE].density
-    inside = [k for k in LEVELS if found.min() < k < found.max()]
+    inside = [k for k in plan.LEVELS if found.min() < k < found.max()]
     return "" if all(np.isclose(found, k).any() for k in inside) else CURVE
 
 

@@ -214,10 +214,11 @@ def _against_budget(ax, rows):
     """
     for seed in sorted(set().union(*rows.by_seed)):
         same = [r for r in rows.itertuples() if seed in r.by_seed]
-        y = [100 * np.clip(r.by_seed[seed], r.smallest, r.largest) for r in same]
+        y = [100 * np.clip(r.by_seed[seed].density, *r.by_seed[seed][:0:-1]) for r in same]
         ax.plot([r.epochs for r in same], y, "-", color="0.6", lw=0.8)
         for r, at in zip(same, y, strict=True):
-            ax.plot(r.epochs, at, _beyond(r, r.by_seed[seed], "o"), color="0.6", ms=4)
+            place = r.by_seed[seed]
+            ax.plot(r.epochs, at, _beyond(place, place.density, "o"), color="0.6", ms=4)
     for r in rows.itertuples():
         colour = BUDGETS.get(r.epochs, "black")
         low, mean, high = (100 * np.clip(v, r.smallest, r.largest) for v in (r.low, r.density, r.high))

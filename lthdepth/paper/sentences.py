@@ -9,7 +9,7 @@ import pandas as pd
 from ..analysis import budget as plan
 from ..analysis import stats
 from ..analysis.postmortem import relative
-from ..analysis.verdict import CURVE, by_seed, conclude
+from ..analysis.verdict import CURVE, apart, by_seed, conclude, curve, moved
 from ..config import ARMS, ROUNDS, level
 from ..runs import studies
 from ..runs.record import label
@@ -35,7 +35,8 @@ def abstract(paper):
 
 def finding(paper):
     """The paragraphs of the finding: question 1, the sparsest tickets, what they lose at equal cost."""
-    curve = " ".join(filter(None, (paper.verdict.break_even(), gradual(paper), whole_network(paper))))
+    about = paper.verdict.break_even(), reruns(paper), gradual(paper), whole_network(paper)
+    curve = " ".join(filter(None, about))
     return [said for said in (curve, smallest(paper), equal_cost(paper, plan.LEVEL)) if said]
 
 
@@ -43,25 +44,18 @@ def gradual(paper):
     """Where gradual magnitude pruning breaks even at the main budget, beside one-shot magnitude of the same
     seeds; "" for no seed with both.
     """
-    main, tickets = paper.verdict.main, paper.verdict.main.tickets
-    one = next((r for r in paper.verdict.movement.itertuples() if r.epochs == main.epochs), None)
-    levels = sorted((t for t in tickets.itertuples() if t.arm == "gradual"), key=lambda t: -t.density)
-    if not (one and levels):
-        return ""
-    tried, own = SimpleNamespace(largest=levels[0].density, smallest=levels[-1].density), by_seed(levels)
-    pairs = {
-        s: (plan.density(tried, own[s]), plan.density(one, one.by_seed[s])) for s in own if s in one.by_seed
-    }
-    each = (f"at {ours} where one-shot does at {other} (seed {s})" for s, (ours, other) in pairs.items())
+    main = paper.verdict.main
+    ours, theirs = (by_seed(curve(main, arm)) if main.passed else {} for arm in ("gradual", CURVE))
+    each = [f"at {ours[s]} where one-shot does at {theirs[s]} (seed {s})" for s in ours if s in theirs]
     said = f"A ticket found gradually within the run breaks even, after {main.epochs} epochs,"
-    return f"{said} {', '.join(each)}." if pairs else ""
+    return f"{said} {', '.join(each)}." if each else ""
 
 
 def whole_network(paper):
     """What the shares of the prunable weights are of the whole network; "" without tickets of `ENDS`."""
     found = {r["density"]: r["densities"]["network"] for r in paper.main if r["arm"] == CURVE}
-    shares = [f"{100 * k:#.3g} % of its weights are {100 * found[k]:.0f} %" for k in ENDS if k in found]
-    return f"Only the encoder is pruned: {', '.join(shares)} of the network's." if shares else ""
+    shares = [f"{100 * found[k]:.0f} % of the whole network at {100 * k:#.3g} %" for k in ENDS if k in found]
+    return f"Only the encoder is pruned, so that there remain {', '.join(shares)}." if shares else ""
 
 
 def smallest(paper):
@@ -72,8 +66,10 @@ def smallest(paper):
     if not rows:
         return ""
     least, n = min(min(r.seeds) for r in rows), sum(r.n for r in rows)
-    said = f"**At {kept} of the weights each of the {n} networks trained for {analysis.epochs} epochs loses "
-    said += f"at least {least:.3f} m of rms**"
+    said = (
+        f"**At {kept} of the weights each of the {n} networks trained for {analysis.epochs} epochs from the "
+    )
+    said += f"pre-trained weights loses at least {least:.3f} m of rms**"
     if least <= stats.MARGIN:
         said = f"At {kept} of the weights the best of {n} networks loses {least:.3f} m of rms"
     said += f" against the dense network of its seed ({analysis.dense:.3f} m on average, "
@@ -84,12 +80,15 @@ def smallest(paper):
         each = (f"{ARMS[r.arm]} {r.difference:.3f} m ({_interval(r.low, r.high)})" for r in worse)
         said += f" Shown to lose more than the margin, mean loss and 95 % interval over {_pairs(worse)}: "
         said += f"{', '.join(each)}."
-    return said
+    if row := analysis.row("lrr", plan.LEVEL):
+        said += " The exception goes on from trained weights: IMP with rate rewinding loses "
+        said += f"{row.difference:.3f} m ({_pairs([row])})."
+    return said + paper.verdict.lost()
 
 
 def _primary(paper, row):
     """What the ticket that decides question 2 costs and loses, and what follows."""
-    own = next(r for r in paper.main if (r["arm"], r["density"]) == (row.arm, row.density))
+    own = next(c for c in paper.study.configs if c.arm == row.arm and np.isclose(c.density, row.density))
     said = "The plan decides by iterative magnitude pruning (IMP), which costs "
     said += f"{epochs_in_all(own)} epochs in all. It loses {row.difference:.3f} m ({_pairs([row])})"
     if row.n > 1:
@@ -98,13 +97,13 @@ def _primary(paper, row):
     if row.n >= plan.SEEDS:
         outcome = conclude(paper.verdict.main, row)
         said += f": {outcome[0].lower()}{outcome[1:-1]}"
-    return f"{said}."
+    return f"{said}. {apart(row)}".rstrip()
 
 
 def per_image(paper):
     """What the ticket that decides question 2 loses per image; "" for fewer than two pairs."""
     losses = stats.pair(plan.scores(paper.main, "full", "per_image"), plan.PRIMARY, plan.LEVEL)
-    if len(losses) < 2:
+    if len(losses) < 2 or not paper.verdict.main.passed:
         return ""
     said = f"Averaged per image IMP at {100 * plan.LEVEL:.2f} % loses {losses.mean():.3f} m, 95 % interval "
     return f"{said}{_interval(*stats.interval(losses))} over {len(losses)} pairs."
@@ -221,7 +220,7 @@ def rounds(paper):
         return ""
     levels = SimpleNamespace(largest=max(losses), smallest=min(losses))
     ours = [plan.density(levels, stats.crossing(list(losses), row)) for row in losses.to_numpy()]
-    theirs = [plan.density(one, one.by_seed[seed]) for seed in losses.index if seed in one.by_seed]
+    theirs = [str(one.by_seed.get(seed, "–")) for seed in losses.index]
     text = (
         "Exploratory, not asked by the plan: tickets found on the task, in IMP's earlier rounds of "
         f"{epochs} epochs each, break even with a dense network of {epochs} epochs at {', '.join(ours)} of "
@@ -242,23 +241,23 @@ def equal_cost(paper, density=None):
     """Test rms of dense networks, one-shot tickets and those of IMP that cost as many epochs in all, earlier
     rounds included, of one density or of every one; "" for none.
     """
-    done, found = [r for r in [*paper.earlier, *paper.shown] if r and r["arm"] != "floor"], {}
-    runs = {(r["arm"], r["density"], r["seed"], epochs_in_all(r)): r for r in done}
-    for _, kept, seed, epochs in (key for key in runs if key[0] in ROUNDS and density in (None, key[1])):
-        if (CURVE, kept, seed, epochs) in runs:
-            for arm in ("dense", CURVE, *ROUNDS):
-                if r := runs.get((arm, 1.0 if arm == "dense" else kept, seed, epochs)):
-                    found.setdefault((epochs, kept), {}).setdefault(arm, {})[seed] = _rms(r)
+    found = {}
+    for r in [*paper.earlier, *paper.shown]:
+        if r and r["arm"] in ("dense", CURVE, *ROUNDS):
+            found.setdefault((r["arm"], r["density"], epochs_in_all(r.config)), {})[r["seed"]] = _rms(r)
+    rounds = sorted(
+        {(epochs, kept) for arm, kept, epochs in found if arm in ROUNDS and density in (None, kept)}
+    )
     said = []
-    for (epochs, kept), arms in sorted(found.items()):
-        once = _seeds(arms["dense"]) if len({tuple(by_seed) for by_seed in arms.values()}) == 1 else ""
-        each = (
-            f"{ARMS[arm]} {', '.join(f'{rms:.3f}' for rms in by_seed.values())} m"
-            + ("" if once else f" ({_seeds(by_seed)})")
-            for arm, by_seed in arms.items()
-        )
-        about = "; ".join(filter(None, (f"{100 * kept:#.3g} % of the weights", once)))
-        said.append(f"The rms at equal cost, {epochs} epochs in all ({about}): {'; '.join(each)}.")
+    for epochs, kept in rounds:
+        if (CURVE, kept, epochs) in found:
+            each = (
+                f"{ARMS[arm]} {', '.join(f'{rms:.3f}' for rms in by.values())} m ({_seeds(by)})"
+                for arm in ("dense", CURVE, *ROUNDS)
+                if (by := found.get((arm, 1.0 if arm == "dense" else kept, epochs)))
+            )
+            at = f"{100 * kept:#.3g} % of the weights, {epochs} epochs in all"
+            said.append(f"The rms at equal cost ({at}): {'; '.join(each)}.")
     return " ".join(said)
 
 
@@ -269,7 +268,7 @@ def rewinding(paper):
         return ""
     seed = min(r["seed"] for r in found)
     first = sorted((r for r in found if r["seed"] == seed), key=lambda r: -r["density"])
-    each = (f"{_rms(r):.3f} m at {100 * r['density']:#.3g} % after {epochs_in_all(r)}" for r in first)
+    each = (f"{_rms(r):.3f} m at {100 * r['density']:#.3g} % after {epochs_in_all(r.config)}" for r in first)
     return (
         "IMP with rate rewinding, whose weights go on training from round to round, has an rms of "
         f"{', '.join(each)} epochs of all rounds together (seed {seed})."
@@ -280,26 +279,37 @@ def _rms(record):
     return record["test"]["full"]["pooled"]["rms"]
 
 
-def epochs_in_all(record):
+def epochs_in_all(config):
     """Epochs that a run costs, those of the runs that its ticket follows from included."""
-    one = record.config.replace(arm="dense", density=1, stride=1, round_epochs=0, epochs=1)
-    frames = record["fit_frames"]
-    return plan.images(record.config, frames) // plan.images(one, frames)
+    return plan.images(config, config.batch) // config.batch
 
 
 def reruns(paper):
-    """Recorded runs that were made once more and ended otherwise; "" for none."""
-    first = paper.store.records()
-    pairs = [(r, _rms(r), _rms(first[r.key])) for r in paper.store.reruns() if r.key in first]
+    """Recorded runs that were made once more and ended otherwise, and what the break-even density would be
+    with them; "" for none.
+    """
+    first = {r["key"]: r for r in [*paper.shown, *paper.rounds] if r}
+    again = {
+        r["key"]: r for r in paper.store.reruns() if r["key"] in first and _rms(r) != _rms(first[r["key"]])
+    }
     each = [
-        f"{label(r)}, seed {r['seed']}, {r['config']['epochs']} epochs: {again:.3f} m instead of {was:.3f} m"
-        for r, again, was in pairs
-        if again != was
+        f"{label(r)}, seed {r['seed']}, {r['config']['epochs']} epochs: {_rms(r):.3f} m instead of "
+        f"{_rms(first[key]):.3f} m"
+        for key, r in again.items()
     ]
-    said = "Made once more, on another machine, for the weights that a later run starts from: "
-    said += f"{'; '.join(each)}. The first result stands. Settings and seed are the same: a seed names the "
-    said += "same run on one machine only. The spread over seeds holds this."
-    return said if each else ""
+    if not each:
+        return ""
+    other = paper.analyse(paper.study.name, [again.get(key, r) for key, r in first.items()]).movement
+    changed = []
+    for old, new in zip(paper.verdict.movement.itertuples(), other.itertuples(), strict=True):
+        places = [("", plan.density(new, new.density), plan.density(old, old.density))]
+        places += [(f"seed {s} ", str(new.by_seed[s]), str(place)) for s, place in old.by_seed.items()]
+        if differing := [f"{whose}{now} instead of {was}" for whose, now, was in places if now != was]:
+            changed.append(f"after {old.epochs} epochs at {', '.join(differing)}")
+    said = f"A seed names the same run on one machine only: made again on another ({'; '.join(each)}), it "
+    said += f"would put the break-even density {'; '.join(changed)}." if changed else "changes no density."
+    (was, known), (now, _) = moved(paper.verdict.movement), moved(other)
+    return f"{said}{f' Then: {now}' if known and now != was else ''} The first result stands."
 
 
 def left(paper):

@@ -104,6 +104,7 @@ class Paper:
         for config in study.configs:
             if first := next((c for c in arms.lineage(config) if c in failed), None):
                 its = {"arm": config.arm, "density": config.density, "seed": config.seed, "test": None}
+                its |= {"config": failed[first]["config"] | {"epochs": config.epochs}}
                 lost.append(failed[first] | its | {"key": runs.key(config, *marks)})
         return lost
 

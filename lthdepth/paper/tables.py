@@ -203,20 +203,17 @@ def movement(verdict):
     for r in verdict.movement.itertuples():
         seeds = f"{r.fewest}–{r.seeds}" if r.fewest < r.seeds else r.seeds
         row = {"epochs": r.epochs, "seeds": seeds, "break-even density": plan.density(r, r.density)}
-        seeds = "; ".join(f"seed {s}: {plan.density(r, d)}" for s, d in r.by_seed.items())
+        seeds = "; ".join(f"seed {seed}: {place}" for seed, place in r.by_seed.items())
         rows.append(row | {"95 % interval": plan.density_interval(r), "each seed": seeds})
     return pd.DataFrame(rows)
 
 
 def closing(verdict):
     """Whether a ticket's loss shrinks as both train for longer: `Verdict.closing` as text."""
-    if verdict.closing.empty:
-        return pd.DataFrame()
-    first, *_, last = verdict.budgets
     rows = []
     for r in verdict.closing.itertuples():
         row = {"ticket": label(r._asdict()), "pairs": r.n}
-        row |= {f"loss after {first} epochs (m)": signed(r.first), f"after {last}": signed(r.last)}
+        row |= {f"loss after {r.start} epochs (m)": signed(r.first), f"after {r.end}": signed(r.last)}
         rows.append(row | {"change (m)": signed(r.change), "95 % over seeds": interval(r.low, r.high)})
     return pd.DataFrame(rows)
 

@@ -115,7 +115,7 @@ def paper(base):
     yield from arms(base, rest, ["omp"], [0])
     long = long.replace(seed=1)  # decides whether the break-even density moves
     yield long
-    for k in (3, 6, 1, 12, 18):
+    for k in (3, 1, 6, 12, 18):
         yield long.replace(arm="omp", density=level(k))
     yield from arms(base, curve, ["omp"], [2])
     for density in (level(18), level(12)):

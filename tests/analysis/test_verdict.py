@@ -230,11 +230,11 @@ def test_the_other_ways_the_break_even_density_can_go_are_said_as_the_plan_has_t
     assert "% after 6 epochs (3 seeds" in alone and "Whether" not in alone
     one = budgets(1, {2: 0.05, 18: 0.4})
     low, high = (f"{100 * d:.3g} %" for d in one.movement.density)
-    assert f"density, of {low} after 2 epochs (one seed" in one.break_even()
+    assert f"weights, {low} after 2 epochs (one seed" in one.break_even()
     assert f"; {high} after 18 epochs (one seed" in one.break_even()
-    assert one.break_even().endswith("from 2 to 18 epochs is open: fewer than two seeds have both.")
+    assert one.break_even().endswith("from 2 to 18 epochs is open: fewer than two seeds show it.")
     lost = budgets(2, {2: 40.0, 6: 50.0}).break_even()  # where both lie above what was tried
-    assert "above 51.2 % after" in lost and "no direction shared" in lost
+    assert "above 51.2 % after" in lost and "in no way that both seeds show" in lost
     free = budgets(2, {2: 0.0, 6: 0.0})
     assert "below 1.8 % after" in free.break_even() and len(plots.budgets(free).axes) == 2
     gap = budgets(2, {6: 0.1}, levels=(3, 12, 18))  # 26.2 % is missing, and nothing is read across it
@@ -242,20 +242,67 @@ def test_the_other_ways_the_break_even_density_can_go_are_said_as_the_plan_has_t
     assert budgets(2, {6: 40.0}, levels=(3, 12, 18)).movement.empty  # above 51.2 %, and that is all
 
 
-def test_a_seed_breaks_even_by_itself_where_it_has_both_levels_around_the_place():
+def test_a_seed_breaks_even_by_its_own_levels_from_the_densest_to_the_first_that_it_lacks():
     records, _ = made_up.study(2, made_up.curve("omp", 0.1, levels=(1, 3, 6, 12, 18)), epochs=6)
     whole = verdict.analyse("paper", records).movement.iloc[0].by_seed
-    place = next(k for k in verdict.LEVELS if k < whole[1])  # the level below, at which seed 1 loses more
-    for level_, known in ((place, False), (level(18), True), (verdict.LEVELS[0], place != verdict.LEVELS[1])):
-        fewer = [r for r in records if r["seed"] == 0 or r["density"] != level_]
+    assert whole[0].largest == 0.8 and whole[0].smallest == pytest.approx(level(18))
+    assert whole[1].bounds == (whole[1].density, whole[1].density)
+    for i, k in enumerate(budget.LEVELS):
+        fewer = [r for r in records if r["seed"] == 0 or r["density"] != k]
         found = verdict.analyse("paper", fewer).movement.iloc[0].by_seed
-        assert found[0] == whole[0] and found.get(1) == (whole[1] if known else None)
+        above = [d for d in budget.LEVELS[:i] if d >= whole[1].density]
+        assert found[0] == whole[0] and (1 in found) == (i > 0)
+        if i and len(above) < i:  # it lies above the level before the gap
+            assert found[1].density == whole[1].density and found[1].smallest == budget.LEVELS[i - 1]
+        elif i:
+            assert str(found[1]) == f"below {100 * budget.LEVELS[i - 1]:.3g} %"
+
+
+def shifted(seeds, **losses):
+    """The verdict of two budgets and some seeds: `s0e2=(loss at 80 %, at 51.2 % ...)` of seed 0, 2 epochs."""
+    records = []
+    for epochs in (2, 18):
+        part, _ = made_up.study(seeds, made_up.curve("omp", 0.1, levels=(1, 3, 6, 12, 18)), epochs=epochs)
+        dense = {r["seed"]: r["test"]["full"]["pooled"]["rms"] for r in part if r["arm"] == "dense"}
+        for r in part:
+            if r["arm"] == "omp":
+                wanted = losses[f"s{r['seed']}e{epochs}"]
+                i = int(np.argmin(np.abs(np.log(budget.LEVELS) - np.log(r["density"]))))
+                if i >= len(wanted):
+                    continue
+                r["test"]["full"]["pooled"]["rms"] = dense[r["seed"]] + wanted[i]
+            records += [r] if r["arm"] != "floor" or epochs == 2 else []
+    return verdict.analyse("paper", records, main=2)
+
+
+def test_a_direction_is_claimed_only_where_the_levels_of_two_seeds_show_it():
+    early, late = (0.0, 0.01, 0.03, 0.1, 0.2), (0.0, 0.002, 0.01, 0.1, 0.2)
+    known = {"s0e2": early, "s0e18": late, "s1e2": early}
+    for after, said in {
+        (): "open",
+        (0.0,): "open",  # below 80 %: it may be more or less
+        (0.0, 0.002): "open",  # below 51.2 %, and so was what it is compared with
+        (0.0, 0.002, 0.01): "falls from 2 to 18 epochs, in both seeds",  # below 26.2 %
+        (0.0, 0.1): "no way that both seeds show",
+        (0.1,): "no way that both seeds show",  # above 80 %
+        late: "falls from 2 to 18 epochs, in both seeds",
+        early: "no way that both seeds show",
+    }.items():
+        assert said in shifted(2, **known, s1e18=after).break_even(), after
+    both = {"s0e2": late, "s0e18": early, "s1e2": late, "s1e18": (0.1,)}
+    assert "rises from 2 to 18 epochs, in both seeds" in shifted(2, **both).break_even()
 
 
 def test_a_budget_whose_gate_is_not_passed_has_no_break_even_density():
     records, _ = made_up.study(2, made_up.curve("omp", 0.1), dense=1.1, epochs=2)
     found = verdict.analyse("paper", records)
-    assert found.movement.empty and "Open" in found.break_even()
+    assert (
+        found.movement.empty
+        and found.break_even().startswith("**Open.** <span")
+        and "Gate not" in found.break_even()
+    )
+    better = [*records, *made_up.study(2, made_up.curve("omp", 0.1), epochs=6)[0][1:]]
+    assert "gate is not passed there: 2 epochs" in verdict.analyse("paper", better, main=6).break_even()
 
 
 def test_the_tail_is_what_the_worst_frames_carry():

@@ -79,7 +79,9 @@
     return value > densities[0] && value < 1 ? `above ${three(densities[0])}` : three(value);
   }
 
-  function breakEven(levels, margin, whole) {
+  function breakEven(all, margin, whole) {
+    const shared = all.filter(t => data.levels.some(k => Math.abs(t.density / k - 1) < 1e-5));
+    const levels = shared.length > 1 ? shared : all;
     if (levels.length < 2 || whole) return "";
     const d = levels.map(t => t.values), densities = levels.map(t => t.density), least = Math.min(...d.map(v => v.length));
     const bounds = d.map(v => v.length > 1 ? interval(v) : [-Infinity, Infinity]);
