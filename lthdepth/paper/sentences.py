@@ -9,7 +9,7 @@ import pandas as pd
 from ..analysis import budget as plan
 from ..analysis import stats
 from ..analysis.postmortem import relative
-from ..analysis.verdict import CURVE, apart, by_seed, conclude, curve, moved
+from ..analysis.verdict import CURVE, analyse, apart, by_seed, conclude, curve, moved
 from ..config import ARMS, ROUNDS, level
 from ..runs import studies
 from ..runs.record import label
@@ -299,7 +299,8 @@ def reruns(paper):
     ]
     if not each:
         return ""
-    other = paper.analyse(paper.study.name, [again.get(key, r) for key, r in first.items()]).movement
+    others = [again.get(key, r) for key, r in first.items()] + paper.lost(paper.study.name)
+    other = analyse(paper.study.name, others).movement
     changed = []
     for old, new in zip(paper.verdict.movement.itertuples(), other.itertuples(), strict=True):
         places = [("", plan.density(new, new.density), plan.density(old, old.density))]

@@ -7,7 +7,7 @@ import pytest
 from made_up import record
 
 from lthdepth.analysis import budget, stats
-from lthdepth.config import TUNED, Config
+from lthdepth.config import TUNED, Config, level
 from lthdepth.errors import UserError
 from lthdepth.paper import build, sentences
 from lthdepth.paper.study import Paper
@@ -100,6 +100,51 @@ def test_gradual_tickets_break_even_where_their_losses_say(paper):
                 f"at {100 * stats.crossing(list(losses), list(losses.values())):.3g} %"
                 in sentences.gradual(paper)
             )
+
+
+def keys_of(paper, arm, epochs, seed, densities=(1.0,)):
+    found = (r for r in [*paper.shown, *paper.earlier] if r and (r["arm"], r["seed"]) == (arm, seed))
+    return [r["key"] for r in found if r["density"] in densities and r["config"]["epochs"] == epochs]
+
+
+def spoilt(paper, failed, gone=()):
+    """The committed paper, had runs of these keys diverged, or never been made."""
+    other, records = Paper("paper"), paper.store.records()
+    other.__dict__["_finished"] = {k: r for k, r in records.items() if k not in {*failed, *gone}}
+    other.__dict__["_failed"] = {
+        k: type(records[k])(records[k] | {"status": "failed", "test": None}) for k in failed
+    }
+    other.scenes = lambda _: None  # no intervals over scenes, which take long
+    return other
+
+
+def test_a_ticket_counts_as_the_floor_where_a_round_behind_it_diverged(paper):
+    later = keys_of(paper, "imp", 2, 2, [level(15)]) + keys_of(paper, "imp", 6, 2, [level(18)])
+    found = spoilt(paper, keys_of(paper, "imp", 2, 2, [level(12)]), later)
+    main = found.verdict.main
+    assert main.row("imp", level(18)).n == 3
+    rms = {r["seed"]: r["test"]["full"]["pooled"]["rms"] for r in paper.main if r["arm"] == "dense"}
+    assert main.row("imp", level(18)).seeds[2] == pytest.approx(main.floor - rms[2])
+    assert "a ticket then counts as the floor" in sentences.smallest(found)
+
+
+def test_the_finding_is_said_whichever_runs_diverge(paper):
+    for arm, epochs, seeds, densities in (("dense", 18, [0], [1.0]), ("imp", 6, range(3), [level(18)])):
+        failed = [key for seed in seeds for key in keys_of(paper, arm, epochs, seed, densities)]
+        assert len(failed) == len(seeds) and all(sentences.finding(spoilt(paper, failed)))
+
+
+def test_a_run_made_again_is_said_with_the_break_even_density_that_it_would_give(paper):
+    (again,) = (r for r in paper.store.reruns() if r["key"] in {q["key"] for q in paper.shown if q})
+    rms = {
+        (r["arm"], r["density"]): r for r in paper.at(2) if r["seed"] == 0 and r["arm"] in ("dense", "omp")
+    }
+    rms = {k: r["test"]["full"]["pooled"]["rms"] for k, r in rms.items()}
+    losses = {
+        d: value - again["test"]["full"]["pooled"]["rms"] for (arm, d), value in rms.items() if arm == "omp"
+    }
+    even = stats.crossing(list(losses), list(losses.values()))
+    assert f"seed 0 {100 * even:.3g} % instead of" in sentences.reruns(paper)
 
 
 def test_pages_of_other_data_say_which_parts_are_not_of_them(paper, tmp_path):
