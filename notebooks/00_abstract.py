@@ -37,7 +37,7 @@ sources = [*paper.main, floor, "lthdepth/paper/published.csv"]
 figures.show_table(paper, table, "front_table", caption, sources)
 
 # %%
-shown = plots.best_and_smallest(paper.main)
+shown = plots.half_and_smallest(paper.main)
 caption = "What dense and pruned networks see (first seed), one scale in metres. Of eight frames evenly spaced through the test set, the four on which the dense network errs least."
 alt = "Rows of photos, true depth and predicted depth maps: sharp for dense, ever vaguer with fewer weights."
 maps = plots.depth_maps(paper.summary, paper.predictions(shown))

@@ -174,7 +174,8 @@ if paper.profile == "paper":
 # torchvision's own. The frames of the test scene bookstore_0001 probably show the same shop as two training scenes.
 
 # %%
-figures.say(sentences.reruns(paper))
+again = sentences.reruns(paper)
+figures.say(f"A seed names the same run on one machine only. {again}" if again else "")
 figures.say(sentences.left(paper))
 
 # %% [markdown]

@@ -57,7 +57,8 @@ class Verdict:
 
     def sentence(self):
         """Both answers, in plain words and no more (Markdown)."""
-        return f"{self.break_even()}\n\n{self.endpoint()}{self.lost()}"
+        tested = "" if self.movement.empty else f" {self.tested()}"
+        return f"{self.break_even()}{tested}\n\n{self.endpoint()}{self.lost()}"
 
     def lost(self):
         """How many runs have no result, and how they count; "" for none."""
@@ -76,13 +77,13 @@ class Verdict:
         said = "On average an encoder pruned once by magnitude (one-shot) loses no more than "
         said += f"{stats.MARGIN:.3f} m of rms as long as it keeps, of its prunable weights, "
         said += f"{'; '.join(map(_place, rows.itertuples()))}."
-        rest = f" This share is the break-even density. {self._tested()}"
+        rest = " This share is the break-even density."
         if weak := [str(n) for n, a in self.budgets.items() if a.gate and not a.passed]:
             rest += f" Left out, for the gate is not passed there: {', '.join(weak)} epochs."
         direction, known = moved(rows)
         return f"**{direction}** {said}{rest}" if known else f"**{said}**{rest} {direction}".rstrip()
 
-    def _tested(self):
+    def tested(self):
         """How many levels of the curve have the pairs of a test, and how many are shown to be within."""
         curves = [a.row(CURVE, k) for a in self.budgets.values() for k in plan.LEVELS if a.passed]
         tested = [r for r in curves if r and r.n >= plan.SEEDS]

@@ -117,11 +117,12 @@ def layers(records):
     return figure
 
 
-def best_and_smallest(records):
-    """Floor, dense, the densest ticket and up to four of the sparsest, one run each."""
+def half_and_smallest(records):
+    """Floor, dense, the one-shot ticket nearest to half the weights and the sparsest tickets, one run each."""
     first = {(r["arm"], r["density"]): r for r in reversed(records)}
-    low, high = (f((d for a, d in first if d < 1), default=1) for f in (min, max))
-    names = [("floor", 1.0), ("dense", 1.0), ("omp", high)]
+    low = min((d for _, d in first), default=1)
+    half = min((d for arm, d in first if arm == "omp"), key=lambda d: abs(d - 0.5), default=1)
+    names = [("floor", 1.0), ("dense", 1.0), ("omp", half)]
     names += [(arm, low) for arm in ("lrr", "gradual", "omp", "imp")]
     return [first[n] for n in dict.fromkeys(names) if n in first]
 

@@ -10,12 +10,10 @@ from ..analysis import budget as plan
 from ..analysis import stats
 from ..analysis.postmortem import relative
 from ..analysis.verdict import CURVE, analyse, apart, by_seed, conclude, curve, moved
-from ..config import ARMS, ROUNDS, level
+from ..config import ARMS, ROUNDS
 from ..runs import studies
 from ..runs.record import label
 from . import plots, tables
-
-ENDS = level(3), plan.LEVEL  # of the curve, where longer training is looked at in the abstract
 
 
 def abstract(paper):
@@ -35,7 +33,7 @@ def abstract(paper):
 
 def finding(paper):
     """The paragraphs of the finding: question 1, the sparsest tickets, what they lose at equal cost."""
-    about = paper.verdict.break_even(), reruns(paper), gradual(paper), whole_network(paper)
+    about = paper.verdict.break_even(), gradual(paper), reruns(paper)
     curve = " ".join(filter(None, about))
     return [said for said in (curve, smallest(paper), equal_cost(paper, plan.LEVEL)) if said]
 
@@ -49,13 +47,6 @@ def gradual(paper):
     each = [f"at {ours[s]} where one-shot does at {theirs[s]} (seed {s})" for s in ours if s in theirs]
     said = f"A ticket found gradually within the run breaks even, after {main.epochs} epochs,"
     return f"{said} {', '.join(each)}." if each else ""
-
-
-def whole_network(paper):
-    """What the shares of the prunable weights are of the whole network; "" without tickets of `ENDS`."""
-    found = {r["density"]: r["densities"]["network"] for r in paper.main if r["arm"] == CURVE}
-    shares = [f"{100 * found[k]:.0f} % of the whole network at {100 * k:#.3g} %" for k in ENDS if k in found]
-    return f"Only the encoder is pruned, so that there remain {', '.join(shares)}." if shares else ""
 
 
 def smallest(paper):
@@ -77,9 +68,12 @@ def smallest(paper):
     if row := analysis.row(plan.PRIMARY, plan.LEVEL):
         said += f" {_primary(paper, row)}"
     if worse := [r for r in rows if r.arm != plan.PRIMARY and analysis.outcome(r) == "worse"]:
-        each = (f"{ARMS[r.arm]} {r.difference:.3f} m ({_interval(r.low, r.high)})" for r in worse)
-        said += f" Shown to lose more than the margin, mean loss and 95 % interval over {_pairs(worse)}: "
-        said += f"{', '.join(each)}."
+        least, *others = worse
+        said += f" Of the tickets shown to lose more than the margin {ARMS[least.arm]} loses least, "
+        said += (
+            f"{least.difference:.3f} m (95 % interval {_interval(least.low, least.high)}, {_pairs(worse)})"
+        )
+        said += f"; {', '.join(f'{ARMS[r.arm]} {r.difference:.3f} m' for r in others)}." if others else "."
     if row := analysis.row("lrr", plan.LEVEL):
         said += " The exception goes on from trained weights: IMP with rate rewinding loses "
         said += f"{row.difference:.3f} m ({_pairs([row])})."
@@ -90,10 +84,8 @@ def _primary(paper, row):
     """What the ticket that decides question 2 costs and loses, and what follows."""
     own = next(c for c in paper.study.configs if c.arm == row.arm and np.isclose(c.density, row.density))
     said = "The plan decides by iterative magnitude pruning (IMP), which costs "
-    said += f"{epochs_in_all(own)} epochs in all. It loses {row.difference:.3f} m ({_pairs([row])})"
-    if row.n > 1:
-        each = ", ".join(f"{d:.3f}" for d in row.seeds)
-        said = f"{said[:-1]}: {each}), 95 % interval {_interval(row.low, row.high)}"
+    said += f"{epochs_in_all(own)} epochs in all. It loses {row.difference:.3f} m ({_pairs([row])}"
+    said += f"; 95 % interval {_interval(row.low, row.high)})" if row.n > 1 else ")"
     if row.n >= plan.SEEDS:
         outcome = conclude(paper.verdict.main, row)
         said += f": {outcome[0].lower()}{outcome[1:-1]}"
@@ -292,23 +284,22 @@ def reruns(paper):
     again = {
         r["key"]: r for r in paper.store.reruns() if r["key"] in first and _rms(r) != _rms(first[r["key"]])
     }
+    if not again:
+        return ""
     each = [
-        f"{label(r)}, seed {r['seed']}, {r['config']['epochs']} epochs: {_rms(r):.3f} m instead of "
+        f"the run “{label(r)}, seed {r['seed']}, {r['config']['epochs']} epochs” ended at {_rms(r):.3f} m, not "
         f"{_rms(first[key]):.3f} m"
         for key, r in again.items()
     ]
-    if not each:
-        return ""
     others = [again.get(key, r) for key, r in first.items()] + paper.lost(paper.study.name)
-    other = analyse(paper.study.name, others).movement
-    changed = []
+    other, changed = analyse(paper.study.name, others).movement, []
     for old, new in zip(paper.verdict.movement.itertuples(), other.itertuples(), strict=True):
         places = [("", plan.density(new, new.density), plan.density(old, old.density))]
-        places += [(f"seed {s} ", str(new.by_seed[s]), str(place)) for s, place in old.by_seed.items()]
+        places += [(f"seed {s}: ", str(new.by_seed[s]), str(place)) for s, place in old.by_seed.items()]
         if differing := [f"{whose}{now} instead of {was}" for whose, now, was in places if now != was]:
-            changed.append(f"after {old.epochs} epochs at {', '.join(differing)}")
-    said = f"A seed names the same run on one machine only: made again on another ({'; '.join(each)}), it "
-    said += f"would put the break-even density {'; '.join(changed)}." if changed else "changes no density."
+            changed.append(f"after {old.epochs} epochs would be {', '.join(differing)}")
+    said = f"Made again on another machine, {'; '.join(each)}"
+    said += f"; with it the break-even density {'; '.join(changed)}." if changed else "."
     (was, known), (now, _) = moved(paper.verdict.movement), moved(other)
     return f"{said}{f' Then: {now}' if known and now != was else ''} The first result stands."
 

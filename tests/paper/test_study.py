@@ -144,7 +144,7 @@ def test_a_run_made_again_is_said_with_the_break_even_density_that_it_would_give
         d: value - again["test"]["full"]["pooled"]["rms"] for (arm, d), value in rms.items() if arm == "omp"
     }
     even = stats.crossing(list(losses), list(losses.values()))
-    assert f"seed 0 {100 * even:.3g} % instead of" in sentences.reruns(paper)
+    assert f"seed 0: {100 * even:.3g} % instead of" in sentences.reruns(paper)
 
 
 def test_pages_of_other_data_say_which_parts_are_not_of_them(paper, tmp_path):
