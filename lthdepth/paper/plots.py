@@ -118,7 +118,7 @@ def layers(records):
 
 
 def half_and_smallest(records):
-    """Floor, dense, the one-shot ticket nearest to half the weights and the sparsest tickets, one run each."""
+    """Floor, dense, the one-shot ticket nearest to half the weights, and the sparsest ones, a run each."""
     first = {(r["arm"], r["density"]): r for r in reversed(records)}
     low = min((d for _, d in first), default=1)
     half = min((d for arm, d in first if arm == "omp"), key=lambda d: abs(d - 0.5), default=1)

@@ -287,8 +287,8 @@ def reruns(paper):
     if not again:
         return ""
     each = [
-        f"the run “{label(r)}, seed {r['seed']}, {r['config']['epochs']} epochs” ended at {_rms(r):.3f} m, not "
-        f"{_rms(first[key]):.3f} m"
+        f"the run “{label(r)}, seed {r['seed']}, {r['config']['epochs']} epochs” ended at {_rms(r):.3f} m, "
+        f"not {_rms(first[key]):.3f} m"
         for key, r in again.items()
     ]
     others = [again.get(key, r) for key, r in first.items()] + paper.lost(paper.study.name)
