@@ -112,7 +112,7 @@ def paper(base):
     yield from endpoint(2)
     yield in_rounds("lrr", level(18))
     yield from arms(base, [level(k) for k in (3, 6, 9, 12, 15)], ["gradual"], [0])
-    yield from arms(base, rest, ["omp"], [0])
+    yield from arms(base, rest, ["omp"], [0, 1])
     long = long.replace(seed=1)  # decides whether the break-even density moves
     yield long
     for k in (3, 1, 6, 12, 18):
