@@ -76,7 +76,7 @@ def test_epochs_in_all_are_those_of_every_run_that_a_ticket_follows_from(paper):
         assert sentences.epochs_in_all(r.config) == sum(c.epochs for c in arms.lineage(r.config))
     at = {(r["arm"], round(r["density"], 3), r["seed"]): sentences.epochs_in_all(r.config) for r in done}
     assert at["imp", 0.018, 0] == 6 * 2 + 6 and at["imp", 0.262, 0] == 3 * 2
-    assert "18 epochs in all (1.80 % of the weights" in sentences.equal_cost(paper)
+    assert "(1.80 % of the weights, 18 epochs in all): dense" in sentences.equal_cost(paper)
     assert all(r["arm"] != "lrr" for r in paper.rounds)
 
 
