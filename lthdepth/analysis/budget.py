@@ -17,9 +17,7 @@ from ..training import arms
 from . import stats
 
 GATE = 0.2  # a dense network must beat the mean depth map's rms by at least this fraction
-LEVELS = [
-    level(k) for k in (1, 3, 6, 12, 18)
-]  # of break-even densities: the same for all, so that no grid moves it
+LEVELS = [level(k) for k in (1, 3, 6, 12, 18)]  # of every break-even density, so that no grid moves it
 PRIMARY, LEVEL, SEEDS = "imp", level(18), 3  # arm and density that decide question 2; fewest pairs of a test
 CONTROLS = ("random", "shuffled")
 SHOP = "bookstore_0001"  # test scene whose shop is probably in two training scenes
